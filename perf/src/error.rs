@@ -1,0 +1,53 @@
+//! What can stop a measurement.
+
+use rdkafka::error::KafkaError;
+use std::io;
+
+/// Why a workload could not be carried out. Loss and delivery errors are no error of this kind:
+/// they are counted in the report, which then says that the run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum PerfError {
+    /// librdkafka or the broker refused something.
+    #[error("{doing}: {source}")]
+    Kafka {
+        /// What was being done.
+        doing: String,
+        /// What the client library says.
+        source: KafkaError,
+    },
+    /// The operating system refused something.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Anything this tool found out itself.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// The result of every step of this tool.
+pub type Result<T> = std::result::Result<T, PerfError>;
+
+/// Names the step an error came from.
+pub trait Doing<T> {
+    /// Wraps the error with what was being done.
+    ///
+    /// # Errors
+    /// Whatever the step itself failed with.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Doing<T> for std::result::Result<T, KafkaError> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| PerfError::Kafka { doing: what(), source })
+    }
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|source| PerfError::Io { doing: what(), source })
+    }
+}

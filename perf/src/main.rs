@@ -1,0 +1,80 @@
+//! Drives a broker with librdkafka and says what it did and what it cost.
+
+mod broker_process;
+mod compare;
+mod comparison_table;
+mod consume;
+mod environment;
+mod error;
+mod kafka_anchor;
+mod latency;
+mod payload;
+mod proc_stat;
+mod produce;
+mod producer;
+mod reader;
+mod report;
+mod sequence_check;
+mod startup;
+mod system;
+mod topic_set;
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    workload: Workload,
+}
+
+#[derive(Subcommand)]
+enum Workload {
+    /// Write as fast as the broker takes it.
+    Produce(produce::ProduceArgs),
+    /// Read everything the topics hold.
+    Consume(consume::ConsumeArgs),
+    /// Write over a thousand topics.
+    Topics(produce::ProduceArgs),
+    /// Send at a fixed rate and time every record end to end.
+    Latency(latency::LatencyArgs),
+    /// Start a broker, fill it, kill it, start it again.
+    Startup(startup::StartupArgs),
+    /// Start a broker and leave it alone.
+    Idle(startup::IdleArgs),
+    /// Run all of these against Mainstem and the real Kafka in turn.
+    Compare(compare::CompareArgs),
+}
+
+fn main() -> ExitCode {
+    let workload = Cli::parse().workload;
+    let outcome = broker_process::end_brokers_on_exit().and_then(|()| run(&workload));
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("mainstem-perf: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(workload: &Workload) -> error::Result<bool> {
+    match workload {
+        Workload::Produce(args) => produce::produce(args).map(|r| print(&r, r.ok)),
+        Workload::Consume(args) => consume::consume(args).map(|r| print(&r, r.ok)),
+        Workload::Topics(args) => produce::topics(args).map(|r| print(&r, r.ok)),
+        Workload::Latency(args) => latency::latency(args).map(|r| print(&r, r.ok)),
+        Workload::Startup(args) => startup::startup(args).map(|r| print(&r, r.ok)),
+        Workload::Idle(args) => startup::idle(args).map(|r| print(&r, true)),
+        Workload::Compare(args) => compare::compare(args),
+    }
+}
+
+/// Prints a result as one line of JSON, and passes on whether it is good.
+fn print(result: &impl Serialize, ok: bool) -> bool {
+    println!("{}", serde_json::to_string(result).expect("results have only string keys"));
+    ok
+}

@@ -1,0 +1,245 @@
+//! A producer that costs little: librdkafka's produce call on a topic handle, without the look-up
+//! by name that a thousand topics would make expensive.
+
+use crate::error::{Doing, PerfError, Result};
+use crate::topic_set::{TopicArgs, TopicSet};
+use clap::Args;
+use hdrhistogram::Histogram;
+use rdkafka::bindings::{
+    RD_KAFKA_MSG_F_COPY, rd_kafka_last_error, rd_kafka_produce, rd_kafka_topic_destroy,
+    rd_kafka_topic_new,
+};
+use rdkafka::client::ClientContext;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::types::{RDKafkaRespErr, RDKafkaTopic};
+use std::ffi::CString;
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a sender sleeps that has nothing to do: long enough to cost nothing, short enough for
+/// the queue not to run dry.
+const PAUSE: Duration = Duration::from_micros(200);
+
+/// How records are sent. The defaults are those of the anchors: acks=all, no compression.
+#[derive(Args, Debug, Clone)]
+pub struct ProducerArgs {
+    /// Bytes of each record; at least 32, which the tool's own header takes.
+    #[arg(long, default_value_t = 1024)]
+    pub record_bytes: usize,
+    /// How long a batch may wait for more records, in milliseconds. [default: 5; `latency`: 0]
+    #[arg(long)]
+    pub linger_ms: Option<u32>,
+    /// The largest batch, in bytes.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub batch_bytes: usize,
+    /// none, gzip, snappy, lz4 or zstd.
+    #[arg(long, default_value = "none")]
+    pub compression: String,
+    /// Whether the broker checks sequence numbers, as the Java client asks for by default. With
+    /// it, librdkafka keeps at most five requests in flight.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub idempotence: bool,
+    /// How many records may be waiting for their acknowledgement. [default: 100000; `topics`:
+    /// 10000]
+    #[arg(long)]
+    pub queue_records: Option<usize>,
+}
+
+/// What is counted as acknowledgements come in. Lives as long as its producer; written by
+/// whichever thread polls it.
+pub struct Deliveries {
+    epoch: Instant,
+    acknowledged: AtomicU64,
+    errors: AtomicU64,
+    latency_ns: Mutex<Histogram<u64>>,
+    last_error: Mutex<Option<String>>,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        *self.last_error.lock().expect("no holder panics") = Some(format!("{error}: {reason}"));
+    }
+}
+
+impl ProducerContext for Deliveries {
+    /// When the record was to be sent, in nanoseconds since the epoch.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, intended_ns: usize) {
+        match result {
+            Ok(_) => {
+                self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                let now = self.epoch.elapsed().as_nanos() as u64;
+                let took = now.saturating_sub(intended_ns as u64);
+                self.latency_ns.lock().expect("no holder panics").saturating_record(took);
+            }
+            Err((error, _)) => {
+                self.errors.fetch_add(1, Ordering::Relaxed);
+                *self.last_error.lock().expect("no holder panics") = Some(error.to_string());
+            }
+        }
+    }
+}
+
+/// A producer over a set of topics. Used by one thread at a time.
+pub struct Producer {
+    topics: Vec<TopicHandle>,
+    partitions: usize,
+    client: BaseProducer<Deliveries>,
+}
+
+/// librdkafka's handle of a topic, which ends before its client.
+struct TopicHandle(*mut RDKafkaTopic);
+
+// SAFETY: librdkafka's topic handles may be used from any thread.
+unsafe impl Send for TopicHandle {}
+
+impl Producer {
+    /// Connects a producer; send times are counted from `epoch`.
+    ///
+    /// # Errors
+    /// librdkafka refuses the settings.
+    pub fn new(
+        topic_args: &TopicArgs,
+        args: &ProducerArgs,
+        topics: &TopicSet,
+        epoch: Instant,
+    ) -> Result<Self> {
+        let mut config = topic_args.base_config();
+        let queue_records = args.queue_records.unwrap_or(100_000);
+        config
+            .set("acks", "all")
+            .set("message.timeout.ms", "60000")
+            .set("linger.ms", args.linger_ms.unwrap_or(5).to_string())
+            .set("batch.size", args.batch_bytes.to_string())
+            .set("batch.num.messages", "100000")
+            .set("compression.type", &args.compression)
+            .set("enable.idempotence", args.idempotence.to_string())
+            .set("queue.buffering.max.messages", queue_records.to_string())
+            .set("queue.buffering.max.kbytes", "2097151");
+        topic_args.override_config(&mut config)?;
+        let deliveries = Deliveries {
+            epoch,
+            acknowledged: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            latency_ns: Mutex::new(new_histogram()),
+            last_error: Mutex::new(None),
+        };
+        let client: BaseProducer<Deliveries> =
+            config.create_with_context(deliveries).doing(|| "creating the producer".into())?;
+        let mut handles = Vec::new();
+        for name in topics.names() {
+            let name = CString::new(name)
+                .map_err(|_| PerfError::Failed("a topic's name has no zero byte".into()))?;
+            // SAFETY: the client lives, the name ends with a zero byte, and no configuration is
+            // handed over.
+            let handle = unsafe {
+                rd_kafka_topic_new(client.client().native_ptr(), name.as_ptr(), ptr::null_mut())
+            };
+            if handle.is_null() {
+                return Err(PerfError::Failed(format!("librdkafka refuses topic {name:?}")));
+            }
+            handles.push(TopicHandle(handle));
+        }
+        Ok(Self { topics: handles, partitions: topics.partitions(), client })
+    }
+
+    /// Hands over one record; `false` means that the queue is full and nothing was taken.
+    ///
+    /// # Errors
+    /// librdkafka refuses the record for good.
+    pub fn send(&self, partition: usize, payload: &[u8], intended_ns: u64) -> Result<bool> {
+        let topic = &self.topics[partition / self.partitions];
+        // SAFETY: the handle is alive as long as `self`; the payload is copied within the call,
+        // so that it is not written to and not kept; the opaque value is never followed.
+        let status = unsafe {
+            rd_kafka_produce(
+                topic.0,
+                (partition % self.partitions) as i32,
+                RD_KAFKA_MSG_F_COPY,
+                payload.as_ptr().cast_mut().cast(),
+                payload.len(),
+                ptr::null(),
+                0,
+                intended_ns as usize as *mut _,
+            )
+        };
+        if status == 0 {
+            return Ok(true);
+        }
+        // SAFETY: reads this thread's last error.
+        match unsafe { rd_kafka_last_error() } {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__QUEUE_FULL => Ok(false),
+            error => Err(KafkaError::MessageProduction(error.into()))
+                .doing(|| "handing over a record".into()),
+        }
+    }
+
+    /// Takes in the acknowledgements that have come, without waiting.
+    pub fn poll(&self) {
+        self.client.poll(Duration::ZERO);
+    }
+
+    /// Takes in acknowledgements after a short sleep. `BaseProducer::poll` with a timeout would
+    /// spin through its last millisecond, on a core the broker has a use for.
+    pub fn pause(&self) {
+        thread::sleep(PAUSE);
+        self.poll();
+    }
+
+    /// Waits until every record was acknowledged or given up.
+    ///
+    /// # Errors
+    /// Some were neither by then.
+    pub fn flush(&self, at_most: Duration) -> Result<()> {
+        let deadline = Instant::now() + at_most;
+        while self.client.in_flight_count() > 0 {
+            if Instant::now() > deadline {
+                let left = self.client.in_flight_count();
+                return Err(PerfError::Failed(format!("{left} records are still unacknowledged")));
+            }
+            self.pause();
+        }
+        Ok(())
+    }
+
+    /// Records acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.client.context().acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Records given up so far.
+    pub fn errors(&self) -> u64 {
+        self.client.context().errors.load(Ordering::Relaxed)
+    }
+
+    /// The last thing that went wrong, if anything did.
+    pub fn last_error(&self) -> Option<String> {
+        self.client.context().last_error.lock().expect("no holder panics").clone()
+    }
+
+    /// Takes the latencies recorded so far, from the intended send time to the acknowledgement.
+    pub fn take_latency(&self) -> Histogram<u64> {
+        let mut held = self.client.context().latency_ns.lock().expect("no holder panics");
+        std::mem::replace(&mut *held, new_histogram())
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        for topic in self.topics.drain(..) {
+            // SAFETY: each handle is destroyed once, and before the client, which is a field
+            // dropped after this body.
+            unsafe { rd_kafka_topic_destroy(topic.0) };
+        }
+    }
+}
+
+/// A histogram of nanoseconds from a microsecond to ten minutes, three significant digits.
+pub fn new_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, 600_000_000_000, 3).expect("the bounds are in order")
+}

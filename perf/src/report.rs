@@ -1,0 +1,146 @@
+//! What a run says at its end: one line of JSON.
+
+use crate::proc_stat::ProcUse;
+use crate::sequence_check::Findings;
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+/// Result of a workload. Megabytes and gigabytes are decimal and count the records' own bytes.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// The workload's name.
+    pub workload: &'static str,
+    /// Whether every record is accounted for.
+    pub ok: bool,
+    /// Why not.
+    pub failures: Vec<String>,
+    /// The command line.
+    pub command: Vec<String>,
+    /// Records within the measured time, the warm-up excluded.
+    pub records: u64,
+    /// Bytes of each record.
+    pub record_bytes: usize,
+    /// The measured time.
+    pub seconds: f64,
+    /// Records a second.
+    pub records_per_second: f64,
+    /// Megabytes a second.
+    pub mb_per_second: f64,
+    /// The broker's CPU microseconds a record; absent without `--pid`.
+    pub broker_cpu_us_per_record: Option<f64>,
+    /// Gigabytes a second of the broker's CPU; absent without `--pid`.
+    pub gb_per_broker_cpu_second: Option<f64>,
+    /// Records acknowledged, the warm-up included.
+    pub acknowledged: Option<u64>,
+    /// Records given up, the warm-up included.
+    pub errors: Option<u64>,
+    /// What the sequence numbers show, where the records were read.
+    pub findings: Option<Findings>,
+    /// From the intended send time to the acknowledgement.
+    pub acknowledged_latency: Option<Percentiles>,
+    /// From the intended send time to the record in the consumer's hands.
+    pub end_to_end_latency: Option<Percentiles>,
+    /// What the broker used.
+    pub broker: Option<ProcUse>,
+    /// What this tool used. Near one core a thread, the client is the limit, not the broker.
+    pub client: Option<ProcUse>,
+}
+
+/// A histogram's percentiles, in microseconds.
+#[derive(Debug, Serialize)]
+pub struct Percentiles {
+    /// How many values there are.
+    pub count: u64,
+    /// Their mean.
+    pub mean_us: f64,
+    /// The median.
+    pub p50_us: f64,
+    /// 90 in a hundred are at most this.
+    pub p90_us: f64,
+    /// 99 in a hundred are at most this.
+    pub p99_us: f64,
+    /// 999 in a thousand are at most this.
+    pub p999_us: f64,
+    /// The largest.
+    pub max_us: f64,
+}
+
+impl Percentiles {
+    /// Of a histogram of nanoseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let us = |ns: u64| ns as f64 / 1e3;
+        let at = |quantile| us(histogram.value_at_quantile(quantile));
+        Self {
+            count: histogram.len(),
+            mean_us: histogram.mean() / 1e3,
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: us(histogram.max()),
+        }
+    }
+}
+
+impl Report {
+    /// A report of so many records, with the rates worked out.
+    pub fn new(
+        workload: &'static str,
+        records: u64,
+        record_bytes: usize,
+        broker: Option<ProcUse>,
+        client: ProcUse,
+    ) -> Self {
+        let seconds = client.seconds;
+        let bytes = records as f64 * record_bytes as f64;
+        let cpu = broker.as_ref().map(|b| b.cpu_seconds);
+        Self {
+            workload,
+            command: std::env::args().collect(),
+            records,
+            record_bytes,
+            seconds,
+            records_per_second: records as f64 / seconds,
+            mb_per_second: bytes / 1e6 / seconds,
+            broker_cpu_us_per_record: cpu.map(|c| c * 1e6 / records as f64),
+            gb_per_broker_cpu_second: cpu.filter(|c| *c > 0.0).map(|c| bytes / 1e9 / c),
+            broker,
+            client: Some(client),
+            ..Self::default()
+        }
+    }
+
+    /// Notes how the sending went: every record is to be acknowledged.
+    pub fn judge_sending(
+        &mut self,
+        sent: u64,
+        acknowledged: u64,
+        errors: u64,
+        last: Option<String>,
+    ) {
+        self.acknowledged = Some(acknowledged);
+        self.errors = Some(errors);
+        if acknowledged != sent {
+            let last = last.map(|e| format!(" (last error: {e})")).unwrap_or_default();
+            self.failures.push(format!("{acknowledged} of {sent} records acknowledged{last}"));
+        }
+    }
+
+    /// Notes what was read back: nothing may be missing, doubled or out of order.
+    pub fn judge_reading(&mut self, findings: Findings) {
+        let counts = [
+            ("missing", findings.missing),
+            ("duplicate", findings.duplicates),
+            ("out of order", findings.out_of_order),
+        ];
+        let bad = counts.iter().filter(|(_, n)| *n > 0);
+        self.failures.extend(bad.map(|(what, n)| format!("{n} records {what}")));
+        self.findings = Some(findings);
+    }
+
+    /// The finished report.
+    pub fn finish(mut self) -> Self {
+        self.ok = self.failures.is_empty();
+        self
+    }
+}

@@ -1,0 +1,10 @@
+//! Words every other room uses: ids, byte sizes, checksums, latency histograms. No I/O.
+
+pub mod checksum;
+pub mod ids;
+pub mod latency;
+pub mod stage;
+
+pub use ids::{Position, QueueId, ShardId, Term, TopicId};
+pub use latency::Latency;
+pub use stage::{Stage, Stages};

@@ -1,0 +1,3 @@
+//! The `mainstem` program.
+
+fn main() {}
