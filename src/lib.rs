@@ -33,3 +33,4 @@
 //! - After a failed write or sync the log is stopped for good.
 
 pub mod base;
+pub mod wire;
