@@ -33,4 +33,5 @@
 //! - After a failed write or sync the log is stopped for good.
 
 pub mod base;
+pub mod config;
 pub mod wire;

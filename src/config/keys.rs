@@ -1,0 +1,186 @@
+//! The table of keys: the one place where a knob is declared.
+//!
+//! A new key is one entry here. Its field, its name in files, environment and flags, its row in
+//! `mainstem config` and in tuning.md follow from it; checks across keys are in `validate.rs`.
+//! `Live` promises that the running broker takes up a change.
+
+use std::path::PathBuf;
+
+use super::{
+    kind::{
+        FilePath, GIB, KIB, MIB, OneOf, Switch, TIB, Text, advertised, bytes, cores, count, listen,
+        micros, millis, pin, text, writer_core,
+    },
+    table::table,
+    value::{Advertised, Cores, Flush, Listen, LogFormat, LogWriter, Pin, WriterCore},
+};
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+table! {
+    /// Every setting of a broker. Bytes and durations are plain numbers in the unit of their name.
+    config {
+        /// Directory of everything the broker keeps. One process at a time.
+        data_dir: PathBuf = FilePath("./mainstem-data"), Restart;
+    }
+
+    /// This broker among others.
+    node: Node {
+        /// Number clients know this broker by.
+        id: i32 = count(1, 0, i32::MAX), Restart;
+        /// Rack or zone told to clients; empty for none.
+        rack: String = text("", 255), Restart;
+    }
+
+    /// Threads that serve connections and own partitions, one executor each.
+    shards: Shards {
+        /// Cores the broker may use; `auto` is all the process may run on.
+        cores: Cores = cores(), Restart;
+        /// Number of shards; 0 leaves one core of several to the log's writer.
+        count: u32 = count(0, 1, 256).or(0, "one less than cores, at least one"), Restart;
+        /// Whether each shard stays on its core.
+        pin: Pin = pin(), Restart;
+        /// How long a shard's task may run before others get their turn.
+        preempt_us: u64 = micros(1_000, 100, 100_000), Restart;
+        /// How long an idle shard spins before it sleeps; costs CPU, saves a wake-up.
+        spin_us: u64 = micros(0, 0, 100_000), Restart;
+        /// Messages waiting from one shard to another; each may carry many requests.
+        channel_messages: u32 = count(1_024, 16, 65_536), Restart;
+        /// Memory each shard registers with the kernel for its file reads; counts against memlock.
+        io_memory_bytes: u64 = bytes(MIB, 64 * KIB, GIB).step(4 * KIB), Restart;
+        /// Entries of each of a shard's rings.
+        ring_entries: u32 = count(128, 32, 4_096), Restart;
+    }
+
+    /// The commit log that everything is written to.
+    log: Log {
+        /// `sync` answers a send once its bytes are durable; `async` earlier, so that a crash may lose answered sends.
+        flush: Flush = OneOf(&[(Flush::Sync, "sync"), (Flush::Async, "async")]), Restart;
+        /// Time between syncs of the whole log, for slow disks; 0 makes every write durable by itself.
+        sync_interval_ms: u64 = millis(0, 0, MINUTE), Restart;
+        /// What writes the log.
+        writer: LogWriter = OneOf(&[(LogWriter::Thread, "thread"), (LogWriter::Glommio, "glommio")]), Restart;
+        /// Core of the log's writer; `auto` is a core no pinned shard has, `off` leaves it to the kernel.
+        core: WriterCore = writer_core(), Restart;
+        /// Size of a segment file; retention drops whole segments.
+        segment_bytes: u64 = bytes(128 * MIB, 16 * MIB, 16 * GIB).step(4 * KIB), Restart;
+        /// Size of the segment made at the very first start, which waits for its zero-filling.
+        first_segment_bytes: u64 = bytes(16 * MIB, 4 * MIB, 16 * GIB).step(4 * KIB), Restart;
+        /// Frames after which a segment ends early; bounds the memory of its index.
+        segment_frames: u32 = count(1 << 20, 1 << 10, 1 << 24), Restart;
+        /// Largest group commit; a larger frame is a block alone.
+        block_bytes: u64 = bytes(MIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
+        /// Memory for the log's newest bytes, which consumers at the end read; at least 8 blocks.
+        tail_bytes: u64 = bytes(128 * MIB, 16 * MIB, 64 * GIB).step(2 * MIB), Restart;
+        /// Bytes that sends may be ahead of the disk; unless given, at most half of log.tail_bytes.
+        inflight_bytes: u64 = bytes(32 * MIB, MIB, 32 * GIB), Restart;
+        /// How long a send may wait for the log before it gets an error it can retry.
+        stall_answer_ms: u64 = millis(10 * SECOND, 100, 10 * MINUTE), Restart;
+        /// How long the log is idle before an empty block confirms the last commit.
+        idle_block_ms: u64 = millis(100, 1, MINUTE), Restart;
+        /// Bytes of log between checkpoints, two of which a start may replay; unless given, at least log.segment_bytes.
+        checkpoint_bytes: u64 = bytes(512 * MIB, 16 * MIB, TIB), Restart;
+        /// Segments kept ready in advance; one of them is reserved for deletions and commits.
+        ready_segments: u32 = count(2, 1, 64), Restart;
+        /// Limit for zero-filling segments beside the load; 0 never zero-fills.
+        zero_fill_bytes_per_s: u64 = bytes(256 * MIB, MIB, 64 * GIB).or(0, "never"), Restart;
+        /// Limit for the whole log, over every topic's retention.
+        max_bytes: u64 = bytes(0, 64 * MIB, 1024 * TIB).or(0, "no limit"), Restart;
+        /// Free disk space below which sends are refused.
+        reserve_bytes: u64 = bytes(256 * MIB, 0, TIB), Restart;
+        /// Time between looks for segments that retention lets go.
+        retention_check_ms: u64 = millis(30 * SECOND, 100, HOUR), Restart;
+        /// Index files a look-up may have to ask before they are merged.
+        index_runs_max: u32 = count(8, 2, 256), Restart;
+    }
+
+    /// What a new topic starts with, unless it says otherwise.
+    topic: Topic {
+        /// Age at which messages may go; -1 for never.
+        retention_ms: i64 = millis(7 * DAY as i64, 0, i64::MAX).or(-1, "never"), Live;
+        /// Size of a partition beyond which its oldest messages may go; -1 for no limit.
+        retention_bytes: i64 = bytes(-1, 0, i64::MAX).or(-1, "no limit"), Live;
+        /// Largest record batch a topic takes.
+        max_message_bytes: u64 = bytes(1_048_588, 1, GIB), Live;
+    }
+
+    /// Kafka's clients.
+    kafka: Kafka {
+        /// Address for Kafka's clients.
+        listen: Listen = listen("127.0.0.1:9092"), Restart;
+        /// Address clients are told to connect to; must be set for a wildcard listener.
+        advertised: Advertised = advertised(), Restart;
+        /// Whether asking for an unknown topic creates it.
+        auto_create_topics: bool = Switch(true), Restart;
+        /// Partitions of a topic created without a number of them.
+        num_partitions: u32 = count(1, 1, 100_000), Restart;
+        /// Partitions of all topics together.
+        max_partitions: u32 = count(1_000_000, 1, (1 << 24) - 1), Restart;
+        /// Connections at a time; more are closed at once.
+        max_connections: u32 = count(10_000, 1, 1_000_000), Restart;
+        /// Unanswered sends of one connection; beyond that it is not read.
+        connection_requests: u32 = count(64, 1, 10_000), Restart;
+        /// Largest request; a larger one closes its connection.
+        max_request_bytes: u64 = bytes(100 * MIB, 64 * KIB, GIB), Restart;
+        /// Memory for requests of all connections together; unless given, at least kafka.max_request_bytes.
+        request_memory_bytes: u64 = bytes(256 * MIB, 16 * MIB, TIB), Restart;
+        /// Most bytes in one answer to a fetch, whatever the client asks for.
+        fetch_max_bytes: u64 = bytes(55 * MIB, 64 * KIB, GIB), Restart;
+        /// Time without a request after which a connection is closed.
+        idle_ms: u64 = millis(10 * MINUTE, SECOND, 7 * DAY), Restart;
+        /// Time after which an idle idempotent producer is forgotten.
+        producer_id_expiration_ms: u64 = millis(DAY, SECOND, 365 * DAY), Restart;
+    }
+
+    /// Consumer groups.
+    groups: Groups {
+        /// Shortest session timeout a member may ask for.
+        min_session_timeout_ms: u64 = millis(6 * SECOND, 1, DAY), Restart;
+        /// Longest session timeout a member may ask for.
+        max_session_timeout_ms: u64 = millis(30 * MINUTE, 1, DAY), Restart;
+        /// How long an empty group waits for more members before its first rebalance.
+        initial_rebalance_delay_ms: u64 = millis(3 * SECOND, 0, 5 * MINUTE), Restart;
+        /// Members of one group.
+        max_size: u32 = count(10_000, 1, 1_000_000), Restart;
+        /// Groups at a time.
+        max_count: u32 = count(100_000, 1, 10_000_000), Restart;
+        /// Time after which the offsets of a group without members are forgotten.
+        offsets_retention_ms: u64 = millis(7 * DAY, SECOND, 3_650 * DAY), Restart;
+        /// Largest metadata a client may store with an offset.
+        offset_metadata_max_bytes: u64 = bytes(4 * KIB, 0, MIB), Restart;
+    }
+
+    /// Reads of what is no longer in log.tail_bytes.
+    cold: Cold {
+        /// Reads one shard has under way at a time.
+        reads: u32 = count(16, 1, 1_024), Restart;
+        /// Largest single read.
+        read_bytes: u64 = bytes(MIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
+    }
+
+    /// Metrics and health over HTTP.
+    admin: Admin {
+        /// Address of `/metrics`, `/healthz` and `/readyz`.
+        listen: Listen = listen("127.0.0.1:9644"), Restart;
+        /// Connections at a time; more are closed at once.
+        max_connections: u32 = count(32, 1, 10_000), Restart;
+        /// Time a connection has for its one request and the answer.
+        timeout_ms: u64 = millis(10 * SECOND, 10, 10 * MINUTE), Restart;
+    }
+
+    /// What the broker says of itself on standard error.
+    telemetry: Telemetry {
+        /// Which log lines are written: a level, or levels by module as `info,mainstem::storage=debug`.
+        log: String = Text { default: "info", max_bytes: 4_096, form: "filter", check: check_filter }, Restart;
+        /// How log lines are written.
+        format: LogFormat = OneOf(&[(LogFormat::Text, "text"), (LogFormat::Json, "json")]), Restart;
+    }
+}
+
+fn check_filter(filter: &str) -> Result<(), String> {
+    let parsed = tracing_subscriber::EnvFilter::builder().parse(filter);
+    parsed.map(drop).map_err(|error| format!("{filter:?} is no filter: {error}"))
+}
