@@ -34,4 +34,5 @@
 
 pub mod base;
 pub mod config;
+pub mod env;
 pub mod wire;

@@ -1,0 +1,118 @@
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
+    pin::Pin,
+    task::Poll,
+};
+
+use bytes::BytesMut;
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+
+/// A client's TCP connection. Stays on the shard it was made on; one task may read while another
+/// writes.
+pub struct Connection {
+    /// Borrowed only inside a poll, never across one.
+    stream: RefCell<TcpStream>,
+    peer: SocketAddr,
+}
+
+impl Connection {
+    /// Takes over an accepted socket.
+    ///
+    /// # Errors
+    /// When it is not a connected TCP socket any more.
+    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+        let socket = std::net::TcpStream::from(socket);
+        let peer = socket.peer_addr()?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        // SAFETY: the descriptor is a socket this function owns and gives away here.
+        let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
+        Ok(Self { stream: RefCell::new(stream), peer })
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Appends what has arrived to `buffer`, at most what fits into its capacity, which must have
+    /// room. Waits for at least one byte; 0 means the client has closed its side.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        poll_fn(|context| {
+            let spare = buffer.spare_capacity_mut();
+            assert!(!spare.is_empty(), "the caller makes room");
+            // SAFETY: the slice is handed to `recv` alone, which only writes to it.
+            let spare = unsafe { &mut *(std::ptr::from_mut(spare) as *mut [u8]) };
+            let mut stream = self.stream.borrow_mut();
+            Pin::new(&mut *stream).poll_read(context, spare).map_ok(|count| {
+                // SAFETY: `recv` has filled the first `count` bytes of the spare capacity.
+                unsafe { buffer.set_len(buffer.len() + count) };
+                count
+            })
+        })
+        .await
+    }
+
+    /// Sends the slices in order with one call, as far as the socket takes them now. `None` when it
+    /// takes nothing.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub fn try_write(&self, slices: &[IoSlice<'_>]) -> io::Result<Option<usize>> {
+        let stream = self.stream.borrow();
+        // SAFETY: the stream owns the descriptor and is borrowed meanwhile.
+        let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        match sendmsg(fd.as_fd(), slices, &mut SendAncillaryBuffer::default(), flags) {
+            Ok(sent) => Ok(Some(sent)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sends from one slice, found anew by `slice` at each attempt, and waits until the socket has
+    /// taken at least one byte. `slice` calls what it is given with the bytes; where it does not,
+    /// there is nothing to send and the result is 0.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn write(&self, mut slice: impl FnMut(&mut dyn FnMut(&[u8]))) -> io::Result<usize> {
+        poll_fn(|context| {
+            let mut polled = Poll::Ready(Ok(0));
+            slice(&mut |bytes| {
+                let mut stream = self.stream.borrow_mut();
+                polled = Pin::new(&mut *stream).poll_write(context, bytes);
+            });
+            polled
+        })
+        .await
+    }
+
+    /// Ends both directions: a task that reads or writes gets an end or an error.
+    pub fn shutdown(&self) {
+        self.end(rustix::net::Shutdown::Both);
+    }
+
+    /// Ends reading: what has arrived can still be read, then comes the end.
+    pub fn stop_reading(&self) {
+        self.end(rustix::net::Shutdown::Read);
+    }
+
+    fn end(&self, direction: rustix::net::Shutdown) {
+        let stream = self.stream.borrow();
+        // SAFETY: the stream owns the descriptor and is borrowed meanwhile.
+        let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
+        // An already closed connection is what was wanted.
+        let _ = rustix::net::shutdown(fd, direction);
+    }
+}
