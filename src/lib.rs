@@ -35,4 +35,5 @@
 pub mod base;
 pub mod config;
 pub mod env;
+pub mod storage;
 pub mod wire;

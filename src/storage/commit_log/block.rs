@@ -1,0 +1,220 @@
+//! A block: what one group commit writes. A node's envelope around a part that replicas will share.
+//!
+//! ```text
+//! envelope  0 magic u32   4 checksum u32   8 log id u64   16 segment u64   24 position u64
+//!          32 durable through u64   40 frames before u64   48 block bytes u32   52 previous u32
+//!          56 zero u64
+//! shared   64 term u64   72 index u64   80 kind u16   82 version u16   84 frame count u32
+//!          88 frames bytes u32   92 checksum u32
+//!          96 frames, then zeros up to a multiple of 4 KiB
+//! ```
+//! Little endian. The shared checksum covers bytes 64 to 92 and the checksums of all frames; the
+//! envelope's covers bytes 8 to 96, so that it stands for the whole block, and the next block repeats
+//! it as `previous`: blocks form a chain.
+
+use super::{
+    SECTOR,
+    frame::{self, Frame, FrameError},
+};
+use crate::base::{Position, Term, checksum};
+use crc_fast::{CrcAlgorithm, Digest};
+
+/// Bytes of a block before its first frame.
+pub const BLOCK_HEADER: usize = 96;
+const SHARED_START: usize = 64;
+const MAGIC: u32 = u32::from_le_bytes(*b"MSb1");
+const VERSION: u16 = 1;
+const KIND_FRAMES: u16 = 0;
+
+/// What a block says besides its frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// The log's random id, made with the data directory.
+    pub log_id: u64,
+    /// Sequence number of the segment it was written to; older content of a recycled file has a
+    /// lower one.
+    pub segment: u64,
+    /// Position of the block's first byte.
+    pub position: Position,
+    /// The position known durable when this block was issued.
+    pub durable_through: Position,
+    /// Frames in the log before this block.
+    pub frames_before: u64,
+    /// Length, padding included; a multiple of 4 KiB.
+    pub block_bytes: u32,
+    /// Envelope checksum of the block before, 0 for the first.
+    pub previous: u32,
+    /// Term of the shared part.
+    pub term: Term,
+    /// Index of the shared part: the block's running number.
+    pub index: u64,
+    /// Frames in this block.
+    pub frame_count: u32,
+    /// Bytes of all frames, their padding included.
+    pub frames_bytes: u32,
+}
+
+/// Why bytes are not a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlockError {
+    /// No block begins here.
+    #[error("no block begins here")]
+    Absent,
+    /// A block's header is here but does not match its checksum or contradicts itself.
+    #[error("block header is damaged")]
+    Header,
+    /// The block was written by a version this one cannot read.
+    #[error("block has version {0}, this program reads version {VERSION}")]
+    Version(u16),
+    /// The file ends inside the block.
+    #[error("block is cut short")]
+    Short,
+    /// The frames do not match the shared checksum, or bytes that must be zero are not.
+    #[error("block content is damaged")]
+    Content,
+    /// One of its frames is damaged.
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// Writes the header of a block whose frames are in place and whose padding is zero; returns the
+/// envelope's checksum, which the next block repeats.
+pub fn seal_block(block: &mut [u8], header: &BlockHeader) -> u32 {
+    debug_assert_eq!(block.len(), header.block_bytes as usize);
+    let (head, frames) = block.split_at_mut(BLOCK_HEADER);
+    head[0..4].copy_from_slice(&MAGIC.to_le_bytes());
+    head[8..16].copy_from_slice(&header.log_id.to_le_bytes());
+    head[16..24].copy_from_slice(&header.segment.to_le_bytes());
+    head[24..32].copy_from_slice(&header.position.0.to_le_bytes());
+    head[32..40].copy_from_slice(&header.durable_through.0.to_le_bytes());
+    head[40..48].copy_from_slice(&header.frames_before.to_le_bytes());
+    head[48..52].copy_from_slice(&header.block_bytes.to_le_bytes());
+    head[52..56].copy_from_slice(&header.previous.to_le_bytes());
+    head[56..64].fill(0);
+    head[64..72].copy_from_slice(&header.term.0.to_le_bytes());
+    head[72..80].copy_from_slice(&header.index.to_le_bytes());
+    head[80..82].copy_from_slice(&KIND_FRAMES.to_le_bytes());
+    head[82..84].copy_from_slice(&VERSION.to_le_bytes());
+    head[84..88].copy_from_slice(&header.frame_count.to_le_bytes());
+    head[88..92].copy_from_slice(&header.frames_bytes.to_le_bytes());
+    let shared = shared_checksum(head, &frames[..header.frames_bytes as usize])
+        .expect("the owner sealed every frame");
+    head[92..96].copy_from_slice(&shared.to_le_bytes());
+    let sum = checksum::crc32c(&head[8..]);
+    head[4..8].copy_from_slice(&sum.to_le_bytes());
+    sum
+}
+
+/// None if the frames' lengths do not add up.
+fn shared_checksum(head: &[u8], mut frames: &[u8]) -> Option<u32> {
+    let mut digest = Digest::new(CrcAlgorithm::Crc32Iscsi);
+    digest.update(&head[SHARED_START..92]);
+    while !frames.is_empty() {
+        let (length, sum) = frame::length_and_checksum(frames)?;
+        digest.update(&sum.to_le_bytes());
+        let span = frame::frame_span(length.checked_sub(frame::FRAME_HEADER)?);
+        frames = frames.get(span..)?;
+    }
+    Some(digest.finalize() as u32)
+}
+
+/// A block read back: its header, and its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Block<'a> {
+    /// What it says of itself.
+    pub header: BlockHeader,
+    /// The envelope's checksum, which the next block must repeat.
+    pub checksum: u32,
+    frames: &'a [u8],
+}
+
+impl BlockHeader {
+    /// Reads and verifies the header at the start of `bytes` (the envelope's checksum only).
+    ///
+    /// # Errors
+    /// [`BlockError::Absent`], [`BlockError::Header`] or [`BlockError::Version`].
+    pub fn parse(bytes: &[u8]) -> Result<Self, BlockError> {
+        if bytes.len() < BLOCK_HEADER || u32_at(bytes, 0) != MAGIC {
+            return Err(BlockError::Absent);
+        }
+        let head = &bytes[..BLOCK_HEADER];
+        if checksum::crc32c(&head[8..]) != u32_at(head, 4) {
+            return Err(BlockError::Header);
+        }
+        let version = u16::from_le_bytes([head[82], head[83]]);
+        if version != VERSION {
+            return Err(BlockError::Version(version));
+        }
+        let header = Self {
+            log_id: u64_at(head, 8),
+            segment: u64_at(head, 16),
+            position: Position(u64_at(head, 24)),
+            durable_through: Position(u64_at(head, 32)),
+            frames_before: u64_at(head, 40),
+            block_bytes: u32_at(head, 48),
+            previous: u32_at(head, 52),
+            term: Term(u64_at(head, 64)),
+            index: u64_at(head, 72),
+            frame_count: u32_at(head, 84),
+            frames_bytes: u32_at(head, 88),
+        };
+        let content = BLOCK_HEADER + header.frames_bytes as usize;
+        if content.next_multiple_of(SECTOR) != header.block_bytes as usize {
+            return Err(BlockError::Header);
+        }
+        Ok(header)
+    }
+}
+
+impl<'a> Block<'a> {
+    /// Parses and verifies the block at the start of `bytes`: every checksum in it, and that its
+    /// padding is zero.
+    ///
+    /// # Errors
+    /// Any doubt about any of its bytes.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BlockError> {
+        let header = BlockHeader::parse(bytes)?;
+        let block = bytes.get(..header.block_bytes as usize).ok_or(BlockError::Short)?;
+        let (head, rest) = block.split_at(BLOCK_HEADER);
+        let (frames, padding) = rest.split_at(header.frames_bytes as usize);
+        let sum = shared_checksum(head, frames).ok_or(BlockError::Content)?;
+        if sum != u32_at(head, 92) || padding.iter().any(|&byte| byte != 0) {
+            return Err(BlockError::Content);
+        }
+        let parsed = Self { header, checksum: u32_at(head, 4), frames };
+        let mut count = 0u32;
+        for frame in parsed.frames() {
+            let (at, frame) = frame?;
+            let end = at - BLOCK_HEADER + frame::FRAME_HEADER + frame.payload.len();
+            if frames[end..end.next_multiple_of(8)].iter().any(|&byte| byte != 0) {
+                return Err(BlockError::Content);
+            }
+            count += 1;
+        }
+        if count != header.frame_count {
+            return Err(BlockError::Content);
+        }
+        Ok(parsed)
+    }
+
+    /// The frames in order, each with its distance in bytes from the block's start.
+    pub fn frames(&self) -> impl Iterator<Item = Result<(usize, Frame<'a>), FrameError>> + 'a {
+        let (mut at, frames) = (0, self.frames);
+        std::iter::from_fn(move || {
+            if at >= frames.len() {
+                return None;
+            }
+            let parsed = Frame::parse(&frames[at..]).map(|frame| (BLOCK_HEADER + at, frame));
+            at += parsed.as_ref().map_or(frames.len(), |(_, frame)| frame.span());
+            Some(parsed)
+        })
+    }
+}

@@ -1,0 +1,429 @@
+//! The shared side of the commit log: reserve, fill, commit, and the durable position.
+
+use std::{
+    collections::VecDeque,
+    hint,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::{
+    SECTOR,
+    block::BLOCK_HEADER,
+    frame::{FRAME_HEADER, FrameMeta, frame_span, seal_frame},
+    tail::{Tail, TailReader},
+};
+use crate::{
+    base::{Latency, Position},
+    env::mirror::MirrorMemory,
+};
+
+/// Sizes of the log's moving parts, from `config`.
+#[derive(Clone, Copy, Debug)]
+pub struct LogLimits {
+    /// Bytes at which a block closes; a larger frame gets a block of its own.
+    pub block_bytes: u32,
+    /// Bytes of memory the hot tail keeps.
+    pub tail_bytes: u64,
+    /// Bytes that may be reserved ahead of the durable position; at most half of `tail_bytes`.
+    pub inflight_bytes: u64,
+    /// The longest payload a frame may have, in bytes.
+    pub payload_bytes_max: u32,
+}
+
+/// Why there is no room for a frame now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReserveError {
+    /// Too many bytes wait for the disk; try again when the durable position has moved.
+    #[error("the log is busy")]
+    Busy,
+    /// No disk space for messages; control frames may still fit.
+    #[error("no disk space is left for messages")]
+    DiskFull,
+    /// The payload is longer than any frame may be.
+    #[error("the payload is too long for the log")]
+    TooLong,
+    /// The log has stopped for good, see [`CommitLog::failure`].
+    #[error("the log has stopped")]
+    Stopped,
+}
+
+/// Where a committed frame lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Position of the payload's first byte.
+    pub payload: Position,
+    /// Durable once the log's durable position is at least this.
+    pub end: Position,
+}
+
+/// A block that is being filled, or waits for the writer.
+pub(super) struct Building {
+    pub(super) start: Position,
+    /// Bytes used so far, header included.
+    pub(super) used: u32,
+    pub(super) frames: u32,
+    /// Reservations not yet committed.
+    unfilled: Arc<AtomicU32>,
+}
+
+impl Building {
+    fn new(start: Position) -> Self {
+        Self { start, used: BLOCK_HEADER as u32, frames: 0, unfilled: Arc::default() }
+    }
+
+    /// Length on disk.
+    pub(super) fn bytes(&self) -> u32 {
+        self.used.next_multiple_of(SECTOR as u32)
+    }
+
+    pub(super) fn end(&self) -> Position {
+        self.start.plus(u64::from(self.bytes()))
+    }
+
+    /// Waits until every reservation in the block is committed. Owners fill without awaiting, so
+    /// this takes microseconds unless their thread lost its core.
+    pub(super) fn wait_filled(&self) {
+        let mut spins = 0u32;
+        while self.unfilled.load(Ordering::Acquire) > 0 {
+            spins += 1;
+            if spins < 128 { hint::spin_loop() } else { thread::yield_now() }
+        }
+    }
+}
+
+/// How a shard is told that the durable position moved. Shared by the shard and the writer.
+#[derive(Debug)]
+pub struct ShardSignal {
+    armed: AtomicBool,
+    wake: flume::Sender<()>,
+}
+
+impl ShardSignal {
+    /// Asks for one wake-up at the next move. Look at the position once more after arming.
+    pub fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+    }
+
+    fn fire(&self) {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            // A full channel holds a wake-up already.
+            let _ = self.wake.try_send(());
+        }
+    }
+}
+
+/// The commit log as all threads share it.
+///
+/// Owner shards call [`CommitLog::reserve`]; the writer takes closed blocks from it. The only lock
+/// is held for the few instructions of a reservation.
+pub struct CommitLog {
+    limits: LogLimits,
+    tail: Tail,
+    blocks: Mutex<VecDeque<Building>>,
+    /// End of everything reserved, as of the last reservation.
+    reserved: AtomicU64,
+    durable: AtomicU64,
+    /// Positions up to which data and control frames may be reserved: what the disk has room for.
+    data_limit: AtomicU64,
+    control_limit: AtomicU64,
+    failure: OnceLock<String>,
+    signals: OnceLock<Box<[Arc<ShardSignal>]>>,
+    closing: AtomicBool,
+    figures: Mutex<(Latency, u64)>,
+    writer_idle: AtomicBool,
+    writer_wake: flume::Sender<()>,
+}
+
+impl CommitLog {
+    /// A log that continues at `start`, for `readers` shards. The receiver belongs to the writer.
+    ///
+    /// # Errors
+    /// When there is no memory for the tail.
+    pub fn new(
+        limits: LogLimits,
+        start: Position,
+        readers: usize,
+    ) -> std::io::Result<(Arc<Self>, flume::Receiver<()>)> {
+        assert!(limits.inflight_bytes * 2 <= limits.tail_bytes, "unwritten blocks fit twice");
+        assert!(start.0.is_multiple_of(SECTOR as u64));
+        let memory = MirrorMemory::new(limits.tail_bytes as usize)?;
+        let (writer_wake, writer_woken) = flume::bounded(1);
+        let log = Self {
+            limits,
+            tail: Tail::new(memory, readers, start),
+            blocks: Mutex::new(VecDeque::from([Building::new(start)])),
+            reserved: AtomicU64::new(start.0),
+            durable: AtomicU64::new(start.0),
+            data_limit: AtomicU64::new(u64::MAX),
+            control_limit: AtomicU64::new(u64::MAX),
+            failure: OnceLock::new(),
+            signals: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            figures: Mutex::default(),
+            writer_idle: AtomicBool::new(false),
+            writer_wake,
+        };
+        Ok((Arc::new(log), writer_woken))
+    }
+
+    /// Makes one signal per shard, once, before the writer starts.
+    pub fn connect_shards(&self, count: usize) -> Vec<(Arc<ShardSignal>, flume::Receiver<()>)> {
+        let (signals, receivers): (Vec<_>, Vec<_>) = (0..count)
+            .map(|_| {
+                let (wake, woken) = flume::bounded(1);
+                (Arc::new(ShardSignal { armed: AtomicBool::new(false), wake }), woken)
+            })
+            .unzip();
+        let set = self.signals.set(signals.clone().into_boxed_slice());
+        assert!(set.is_ok(), "shards are connected once");
+        signals.into_iter().zip(receivers).collect()
+    }
+
+    /// The way into the hot tail for shard number `slot`; one reader a slot.
+    #[must_use]
+    pub fn reader(self: &Arc<Self>, slot: usize) -> TailReader {
+        TailReader::new(Arc::clone(self), slot)
+    }
+
+    /// Reserves room for a frame with `payload_bytes` bytes. Until the reservation is committed or
+    /// dropped the block it is in cannot be written: fill it without awaiting anything.
+    ///
+    /// # Errors
+    /// See [`ReserveError`]. `control` says whether the frame may use the last of the disk.
+    pub fn reserve(
+        &self,
+        payload_bytes: usize,
+        control: bool,
+    ) -> Result<Reservation<'_>, ReserveError> {
+        if self.failure.get().is_some() {
+            return Err(ReserveError::Stopped);
+        }
+        if payload_bytes > self.limits.payload_bytes_max as usize {
+            return Err(ReserveError::TooLong);
+        }
+        let span = frame_span(payload_bytes) as u32;
+        let mut blocks = self.blocks.lock().expect("nobody panics while holding it");
+        let last = blocks.back_mut().expect("one block is always open");
+        let fits = last.frames == 0 || last.used + span <= self.limits.block_bytes;
+        let (start, used) =
+            if fits { (last.start, last.used) } else { (last.end(), BLOCK_HEADER as u32) };
+        let end = start.plus(u64::from((used + span).next_multiple_of(SECTOR as u32)));
+        self.admit(end, control)?;
+        if !fits {
+            blocks.push_back(Building::new(start));
+        }
+        self.tail.make_room(end);
+        let block = blocks.back_mut().expect("one block is always open");
+        block.used += span;
+        block.frames += 1;
+        block.unfilled.fetch_add(1, Ordering::Relaxed);
+        self.reserved.store(end.0, Ordering::Relaxed);
+        Ok(Reservation {
+            log: self,
+            start: start.plus(u64::from(used)),
+            payload_bytes,
+            unfilled: Some(Arc::clone(&block.unfilled)),
+        })
+    }
+
+    fn admit(&self, end: Position, control: bool) -> Result<(), ReserveError> {
+        let limit = if control { &self.control_limit } else { &self.data_limit };
+        if end.0 > limit.load(Ordering::Relaxed) {
+            return Err(ReserveError::DiskFull);
+        }
+        // A frame larger than the whole allowance is let in alone.
+        let ahead = end.0 - self.durable.load(Ordering::Acquire);
+        let alone = self.reserved.load(Ordering::Relaxed) == self.durable.load(Ordering::Relaxed);
+        if ahead > self.limits.inflight_bytes && !alone {
+            return Err(ReserveError::Busy);
+        }
+        Ok(())
+    }
+
+    /// Everything before this position is durable.
+    #[must_use]
+    pub fn durable(&self) -> Position {
+        Position(self.durable.load(Ordering::Acquire))
+    }
+
+    /// End of everything reserved so far.
+    #[must_use]
+    pub fn reserved(&self) -> Position {
+        Position(self.reserved.load(Ordering::Relaxed))
+    }
+
+    /// Why the log has stopped, if it has.
+    #[must_use]
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// True while sends are refused for want of disk space.
+    #[must_use]
+    pub fn disk_full(&self) -> bool {
+        self.data_limit.load(Ordering::Relaxed) != u64::MAX
+            && self.reserved().0 + u64::from(self.limits.block_bytes)
+                > self.data_limit.load(Ordering::Relaxed)
+    }
+
+    /// Says what the disk has room for: the positions at which data and control frames end.
+    /// `u64::MAX` where more space can be had.
+    pub fn set_space(&self, data_limit: u64, control_limit: u64) {
+        self.data_limit.store(data_limit, Ordering::Relaxed);
+        self.control_limit.store(control_limit, Ordering::Relaxed);
+    }
+
+    /// Stops the log for good: nothing is reserved, written or acknowledged any more.
+    pub fn stop(&self, reason: String) {
+        let _ = self.failure.set(reason);
+        self.fire_signals();
+    }
+
+    /// Lets the writer end once it has written everything.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::SeqCst);
+        let _ = self.writer_wake.try_send(());
+    }
+
+    /// True after [`CommitLog::close`].
+    #[must_use]
+    pub fn closing(&self) -> bool {
+        self.closing.load(Ordering::SeqCst)
+    }
+
+    /// Durations of the writes so far, and the bytes written.
+    #[must_use]
+    pub fn figures(&self) -> (Latency, u64) {
+        self.figures.lock().expect("nobody panics while holding it").clone()
+    }
+
+    pub(super) fn count_write(&self, duration: Duration, bytes: u64) {
+        let mut figures = self.figures.lock().expect("nobody panics while holding it");
+        figures.0.record(duration);
+        figures.1 += bytes;
+    }
+
+    pub(super) fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    pub(super) fn limits(&self) -> &LogLimits {
+        &self.limits
+    }
+
+    /// Takes the oldest blocks with frames in them, closing the open one if it is among them, up
+    /// to `bytes_max` (but at least one). Empty when there is nothing to write.
+    pub(super) fn take_blocks(&self, bytes_max: u64, taken: &mut Vec<Building>) {
+        let mut blocks = self.blocks.lock().expect("nobody panics while holding it");
+        let mut bytes = 0;
+        while let Some(first) = blocks.front() {
+            bytes += u64::from(first.bytes());
+            if first.frames == 0 || (!taken.is_empty() && bytes > bytes_max) {
+                break;
+            }
+            let block = blocks.pop_front().expect("there is a first one");
+            if blocks.is_empty() {
+                blocks.push_back(Building::new(block.end()));
+            }
+            taken.push(block);
+        }
+    }
+
+    /// Takes an empty block for an idle log to write, unless a frame has come in.
+    pub(super) fn take_empty_block(&self) -> Option<Building> {
+        let mut blocks = self.blocks.lock().expect("nobody panics while holding it");
+        if blocks.front()?.frames > 0 {
+            return None;
+        }
+        let block = blocks.pop_front()?;
+        self.tail.make_room(block.end());
+        self.reserved.store(block.end().0, Ordering::Relaxed);
+        blocks.push_back(Building::new(block.end()));
+        Some(block)
+    }
+
+    /// True if a block has frames in it.
+    pub(super) fn has_work(&self) -> bool {
+        let blocks = self.blocks.lock().expect("nobody panics while holding it");
+        blocks.front().is_some_and(|block| block.frames > 0)
+    }
+
+    pub(super) fn set_durable(&self, position: Position) {
+        debug_assert!(self.durable() <= position);
+        self.durable.store(position.0, Ordering::SeqCst);
+        self.fire_signals();
+    }
+
+    fn fire_signals(&self) {
+        self.signals.get().into_iter().flatten().for_each(|signal| signal.fire());
+    }
+
+    /// The writer announces that it will sleep unless there is work; it must look once more.
+    pub(super) fn writer_idles(&self, idle: bool) {
+        self.writer_idle.store(idle, Ordering::SeqCst);
+    }
+
+    /// Wakes the writer, if it sleeps.
+    pub fn wake_writer(&self) {
+        if self.writer_idle.load(Ordering::SeqCst) && self.writer_idle.swap(false, Ordering::SeqCst)
+        {
+            let _ = self.writer_wake.try_send(());
+        }
+    }
+}
+
+/// Room for one frame in the log. Dropping it uncommitted leaves a frame to be skipped.
+pub struct Reservation<'a> {
+    log: &'a CommitLog,
+    start: Position,
+    payload_bytes: usize,
+    unfilled: Option<Arc<AtomicU32>>,
+}
+
+impl Reservation<'_> {
+    fn span(&mut self) -> &mut [u8] {
+        // SAFETY: the range was reserved for this value alone, the tail has made room for it (no
+        // reader is in it), and it is not written to disk before `unfilled` says it is filled.
+        unsafe {
+            std::slice::from_raw_parts_mut(
+                self.log.tail.at(self.start),
+                frame_span(self.payload_bytes),
+            )
+        }
+    }
+
+    /// The payload, to be overwritten whole; it holds old bytes.
+    pub fn payload(&mut self) -> &mut [u8] {
+        let bytes = self.payload_bytes;
+        &mut self.span()[FRAME_HEADER..FRAME_HEADER + bytes]
+    }
+
+    /// Seals the frame and gives its block to the writer. Wake the writer afterwards.
+    pub fn commit(mut self, meta: &FrameMeta) -> Appended {
+        self.seal(meta);
+        Appended {
+            payload: self.start.plus(FRAME_HEADER as u64),
+            end: self.start.plus(frame_span(self.payload_bytes) as u64),
+        }
+    }
+
+    fn seal(&mut self, meta: &FrameMeta) {
+        let bytes = self.payload_bytes;
+        seal_frame(self.span(), bytes, meta);
+        let unfilled = self.unfilled.take().expect("a frame is sealed once");
+        unfilled.fetch_sub(1, Ordering::Release);
+    }
+}
+
+impl Drop for Reservation<'_> {
+    fn drop(&mut self) {
+        if self.unfilled.is_some() {
+            self.seal(&FrameMeta::control(super::frame::FrameKind::Void, 0));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The commit log: one file of blocks, cut into segments, written by one writer.
+//!
+//! Owners reserve space in the open block, fill it and commit it ([`CommitLog`]); the writer closes
+//! the block when the disk is free and makes it durable with one write ([`Writer`]). What was written
+//! last stays readable in the hot tail ([`TailReader`]).
+//!
+//! `CommitLog` is shared by all threads; `Writer` lives on the writer thread; recovery runs before
+//! any of them.
+
+pub mod block;
+pub mod frame;
+pub mod recovery;
+pub mod segment;
+
+mod log;
+mod scan;
+mod tail;
+mod writer;
+
+pub use log::{Appended, CommitLog, LogLimits, Reservation, ReserveError, ShardSignal};
+pub use scan::SegmentScan;
+pub use tail::TailReader;
+pub use writer::{FileSink, Pauses, Step, Writer, WriterOptions};
+
+/// The unit in which the log is written, and to which blocks are padded.
+pub const SECTOR: usize = 4096;

@@ -1,0 +1,347 @@
+//! Segment files: which exist, where a position lies, and fresh ones for the writer.
+//!
+//! A file in use is named `{sequence:012}.segment`; one that waits to be used `ready-{n}.segment`.
+//! A file's identity is the sequence number in its blocks: a recycled file still holds old blocks
+//! with a lower one.
+
+use std::{
+    collections::VecDeque,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, RwLock},
+    time::Duration,
+};
+
+use crate::{
+    base::Position,
+    env::{Clock, Disk, OpenMode},
+};
+
+/// Bytes written at a time when a file is zero-filled.
+const FILL_BYTES: usize = 1 << 20;
+
+/// One segment of the log.
+#[derive(Debug)]
+pub struct Segment {
+    /// Its number; the next segment's is higher.
+    pub sequence: u64,
+    /// Position of its first byte.
+    pub base: Position,
+    /// Length of the file in bytes.
+    pub file_bytes: u64,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// The log's segments in order, shared by all threads. The last one is being written; a segment
+/// ends where the next one begins.
+///
+/// Whoever reads a segment's file holds its `Arc` meanwhile: only a segment nobody holds is recycled.
+#[derive(Debug, Default)]
+pub struct Segments {
+    list: RwLock<VecDeque<Arc<Segment>>>,
+}
+
+impl Segments {
+    /// Appends a segment, which from now on is the one being written.
+    pub fn push(&self, segment: Segment) {
+        let mut list = self.list.write().expect("nobody panics while holding it");
+        if let Some(last) = list.back() {
+            assert!(last.sequence < segment.sequence && last.base <= segment.base);
+        }
+        list.push_back(Arc::new(segment));
+    }
+
+    /// The segment that holds `position`.
+    #[must_use]
+    pub fn locate(&self, position: Position) -> Option<Arc<Segment>> {
+        let list = self.list.read().expect("nobody panics while holding it");
+        let after = list.partition_point(|segment| segment.base <= position);
+        after.checked_sub(1).map(|at| Arc::clone(&list[at]))
+    }
+
+    /// All segments, oldest first.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Segment>> {
+        self.list.read().expect("nobody panics while holding it").iter().cloned().collect()
+    }
+
+    /// Takes the oldest segment out, unless it is the one being written.
+    pub fn pop_oldest(&self) -> Option<Arc<Segment>> {
+        let mut list = self.list.write().expect("nobody panics while holding it");
+        (list.len() > 1).then(|| list.pop_front()).flatten()
+    }
+
+    /// Bytes of disk the segments take.
+    #[must_use]
+    pub fn disk_bytes(&self) -> u64 {
+        self.list.read().expect("nobody panics while holding it").iter().map(|s| s.file_bytes).sum()
+    }
+}
+
+/// A prepared file, not yet part of the log.
+#[derive(Debug)]
+struct Ready {
+    path: PathBuf,
+    bytes: u64,
+}
+
+#[derive(Default)]
+struct PoolState {
+    ready: VecDeque<Ready>,
+    named: u64,
+    /// End of what the segment in use has room for.
+    active_end: Position,
+    /// The last attempt to make a file found no space.
+    full: bool,
+}
+
+/// Prepared segment files. The housekeeper fills it, the writer takes from it.
+pub struct SegmentPool {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    segment_bytes: u64,
+    ready_target: usize,
+    state: Mutex<PoolState>,
+}
+
+/// What the disk has room for, as positions up to which frames may be reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// For messages.
+    pub data: u64,
+    /// For control frames.
+    pub control: u64,
+}
+
+impl SegmentPool {
+    /// A pool of files in `dir`; `ready_target` files of `segment_bytes` are kept ready beside one
+    /// that is held back for control frames on a full disk.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, ready_target: usize) -> Self {
+        let dir = dir.to_path_buf();
+        Self { disk, dir, segment_bytes, ready_target, state: Mutex::default() }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, PoolState> {
+        self.state.lock().expect("nobody panics while holding it")
+    }
+
+    /// The directory of the log.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The disk the files are on.
+    #[must_use]
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// Takes in a file of an earlier run that is no segment of the log: keeps it for use, or
+    /// removes it where there are enough.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn adopt(&self, path: &Path) -> io::Result<()> {
+        let bytes = self.disk.open(path, OpenMode::Read)?.len()?;
+        if bytes < self.segment_bytes || self.state().ready.len() > self.ready_target {
+            self.disk.remove(path)?;
+            return self.disk.sync_dir(&self.dir);
+        }
+        let to = self.new_name();
+        self.disk.rename(path, &to)?;
+        self.state().ready.push_back(Ready { path: to, bytes });
+        Ok(())
+    }
+
+    fn new_name(&self) -> PathBuf {
+        let mut state = self.state();
+        loop {
+            state.named += 1;
+            let path = self.dir.join(format!("ready-{}.segment", state.named));
+            if !state.ready.iter().any(|ready| ready.path == path) {
+                return path;
+            }
+        }
+    }
+
+    /// True while no file is ready.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.state().ready.is_empty()
+    }
+
+    /// True while fewer files are ready than wanted.
+    #[must_use]
+    pub fn wants_more(&self) -> bool {
+        self.state().ready.len() < self.ready_target + 1
+    }
+
+    /// Makes one zero-filled file of `bytes`, at most `bytes_per_s` (0: unlimited). On the
+    /// housekeeper thread, or before the log starts.
+    ///
+    /// # Errors
+    /// What the disk says; after [`io::ErrorKind::StorageFull`] the pool counts the disk as full.
+    pub fn prepare(&self, bytes: u64, bytes_per_s: u64, pace: &dyn Pace) -> io::Result<()> {
+        let path = self.new_name();
+        let made = self.fill(&path, bytes, bytes_per_s, pace);
+        let mut state = self.state();
+        match made {
+            Ok(()) => {
+                state.full = false;
+                state.ready.push_back(Ready { path, bytes });
+                Ok(())
+            }
+            Err(error) => {
+                state.full |= error.kind() == io::ErrorKind::StorageFull;
+                drop(state);
+                let _ = self.disk.remove(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&self, path: &Path, bytes: u64, per_s: u64, pace: &dyn Pace) -> io::Result<()> {
+        let file = self.disk.open(path, OpenMode::Create)?;
+        file.allocate(bytes)?;
+        let zeros = vec![0; FILL_BYTES];
+        let started = pace.now();
+        let mut at = 0;
+        while at < bytes {
+            let length = (bytes - at).min(FILL_BYTES as u64);
+            file.write_at(&zeros[..length as usize], at)?;
+            at += length;
+            if per_s > 0 {
+                let due = Duration::from_secs_f64(at as f64 / per_s as f64);
+                pace.wait_until(started + due);
+            }
+        }
+        file.sync()?;
+        file.drop_cache()?;
+        self.disk.sync_dir(&self.dir)
+    }
+
+    /// A file for segment `sequence` with room for `bytes_min`, durably renamed: a ready one, or
+    /// else a new one that is only allocated. On the writer thread.
+    ///
+    /// # Errors
+    /// What the disk says; [`io::ErrorKind::StorageFull`] where there is no room for one.
+    pub fn take(&self, sequence: u64, base: Position, bytes_min: u64) -> io::Result<Segment> {
+        let ready = {
+            let mut state = self.state();
+            let at = state.ready.iter().position(|ready| ready.bytes >= bytes_min);
+            // The last one is held back for control frames while a new one can still be made.
+            // The very first segment is the one the start has waited for.
+            let first = state.active_end == Position(0);
+            let held_back = state.ready.len() == 1 && !state.full && !first;
+            at.filter(|_| !held_back).and_then(|at| state.ready.remove(at))
+        };
+        let ready = match ready {
+            Some(ready) => ready,
+            None => self.allocate(bytes_min).or_else(|error| self.last_resort(bytes_min, error))?,
+        };
+        let path = segment_path(&self.dir, sequence);
+        self.disk.rename(&ready.path, &path)?;
+        self.disk.sync_dir(&self.dir)?;
+        self.state().active_end = base.plus(ready.bytes);
+        Ok(Segment { sequence, base, file_bytes: ready.bytes, path })
+    }
+
+    fn allocate(&self, bytes_min: u64) -> io::Result<Ready> {
+        let path = self.new_name();
+        let bytes = self.segment_bytes.max(bytes_min);
+        let made = self.disk.open(&path, OpenMode::Create).and_then(|file| {
+            file.allocate(bytes)?;
+            file.sync()
+        });
+        match made {
+            Ok(()) => Ok(Ready { path, bytes }),
+            Err(error) => {
+                self.state().full |= error.kind() == io::ErrorKind::StorageFull;
+                let _ = self.disk.remove(&path);
+                Err(error)
+            }
+        }
+    }
+
+    fn last_resort(&self, bytes_min: u64, error: io::Error) -> io::Result<Ready> {
+        let mut state = self.state();
+        let at = state.ready.iter().position(|ready| ready.bytes >= bytes_min);
+        at.and_then(|at| state.ready.remove(at)).ok_or(error)
+    }
+
+    /// What there is room for; `slack` bytes at each segment's end may stay unused.
+    #[must_use]
+    pub fn space(&self, slack: u64) -> Space {
+        let state = self.state();
+        if !state.full {
+            return Space { data: u64::MAX, control: u64::MAX };
+        }
+        let usable = |ready: &Ready| ready.bytes.saturating_sub(slack);
+        let all: u64 = state.ready.iter().map(usable).sum();
+        let held_back = state.ready.back().map_or(0, usable);
+        let active = state.active_end.0.saturating_sub(slack);
+        Space { data: active + all - held_back, control: active + all }
+    }
+
+    /// Takes back a dropped segment's file: for another use where one is wanted and nobody reads
+    /// it, else it is removed. Returns the bytes given back to the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn recycle(&self, segment: Arc<Segment>) -> io::Result<u64> {
+        let bytes = segment.file_bytes;
+        let unread = Arc::strong_count(&segment) == 1;
+        if unread && bytes == self.segment_bytes && self.wants_more() {
+            self.disk.open(&segment.path, OpenMode::Read)?.drop_cache()?;
+            let path = self.new_name();
+            self.disk.rename(&segment.path, &path)?;
+            self.disk.sync_dir(&self.dir)?;
+            self.state().ready.push_back(Ready { path, bytes });
+            return Ok(0);
+        }
+        self.disk.remove(&segment.path)?;
+        self.disk.sync_dir(&self.dir)?;
+        // Room was made: the next attempt decides whether the disk is still full.
+        Ok(bytes)
+    }
+}
+
+/// How zero-filling is paced.
+pub trait Pace {
+    /// Time since an arbitrary moment.
+    fn now(&self) -> Duration;
+    /// Blocks until that moment.
+    fn wait_until(&self, moment: Duration);
+}
+
+/// No pacing: for the first segment, and for simulations.
+pub struct NoPace<'a>(pub &'a dyn Clock);
+
+impl Pace for NoPace<'_> {
+    fn now(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn wait_until(&self, _moment: Duration) {}
+}
+
+/// The path of segment `sequence` in `dir`.
+#[must_use]
+pub fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
+    dir.join(format!("{sequence:012}.segment"))
+}
+
+/// The sequence number in a segment's file name; `None` for other names.
+#[must_use]
+pub fn sequence_of(name: &str) -> Option<u64> {
+    name.strip_suffix(".segment")?.parse().ok()
+}
+
+/// True for the name of a file that waits to be used.
+#[must_use]
+pub fn is_ready_name(name: &str) -> bool {
+    name.starts_with("ready-") && name.ends_with(".segment")
+}

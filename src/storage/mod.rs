@@ -1,0 +1,5 @@
+//! What is kept on disk: the commit log, its indexes, checkpoints and retention.
+
+pub mod checkpoint;
+pub mod commit_log;
+pub mod queue_index;
