@@ -33,6 +33,7 @@
 //! - After a failed write or sync the log is stopped for good.
 
 pub mod base;
+pub mod broker;
 pub mod cluster;
 pub mod config;
 pub mod env;

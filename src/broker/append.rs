@@ -1,0 +1,236 @@
+//! Appending record batches to queues.
+
+use std::{borrow::Cow, rc::Rc, time::Duration};
+
+use super::{
+    Broker,
+    producers::{Sequence, SequenceError},
+};
+use crate::{
+    base::{Position, QueueId},
+    cluster::{FlushMode, TimestampType},
+    storage::{
+        commit_log::{
+            ReserveError,
+            frame::{FrameKind, FrameMeta},
+        },
+        queue_index::IndexEntry,
+    },
+    wire::kafka::{
+        batch::{self, BatchError, BatchHeader},
+        compression, record,
+    },
+};
+
+/// Why a batch was not appended.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendError {
+    /// There is no such queue here, or no more.
+    #[error("no such queue")]
+    UnknownQueue,
+    /// The batch is larger than its topic allows.
+    #[error("the batch has {bytes} bytes, the topic allows {max}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The topic's limit.
+        max: u32,
+    },
+    /// A timestamp lies outside of what the topic allows.
+    #[error("timestamp {timestamp} is out of the topic's range")]
+    Timestamp {
+        /// Milliseconds since 1970.
+        timestamp: i64,
+    },
+    /// A record without a key in a compacted topic, or records that cannot be read.
+    #[error("{0}")]
+    Records(String),
+    /// The producer's sequence numbers do not allow it.
+    #[error(transparent)]
+    Sequence(#[from] SequenceError),
+    /// The log waits for the disk; the same batch may fit in a moment.
+    #[error("the log is busy")]
+    Busy,
+    /// No space is left, or the log has stopped.
+    #[error("{0}")]
+    Storage(ReserveError),
+}
+
+/// A batch that was appended, now or before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppendedBatch {
+    /// Offset of its first record.
+    pub base_offset: i64,
+    /// The broker's time in it, milliseconds since 1970; `None` where the client's times stay.
+    pub log_append_time_ms: Option<i64>,
+    /// First readable offset of the queue.
+    pub log_start: i64,
+    /// To be answered once the log is durable up to here.
+    pub answer_at: Position,
+}
+
+impl Broker {
+    /// Appends one batch, whose header and checksum were verified, to a queue this shard owns. Does
+    /// not wait; the batch is durable and visible later, see [`AppendedBatch::answer_at`].
+    ///
+    /// # Errors
+    /// See [`AppendError`]; then nothing was appended.
+    pub fn append(
+        self: &Rc<Self>,
+        id: QueueId,
+        bytes: &[u8],
+        header: &BatchHeader,
+    ) -> Result<AppendedBatch, AppendError> {
+        let now_ms = self.env.clock.wall_ms();
+        let mut queues = self.queues.borrow_mut();
+        let queue = queues.get_mut(&id).ok_or(AppendError::UnknownQueue)?;
+        let settings = &queue.settings;
+        let broker_time = settings.timestamp_type == TimestampType::LogAppendTime;
+        let max = settings.max_message_bytes;
+        if bytes.len() > max as usize {
+            return Err(AppendError::TooLarge { bytes: bytes.len(), max });
+        }
+        if !broker_time {
+            let (before, after) =
+                (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
+            check_time(header.max_timestamp, now_ms, before, after)?;
+        }
+        if settings.compact {
+            check_keys(bytes, header)?;
+        }
+        let answer_async = match settings.flush {
+            Some(FlushMode::Async) => true,
+            Some(FlushMode::Sync) => false,
+            None => self.settings.flush_async,
+        };
+        let sequence = sequence_of(header);
+        if let Some(sequence) = &sequence
+            && let Some(twin) = queue.producers.check(sequence)?
+        {
+            return Ok(AppendedBatch {
+                base_offset: twin.base_offset,
+                log_append_time_ms: broker_time.then_some(twin.append_time_ms),
+                log_start: queue.log_start,
+                answer_at: if answer_async { Position(0) } else { twin.end },
+            });
+        }
+        let mut room = self.log.reserve(bytes.len(), false).map_err(|error| match error {
+            ReserveError::Busy => AppendError::Busy,
+            ReserveError::TooLong => AppendError::TooLarge { bytes: bytes.len(), max },
+            ReserveError::DiskFull | ReserveError::Stopped => AppendError::Storage(error),
+        })?;
+        let base_offset = queue.next_offset;
+        let payload = room.payload();
+        payload.copy_from_slice(bytes);
+        let assigned = batch::set_assigned(payload, base_offset, 0);
+        debug_assert!(assigned.is_ok(), "the header was parsed before");
+        let mut max_timestamp = header.max_timestamp;
+        if broker_time {
+            let stamped = batch::set_log_append_time(payload, now_ms);
+            debug_assert!(stamped.is_ok(), "the header was parsed before");
+            max_timestamp = now_ms;
+        }
+        let count = header.record_count as u32;
+        let appended = room.commit(&FrameMeta {
+            kind: FrameKind::KafkaBatch,
+            queue: id,
+            base_offset,
+            count,
+            tag_hash: 0,
+            append_time_ms: now_ms,
+        });
+        // Messages of a topic that has just become asynchronous come after those still waiting.
+        let show_at_once = answer_async && queue.high_watermark == base_offset;
+        queue.next_offset += i64::from(count);
+        if let Some(sequence) = &sequence {
+            queue.producers.record(sequence, base_offset, appended.end, now_ms);
+        }
+        let log_start = queue.log_start;
+        drop(queues);
+        self.count(|figures| {
+            figures.batches_in += 1;
+            figures.records_in += u64::from(count);
+            figures.bytes_in += bytes.len() as u64;
+        });
+        let entry = IndexEntry {
+            base_offset,
+            position: appended.payload,
+            length: bytes.len() as u32,
+            count,
+            max_timestamp,
+            append_time: now_ms,
+            tag_hash: 0,
+        };
+        if show_at_once {
+            self.commit_messages(id, entry);
+        } else {
+            self.messages_pending(appended.end, id, entry);
+        }
+        Ok(AppendedBatch {
+            base_offset,
+            log_append_time_ms: broker_time.then_some(now_ms),
+            log_start,
+            answer_at: if answer_async { Position(0) } else { appended.end },
+        })
+    }
+}
+
+impl Broker {
+    /// As [`Broker::append`], after waiting for room in the log no longer than `stall`.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; [`AppendError::Busy`] when there was no room for so long.
+    pub async fn append_when_free(
+        self: &Rc<Self>,
+        id: QueueId,
+        bytes: &[u8],
+        header: &BatchHeader,
+        stall: Duration,
+    ) -> Result<AppendedBatch, AppendError> {
+        let clock = &self.env.clock;
+        let deadline = clock.monotonic() + stall;
+        loop {
+            match self.append(id, bytes, header) {
+                Err(AppendError::Busy) if clock.monotonic() < deadline => {
+                    let stopped = AppendError::Storage(ReserveError::Stopped);
+                    self.log_progress().await.map_err(|_| stopped)?;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Most bytes a batch may have when it is decompressed to be looked through.
+const DECOMPRESSED_MAX: usize = 256 << 20;
+
+/// A batch's records, decompressed.
+pub(super) fn records_of<'a>(
+    bytes: &'a [u8],
+    header: &BatchHeader,
+) -> Result<Cow<'a, [u8]>, BatchError> {
+    let records = bytes.get(batch::HEADER_BYTES..).unwrap_or_default();
+    compression::decompress(header.codec()?, records, DECOMPRESSED_MAX)
+}
+
+fn check_keys(bytes: &[u8], header: &BatchHeader) -> Result<(), AppendError> {
+    let refused = |error: BatchError| AppendError::Records(error.to_string());
+    let records = records_of(bytes, header).map_err(refused)?;
+    record::check_records(header, &records, true).map(drop).map_err(refused)
+}
+
+fn check_time(time: i64, now_ms: i64, before: u64, after: u64) -> Result<(), AppendError> {
+    let late = i64::try_from(after).is_ok_and(|after| time > now_ms.saturating_add(after));
+    let early = i64::try_from(before).is_ok_and(|before| time < now_ms.saturating_sub(before));
+    if late || early { Err(AppendError::Timestamp { timestamp: time }) } else { Ok(()) }
+}
+
+/// The producer's part of a batch header, if the producer is idempotent.
+pub(super) fn sequence_of(header: &BatchHeader) -> Option<Sequence> {
+    (header.producer_id >= 0).then_some(Sequence {
+        producer: header.producer_id,
+        epoch: header.producer_epoch,
+        first: header.base_sequence,
+        count: header.record_count,
+    })
+}

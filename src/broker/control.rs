@@ -1,0 +1,174 @@
+//! Commands of the cluster's state machine: into the log on one shard, applied on all.
+
+use std::rc::Rc;
+
+use super::{Broker, LogStopped, Stopping, queue::Queue};
+use crate::{
+    base::{Position, QueueId, ShardId},
+    cluster::{Applied, Command},
+    storage::commit_log::{
+        Appended, ReserveError,
+        frame::{FrameKind, FrameMeta},
+    },
+};
+
+/// The shard that appends all commands, so that they have one order.
+pub(super) const CONTROL_SHARD: ShardId = ShardId(0);
+
+/// Why a control frame did not become durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// The log has stopped, or not even control frames fit on the disk.
+    #[error("the log cannot be written")]
+    Storage,
+    /// The broker is stopping.
+    #[error("the broker is stopping")]
+    Stopping,
+}
+
+impl From<LogStopped> for ControlError {
+    fn from(_: LogStopped) -> Self {
+        Self::Storage
+    }
+}
+
+impl From<Stopping> for ControlError {
+    fn from(_: Stopping) -> Self {
+        Self::Stopping
+    }
+}
+
+/// A command that was applied here and is owed to the other shards.
+pub(super) struct Broadcast {
+    position: Position,
+    command: Command,
+    applied: Applied,
+    answer: flume::Sender<Applied>,
+}
+
+impl Broker {
+    /// Makes a command durable and applies it on every shard; then says what it changed.
+    ///
+    /// # Errors
+    /// [`ControlError`]; the command may still take effect, if the log stopped over it.
+    pub async fn execute(self: &Rc<Self>, command: Command) -> Result<Applied, ControlError> {
+        self.on(CONTROL_SHARD, |broker| Box::pin(async move { broker.execute_here(command).await }))
+            .await?
+    }
+
+    async fn execute_here(self: &Rc<Self>, command: Command) -> Result<Applied, ControlError> {
+        let appended = self.append_control(FrameKind::Cluster, &command.encode()).await?;
+        let (answer, answered) = flume::bounded(1);
+        self.control_pending(appended.end, move |broker| {
+            let position = appended.payload;
+            let applied = broker.apply_command(position, &command);
+            if broker.mailboxes.len() == 1 {
+                let _ = answer.send(applied);
+            } else {
+                let owed = Broadcast { position, command, applied, answer };
+                let sent = broker.broadcasts.0.send(owed);
+                debug_assert!(sent.is_ok(), "the broker holds the receiver itself");
+            }
+        });
+        self.log.wake_writer();
+        self.durable(appended.end).await?;
+        // The waker may have run before the change was applied.
+        self.apply_durable();
+        answered.recv_async().await.map_err(|_| ControlError::Stopping)
+    }
+
+    /// Runs until the shard ends: passes applied commands to the other shards, in order.
+    pub(super) async fn pass_commands(self: Rc<Self>) {
+        while let Ok(owed) = self.broadcasts.1.recv_async().await {
+            for shard in 1..self.mailboxes.len() {
+                let (position, command) = (owed.position, owed.command.clone());
+                let applied = self
+                    .on(ShardId(shard as u16), move |broker| {
+                        Box::pin(async move { drop(broker.apply_command(position, &command)) })
+                    })
+                    .await;
+                if applied.is_err() {
+                    return;
+                }
+            }
+            let _ = owed.answer.send(owed.applied);
+        }
+    }
+
+    /// Puts a control frame into the log, waiting for room. Its change is to be registered with
+    /// [`Broker::control_pending`] before anything is awaited, and the writer to be woken.
+    pub(super) async fn append_control(
+        &self,
+        kind: FrameKind,
+        payload: &[u8],
+    ) -> Result<Appended, ControlError> {
+        let meta = FrameMeta::control(kind, self.env.clock.wall_ms());
+        self.append_control_frame(&meta, payload).await
+    }
+
+    pub(super) async fn append_control_frame(
+        &self,
+        meta: &FrameMeta,
+        payload: &[u8],
+    ) -> Result<Appended, ControlError> {
+        loop {
+            match self.log.reserve(payload.len(), true) {
+                Ok(mut room) => {
+                    room.payload().copy_from_slice(payload);
+                    return Ok(room.commit(meta));
+                }
+                Err(ReserveError::Busy) => self.log_progress().await?,
+                Err(_) => return Err(ControlError::Storage),
+            }
+        }
+    }
+
+    /// Applies a durable command to this shard's copy of the state.
+    fn apply_command(self: &Rc<Self>, position: Position, command: &Command) -> Applied {
+        let applied = self.cluster.borrow_mut().apply(position, command);
+        let mut queues = self.queues.borrow_mut();
+        for &id in applied.removed() {
+            if queues.remove(&id).is_some() {
+                self.index.remove(id);
+            }
+        }
+        match &applied {
+            Applied::TopicCreated(topic) | Applied::PartitionsCreated(topic, _) => {
+                for &id in applied.added().iter().filter(|&&id| self.owns(id)) {
+                    queues.insert(id, Queue::new(topic.id, topic.settings.clone()));
+                }
+            }
+            Applied::TopicAltered(topic) => {
+                for id in &topic.queues {
+                    if let Some(queue) = queues.get_mut(id) {
+                        queue.settings = topic.settings.clone();
+                    }
+                }
+            }
+            Applied::BrokerAltered => {
+                let cluster = self.cluster.borrow();
+                for queue in queues.values_mut() {
+                    if let Some(topic) = cluster.topic_by_id(queue.topic) {
+                        queue.settings = topic.settings.clone();
+                    }
+                }
+            }
+            _ => {}
+        }
+        drop(queues);
+        if let Applied::TopicDeleted(topic) = &applied {
+            self.topic_deleted(topic);
+        }
+        applied
+    }
+
+    /// The shard that owns a queue.
+    #[must_use]
+    pub fn owner(&self, queue: QueueId) -> ShardId {
+        ShardId((queue.0 % self.mailboxes.len() as u32) as u16)
+    }
+
+    pub(super) fn owns(&self, queue: QueueId) -> bool {
+        self.owner(queue) == self.shard
+    }
+}

@@ -1,0 +1,251 @@
+//! Drives the group coordinator: its records into the log, its answers to who waits, its timers.
+
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
+
+use hashbrown::HashMap;
+
+use super::{
+    Broker,
+    group::{
+        Append, AppendToken, GroupRecord, GroupSettings, Groups, Moment, Reply, ReplyToken,
+        TopicNames,
+    },
+};
+use crate::{
+    base::{Position, ShardId, TopicId, checksum},
+    cluster::ClusterState,
+    env::Random,
+    storage::commit_log::{
+        ReserveError,
+        frame::{FrameKind, FrameMeta},
+    },
+};
+
+/// How soon appending is tried again when not even control frames fit on the disk.
+const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
+
+struct Names(Rc<RefCell<ClusterState>>);
+
+impl TopicNames for Names {
+    fn topic_name(&self, topic: TopicId) -> Option<Arc<str>> {
+        self.0.borrow().topic_by_id(topic).map(|topic| Arc::clone(&topic.name))
+    }
+}
+
+/// The groups of one shard and who waits for their answers.
+pub(super) struct Coordinator {
+    groups: Groups,
+    waiting: HashMap<ReplyToken, flume::Sender<Reply>>,
+    next_token: u64,
+    /// Records that did not fit into the log yet.
+    backlog: VecDeque<Append>,
+    /// A task is waiting to append the backlog.
+    retrying: bool,
+    /// The deadline the timers' task sleeps for, and how it is told of an earlier one.
+    sleeps_until: Option<Duration>,
+    timer_wake: (flume::Sender<()>, flume::Receiver<()>),
+}
+
+impl Coordinator {
+    pub(super) fn new(
+        settings: &GroupSettings,
+        random: Arc<dyn Random>,
+        cluster: Rc<RefCell<ClusterState>>,
+        records: &[GroupRecord],
+    ) -> Self {
+        let mut groups = Groups::new(settings.clone(), random, Rc::new(Names(cluster)));
+        records.iter().for_each(|record| groups.replay(record));
+        Self {
+            groups,
+            waiting: HashMap::new(),
+            next_token: 0,
+            backlog: VecDeque::new(),
+            retrying: false,
+            sleeps_until: None,
+            timer_wake: flume::bounded(1),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Vec<GroupRecord> {
+        self.groups.snapshot().collect()
+    }
+}
+
+/// The form of a group record in the log.
+pub(super) fn encode_record(record: &GroupRecord) -> Vec<u8> {
+    postcard::to_stdvec(record).expect("records have no unsized parts")
+}
+
+/// The shard of `shards` that a group's records belong to.
+pub(super) fn group_shard(group: &str, shards: usize) -> ShardId {
+    ShardId((checksum::crc32c(group.as_bytes()) % shards as u32) as u16)
+}
+
+impl Broker {
+    /// The shard that owns a group.
+    #[must_use]
+    pub fn group_owner(&self, group: &str) -> ShardId {
+        group_shard(group, self.mailboxes.len())
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { now: self.env.clock.monotonic(), wall_ms: self.env.clock.wall_ms() }
+    }
+
+    /// Calls the coordinator of this shard's groups and lets out what the call caused.
+    pub fn with_groups<R>(self: &Rc<Self>, call: impl FnOnce(&mut Groups, Moment) -> R) -> R {
+        self.apply_durable();
+        let at = self.moment();
+        let result = call(&mut self.coordinator.borrow_mut().groups, at);
+        self.settle_groups();
+        result
+    }
+
+    /// Makes a call that is answered later, and waits for the answer. `None` if the broker stops.
+    pub async fn ask_groups(
+        self: &Rc<Self>,
+        call: impl FnOnce(&mut Groups, Moment, ReplyToken),
+    ) -> Option<Reply> {
+        let (answer, answered) = flume::bounded(1);
+        let token = {
+            let mut coordinator = self.coordinator.borrow_mut();
+            coordinator.next_token += 1;
+            let token = ReplyToken(coordinator.next_token);
+            coordinator.waiting.insert(token, answer);
+            token
+        };
+        self.with_groups(|groups, at| call(groups, at, token));
+        answered.recv_async().await.ok()
+    }
+
+    /// Sends the coordinator's records to the log and its answers to who waits.
+    fn settle_groups(self: &Rc<Self>) {
+        {
+            let mut coordinator = self.coordinator.borrow_mut();
+            let appends = coordinator.groups.take_appends();
+            coordinator.backlog.extend(appends);
+        }
+        self.append_backlog();
+        let mut coordinator = self.coordinator.borrow_mut();
+        for (token, reply) in coordinator.groups.take_replies() {
+            if let Some(answer) = coordinator.waiting.remove(&token) {
+                // Its client may be gone.
+                let _ = answer.send(reply);
+            }
+        }
+        let due = coordinator.groups.next_deadline();
+        let slept = coordinator.sleeps_until;
+        if due.is_some_and(|due| slept.is_none_or(|slept| due < slept)) {
+            // A full channel holds a wake-up already.
+            let _ = coordinator.timer_wake.0.try_send(());
+        }
+    }
+
+    fn append_backlog(self: &Rc<Self>) {
+        let mut wrote = false;
+        loop {
+            let next = self.coordinator.borrow_mut().backlog.pop_front();
+            let Some(append) = next else { break };
+            match self.append_records(&append) {
+                Ok(end) => {
+                    let token = append.token;
+                    self.control_pending(end, move |broker| broker.group_records_durable(token));
+                    wrote = true;
+                }
+                Err(error) => {
+                    self.coordinator.borrow_mut().backlog.push_front(append);
+                    self.records_refused(error);
+                    break;
+                }
+            }
+        }
+        if wrote {
+            self.log.wake_writer();
+        }
+    }
+
+    /// All records of one append, or none: room for all is reserved before one is committed.
+    fn append_records(&self, append: &Append) -> Result<Position, ReserveError> {
+        let encoded: Vec<_> = append.records.iter().map(encode_record).collect();
+        let mut rooms = Vec::with_capacity(encoded.len());
+        for record in &encoded {
+            rooms.push(self.log.reserve(record.len(), true)?);
+        }
+        let meta = FrameMeta::control(FrameKind::Group, self.env.clock.wall_ms());
+        let mut end = self.log.durable();
+        for (mut room, record) in rooms.into_iter().zip(&encoded) {
+            room.payload().copy_from_slice(record);
+            end = room.commit(&meta).end;
+        }
+        Ok(end)
+    }
+
+    fn records_refused(self: &Rc<Self>, error: ReserveError) {
+        let mut coordinator = self.coordinator.borrow_mut();
+        if matches!(error, ReserveError::Stopped | ReserveError::TooLong) {
+            tracing::error!(%error, "group records cannot be written; the coordinator stops");
+            coordinator.backlog.clear();
+            coordinator.groups.stop();
+            return;
+        }
+        if coordinator.retrying {
+            return;
+        }
+        coordinator.retrying = true;
+        let broker = Rc::clone(self);
+        self.env.tasks.spawn(Box::pin(async move {
+            if error == ReserveError::DiskFull {
+                broker.env.tasks.sleep(NO_SPACE_RETRY).await;
+            } else {
+                // A stopped log is noticed by the next attempt.
+                let _ = broker.log_progress().await;
+            }
+            broker.coordinator.borrow_mut().retrying = false;
+            broker.settle_groups();
+        }));
+    }
+
+    fn group_records_durable(self: &Rc<Self>, through: AppendToken) {
+        let at = self.moment();
+        self.coordinator.borrow_mut().groups.committed(through, at);
+        self.settle_groups();
+    }
+
+    pub(super) fn forget_topic(self: &Rc<Self>, topic: TopicId) {
+        let at = self.moment();
+        self.coordinator.borrow_mut().groups.topic_deleted(at, topic);
+        self.settle_groups();
+    }
+
+    pub(super) fn group_count(&self) -> usize {
+        self.coordinator.borrow().groups.list().count()
+    }
+
+    pub(super) fn group_snapshot(&self) -> Vec<GroupRecord> {
+        self.coordinator.borrow().snapshot()
+    }
+
+    pub(super) fn start_coordinator(self: &Rc<Self>) {
+        let at = self.moment();
+        self.coordinator.borrow_mut().groups.start(at);
+        let woken = self.coordinator.borrow().timer_wake.1.clone();
+        let broker = Rc::clone(self);
+        self.env.tasks.spawn(Box::pin(async move { broker.run_timers(woken).await }));
+    }
+
+    /// Runs until the shard ends: lets the coordinator do what is due.
+    async fn run_timers(self: Rc<Self>, woken: flume::Receiver<()>) {
+        loop {
+            let due = self.coordinator.borrow().groups.next_deadline();
+            self.coordinator.borrow_mut().sleeps_until = due;
+            let earlier = async {
+                let _ = woken.recv_async().await;
+            };
+            match due.map(|due| due.saturating_sub(self.env.clock.monotonic())) {
+                Some(Duration::ZERO) => self.with_groups(|groups, at| groups.tick(at)),
+                Some(wait) => futures_lite::future::or(earlier, self.env.tasks.sleep(wait)).await,
+                None => earlier.await,
+            }
+        }
+    }
+}

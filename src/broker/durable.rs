@@ -1,0 +1,160 @@
+//! What waits for the durable position: state to be applied, and tasks to be woken.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, Waker},
+};
+
+use super::Broker;
+use crate::{
+    base::{Position, QueueId},
+    storage::{commit_log::ShardSignal, queue_index::IndexEntry},
+};
+
+/// The log has stopped: what was asked for did not become durable, as far as anyone knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the log has stopped")]
+pub struct LogStopped;
+
+/// State that applies once the log is durable up to `end`.
+struct Pending {
+    end: Position,
+    change: Change,
+}
+
+/// A change of state, to be made once.
+type Apply = Box<dyn FnOnce(&Rc<Broker>)>;
+
+enum Change {
+    Messages { queue: QueueId, entry: IndexEntry },
+    Control(Apply),
+}
+
+/// A shard's line of waiting changes and tasks, in log order.
+pub(super) struct DurableQueue {
+    pending: VecDeque<Pending>,
+    wakers: BTreeMap<(Position, u64), Waker>,
+    next_ticket: u64,
+    signal: Arc<ShardSignal>,
+}
+
+impl DurableQueue {
+    pub(super) fn new(signal: Arc<ShardSignal>) -> Self {
+        Self { pending: VecDeque::new(), wakers: BTreeMap::new(), next_ticket: 0, signal }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.wakers.is_empty()
+    }
+}
+
+impl Broker {
+    /// Messages assigned at `entry` become visible when the log is durable up to `end`.
+    pub(super) fn messages_pending(&self, end: Position, queue: QueueId, entry: IndexEntry) {
+        self.push_pending(Pending { end, change: Change::Messages { queue, entry } });
+    }
+
+    /// `apply` runs when the log is durable up to `end`, in log order with everything else.
+    pub(super) fn control_pending(&self, end: Position, apply: impl FnOnce(&Rc<Self>) + 'static) {
+        self.push_pending(Pending { end, change: Change::Control(Box::new(apply)) });
+    }
+
+    fn push_pending(&self, pending: Pending) {
+        let mut line = self.durable.borrow_mut();
+        debug_assert!(line.pending.back().is_none_or(|last| last.end < pending.end));
+        if line.is_empty() {
+            line.signal.arm();
+        }
+        line.pending.push_back(pending);
+    }
+
+    /// Applies everything that has become durable and wakes who waited for it.
+    pub(super) fn apply_durable(self: &Rc<Self>) {
+        let durable = self.log.durable();
+        loop {
+            let next = {
+                let mut line = self.durable.borrow_mut();
+                let ready = line.pending.front().is_some_and(|first| first.end <= durable);
+                if ready { line.pending.pop_front() } else { None }
+            };
+            match next.map(|pending| pending.change) {
+                Some(Change::Messages { queue, entry }) => self.commit_messages(queue, entry),
+                Some(Change::Control(apply)) => apply(self),
+                None => break,
+            }
+        }
+        let stopped = self.log.failure().is_some();
+        let mut line = self.durable.borrow_mut();
+        while let Some(first) = line.wakers.first_entry() {
+            if first.key().0 > durable && !stopped {
+                break;
+            }
+            first.remove().wake();
+        }
+    }
+
+    /// Messages become visible and their queue's readers are woken.
+    pub(super) fn commit_messages(&self, id: QueueId, entry: IndexEntry) {
+        // A queue deleted meanwhile takes nothing in.
+        if let Some(queue) = self.queues.borrow_mut().get_mut(&id) {
+            self.index.push(id, entry);
+            queue.commit(&entry);
+        }
+    }
+
+    /// Waits until everything before `end` is durable.
+    ///
+    /// # Errors
+    /// [`LogStopped`].
+    pub async fn durable(&self, end: Position) -> Result<(), LogStopped> {
+        let mut ticket = None;
+        poll_fn(|context| {
+            if self.log.durable() >= end {
+                return Poll::Ready(Ok(()));
+            }
+            if self.log.failure().is_some() {
+                return Poll::Ready(Err(LogStopped));
+            }
+            let mut line = self.durable.borrow_mut();
+            if line.is_empty() {
+                line.signal.arm();
+            }
+            let ticket = *ticket.get_or_insert_with(|| {
+                line.next_ticket += 1;
+                line.next_ticket
+            });
+            line.wakers.insert((end, ticket), context.waker().clone());
+            drop(line);
+            // The position may have moved between the look and the arming.
+            if self.log.durable() >= end { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Waits until the durable position has moved, so that the log may have room again.
+    pub(super) async fn log_progress(&self) -> Result<(), LogStopped> {
+        let next = self.log.durable().plus(1);
+        self.log.wake_writer();
+        self.durable(next).await
+    }
+
+    /// Runs until the shard ends: applies what becomes durable.
+    pub(super) async fn follow_log(self: Rc<Self>, woken: flume::Receiver<()>) {
+        while woken.recv_async().await.is_ok() {
+            loop {
+                let seen = self.log.durable();
+                self.apply_durable();
+                let line = self.durable.borrow();
+                if !line.is_empty() {
+                    line.signal.arm();
+                }
+                if self.log.durable() == seen {
+                    break;
+                }
+            }
+        }
+    }
+}

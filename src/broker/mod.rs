@@ -1,0 +1,296 @@
+//! The semantics, neutral of protocol. Knows no protocol's error codes.
+//!
+//! A [`Broker`] is one shard's part: the queues and groups it owns, and its copy of the cluster's
+//! state. Work for another shard's part goes through [`Broker::on`]. State that the log has to hold
+//! changes when the log is durable, in log order; what is assigned before that is kept apart.
+
+mod append;
+mod cold;
+mod control;
+mod coordinator;
+mod durable;
+pub mod group;
+mod mailbox;
+mod offsets;
+mod producers;
+mod queue;
+mod read;
+mod replay;
+mod retention;
+mod seal;
+
+use std::{
+    cell::{Cell, Ref, RefCell},
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use tokio::sync::Semaphore;
+
+use crate::{
+    base::{QueueId, ShardId, Stage, Stages},
+    cluster::{
+        Applied, ClusterError, ClusterState, Command, ControlPlane, Topic,
+        control_plane::ProducerIds,
+    },
+    env::{Env, LocalFuture},
+    storage::{
+        commit_log::{CommitLog, TailReader, segment::Segments},
+        queue_index::QueueIndex,
+    },
+};
+
+pub use append::{AppendError, AppendedBatch};
+pub use cold::{ColdError, LogSlice};
+pub use control::ControlError;
+pub use durable::LogStopped;
+pub use mailbox::{Job, Mailboxes, Stopping};
+pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
+pub use producers::{Producer, SequenceError};
+pub use read::{Read, ReadError, ReadRequest};
+pub use replay::{Replay, ShardState};
+pub use seal::{QueueSnapshot, ShardSnapshot};
+
+/// What a broker's config says about its semantics.
+#[derive(Clone, Debug)]
+pub struct BrokerSettings {
+    /// Answers leave before the log is durable, unless a topic says otherwise.
+    pub flush_async: bool,
+    /// Silence after which an idempotent producer is forgotten.
+    pub producer_expiration: Duration,
+    /// Largest single read of a segment, in bytes.
+    pub cold_read_bytes: u64,
+    /// Reads of segments this shard has under way at a time.
+    pub cold_reads: usize,
+    /// How often retention is looked at.
+    pub retention_check: Duration,
+    /// The group coordinator's part.
+    pub groups: group::GroupSettings,
+}
+
+/// What the shards of one process share.
+#[derive(Clone)]
+pub struct Shared {
+    /// The log.
+    pub log: Arc<CommitLog>,
+    /// Its segments.
+    pub segments: Arc<Segments>,
+    /// All shards' mailboxes.
+    pub mailboxes: Arc<Mailboxes>,
+    /// From the config.
+    pub settings: Arc<BrokerSettings>,
+}
+
+/// What a shard counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ShardFigures {
+    /// Records appended.
+    pub records_in: u64,
+    /// Batches appended.
+    pub batches_in: u64,
+    /// Bytes of payload appended.
+    pub bytes_in: u64,
+    /// Bytes of payload found for fetches.
+    pub bytes_out: u64,
+    /// Queues there are.
+    pub queues: u64,
+    /// Groups there are.
+    pub groups: u64,
+}
+
+impl ShardFigures {
+    /// Adds another shard's.
+    pub fn merge(&mut self, other: &Self) {
+        self.records_in += other.records_in;
+        self.batches_in += other.batches_in;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.queues += other.queues;
+        self.groups += other.groups;
+    }
+}
+
+/// One shard's part of the broker. Lives on that shard.
+pub struct Broker {
+    env: Env,
+    shard: ShardId,
+    log: Arc<CommitLog>,
+    segments: Arc<Segments>,
+    mailboxes: Arc<Mailboxes>,
+    settings: Arc<BrokerSettings>,
+    tail: TailReader,
+    cluster: Rc<RefCell<ClusterState>>,
+    queues: RefCell<HashMap<QueueId, queue::Queue>>,
+    index: QueueIndex,
+    durable: RefCell<durable::DurableQueue>,
+    coordinator: RefCell<coordinator::Coordinator>,
+    broadcasts: (flume::Sender<control::Broadcast>, flume::Receiver<control::Broadcast>),
+    cold_turn: Semaphore,
+    stages: RefCell<Stages>,
+    figures: Cell<ShardFigures>,
+    producer_ids: RefCell<ProducerIds>,
+}
+
+/// What one shard's broker is made from.
+pub struct Start {
+    /// The machine.
+    pub env: Env,
+    /// Which shard this is.
+    pub shard: ShardId,
+    /// What all shards share.
+    pub shared: Shared,
+    /// This shard's part of what was recovered.
+    pub state: ShardState,
+    /// This shard's index.
+    pub index: QueueIndex,
+    /// How the log tells this shard that it is durable.
+    pub signal: Arc<crate::storage::commit_log::ShardSignal>,
+    /// Its other end.
+    pub durable: flume::Receiver<()>,
+    /// This shard's mailbox.
+    pub mailbox: flume::Receiver<Job>,
+}
+
+impl Broker {
+    /// Starts the broker of one shard and its tasks.
+    #[must_use]
+    pub fn start(start: Start) -> Rc<Self> {
+        let Start { env, shard, shared, state, index, signal, durable, mailbox } = start;
+        let Shared { log, segments, mailboxes, settings } = shared;
+        let cluster = Rc::new(RefCell::new(state.cluster));
+        let coordinator = coordinator::Coordinator::new(
+            &settings.groups,
+            Arc::clone(&env.random),
+            Rc::clone(&cluster),
+            &state.groups,
+        );
+        let queues = state.queues.into_iter().map(|(id, (topic, settings, snapshot))| {
+            (id, queue::Queue::restored(topic, settings, snapshot))
+        });
+        let queues = queues.collect();
+        let broker = Rc::new(Self {
+            shard,
+            tail: log.reader(usize::from(shard.0)),
+            cluster,
+            queues: RefCell::new(queues),
+            index,
+            durable: RefCell::new(durable::DurableQueue::new(signal)),
+            coordinator: RefCell::new(coordinator),
+            broadcasts: flume::unbounded(),
+            cold_turn: Semaphore::new(settings.cold_reads),
+            stages: RefCell::default(),
+            figures: Cell::default(),
+            producer_ids: RefCell::default(),
+            env,
+            log,
+            segments,
+            mailboxes,
+            settings,
+        });
+        broker.start_coordinator();
+        let tasks = &broker.env.tasks;
+        tasks.spawn(Box::pin(Rc::clone(&broker).follow_log(durable)));
+        tasks.spawn(Box::pin(Rc::clone(&broker).serve_mailbox(mailbox)));
+        tasks.spawn(Box::pin(Rc::clone(&broker).pass_commands()));
+        tasks.spawn(Box::pin(Rc::clone(&broker).retain()));
+        broker
+    }
+
+    /// The machine.
+    #[must_use]
+    pub fn env(&self) -> &Env {
+        &self.env
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// How many shards there are.
+    #[must_use]
+    pub fn shards(&self) -> u16 {
+        self.mailboxes.len() as u16
+    }
+
+    /// The log.
+    #[must_use]
+    pub fn log(&self) -> &CommitLog {
+        &self.log
+    }
+
+    /// The directory that holds the log's segments.
+    #[must_use]
+    pub fn log_dir(&self) -> Option<PathBuf> {
+        let segment = self.segments.locate(self.log.durable())?;
+        segment.path.parent().map(Path::to_path_buf)
+    }
+
+    /// This shard's copy of the cluster's state. Not to be held across an await.
+    pub fn cluster(&self) -> Ref<'_, ClusterState> {
+        self.cluster.borrow()
+    }
+
+    /// Counts a stage's duration.
+    pub fn record(&self, stage: Stage, duration: Duration) {
+        self.stages.borrow_mut().record(stage, duration);
+    }
+
+    /// This shard's durations so far.
+    #[must_use]
+    pub fn stages(&self) -> Stages {
+        self.stages.borrow().clone()
+    }
+
+    /// What this shard has counted so far.
+    #[must_use]
+    pub fn figures(&self) -> ShardFigures {
+        ShardFigures {
+            queues: self.queues.borrow().len() as u64,
+            groups: self.group_count() as u64,
+            ..self.figures.get()
+        }
+    }
+
+    fn count(&self, count: impl FnOnce(&mut ShardFigures)) {
+        let mut figures = self.figures.get();
+        count(&mut figures);
+        self.figures.set(figures);
+    }
+
+    fn topic_deleted(self: &Rc<Self>, topic: &Topic) {
+        self.forget_topic(topic.id);
+    }
+}
+
+impl ControlPlane for Rc<Broker> {
+    fn cluster(&self) -> Ref<'_, ClusterState> {
+        Broker::cluster(self)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.env.clock.wall_ms()
+    }
+
+    fn random(&self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        self.env.random.fill(&mut bytes);
+        bytes
+    }
+
+    fn producer_ids(&self) -> &RefCell<ProducerIds> {
+        &self.producer_ids
+    }
+
+    fn execute(&self, command: Command) -> LocalFuture<'_, Result<Applied, ClusterError>> {
+        Box::pin(async move {
+            Broker::execute(self, command)
+                .await
+                .map_err(|error| ClusterError::Unavailable { reason: error.to_string() })
+        })
+    }
+}

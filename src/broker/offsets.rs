@@ -1,0 +1,168 @@
+//! Offsets of a queue: its ends, by time, and moving its start.
+
+use std::rc::Rc;
+
+use super::{Broker, ColdError, LogSlice, append::records_of, control::ControlError};
+use crate::{
+    base::QueueId,
+    storage::commit_log::frame::{FrameKind, FrameMeta},
+    wire::kafka::{BatchHeader, record},
+};
+
+/// Which offset is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OffsetSpec {
+    /// The first readable one.
+    Earliest,
+    /// The one the next message gets, once the ones before it are readable.
+    Latest,
+    /// The first message with this timestamp or a later one, in milliseconds since 1970.
+    Time(i64),
+    /// The message with the highest timestamp (KIP-734).
+    MaxTime,
+}
+
+/// An offset and the timestamp of its message, -1 for an end of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedOffset {
+    /// The offset.
+    pub offset: i64,
+    /// Milliseconds since 1970.
+    pub timestamp: i64,
+}
+
+/// Why an offset cannot be told or moved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OffsetError {
+    /// There is no such queue here, or no more.
+    #[error("no such queue")]
+    UnknownQueue,
+    /// The offset lies outside of what the queue holds.
+    #[error("offset is out of range")]
+    OutOfRange,
+    /// An index or the log could not be read or written.
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl From<ControlError> for OffsetError {
+    fn from(error: ControlError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+impl From<ColdError> for OffsetError {
+    fn from(error: ColdError) -> Self {
+        Self::Storage(error.to_string())
+    }
+}
+
+impl Broker {
+    /// First readable offset, and first one not readable yet, of a queue of this shard.
+    pub fn ends(self: &Rc<Self>, id: QueueId) -> Option<(i64, i64)> {
+        self.apply_durable();
+        self.queues.borrow().get(&id).map(|queue| (queue.log_start, queue.high_watermark))
+    }
+
+    /// Bytes of payload a queue of this shard holds.
+    #[must_use]
+    pub fn queue_bytes(&self, id: QueueId) -> Option<u64> {
+        self.queues.borrow().get(&id).map(|queue| queue.bytes)
+    }
+
+    /// The idempotent producers of a queue of this shard.
+    #[must_use]
+    pub fn queue_producers(&self, id: QueueId) -> Option<Vec<(i64, super::Producer)>> {
+        let queues = self.queues.borrow();
+        let producers = &queues.get(&id)?.producers;
+        Some(producers.iter().map(|(id, producer)| (id, producer.clone())).collect())
+    }
+
+    /// Finds an offset of a queue of this shard; `None` where no message is late enough.
+    ///
+    /// # Errors
+    /// [`OffsetError::UnknownQueue`] and [`OffsetError::Storage`].
+    pub async fn find_offset(
+        self: &Rc<Self>,
+        id: QueueId,
+        spec: OffsetSpec,
+    ) -> Result<Option<TimedOffset>, OffsetError> {
+        let (start, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
+        let time = match spec {
+            OffsetSpec::Earliest => {
+                return Ok(Some(TimedOffset { offset: start, timestamp: -1 }));
+            }
+            OffsetSpec::Latest => return Ok(Some(TimedOffset { offset: end, timestamp: -1 })),
+            OffsetSpec::Time(time) => time,
+            OffsetSpec::MaxTime => match self.max_timestamp(id, start).await? {
+                Some(time) => time,
+                None => return Ok(None),
+            },
+        };
+        let found = self.index.find_timestamp(id, start, time).await;
+        let found = found.map_err(|error| OffsetError::Storage(error.to_string()))?;
+        let Some(entry) = found else { return Ok(None) };
+        let batch = self.load(&[LogSlice::new(id, &entry)]).await?.remove(0);
+        let record = (|| {
+            let header = BatchHeader::parse(&batch)?;
+            record::find_timestamp(&header, &records_of(&batch, &header)?, time)
+        })();
+        let record = record.map_err(|error| OffsetError::Storage(error.to_string()))?;
+        // Without a record that late the batch header's maximum was more than its records had.
+        Ok(record.map(|found| TimedOffset {
+            offset: found.offset.max(start),
+            timestamp: found.timestamp_ms,
+        }))
+    }
+
+    async fn max_timestamp(&self, id: QueueId, start: i64) -> Result<Option<i64>, OffsetError> {
+        let (mut at, mut max) = (start, None);
+        loop {
+            let entries = self.entries(id, at).await;
+            let entries = entries.map_err(|error| OffsetError::Storage(error.to_string()))?;
+            let Some(last) = entries.last() else { return Ok(max) };
+            at = last.next_offset();
+            max = max.max(entries.iter().map(|entry| entry.max_timestamp).max());
+        }
+    }
+
+    /// Moves a queue's first readable offset to `offset`, or to its end for -1, durably; returns
+    /// where it is then.
+    ///
+    /// # Errors
+    /// See [`OffsetError`].
+    pub async fn delete_before(
+        self: &Rc<Self>,
+        id: QueueId,
+        offset: i64,
+    ) -> Result<i64, OffsetError> {
+        let (start, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
+        let to = if offset == -1 { end } else { offset };
+        if to < 0 || to > end {
+            return Err(OffsetError::OutOfRange);
+        }
+        if to <= start {
+            return Ok(start);
+        }
+        let mut meta = FrameMeta::control(FrameKind::LogStart, self.env.clock.wall_ms());
+        (meta.queue, meta.base_offset) = (id, to);
+        let appended = self.append_control_frame(&meta, &[]).await?;
+        self.control_pending(appended.end, move |broker| broker.log_start_durable(id, to));
+        self.log.wake_writer();
+        self.durable(appended.end).await.map_err(ControlError::from)?;
+        self.apply_durable();
+        self.ends(id).map(|(start, _)| start).ok_or(OffsetError::UnknownQueue)
+    }
+
+    pub(super) fn log_start_durable(self: &Rc<Self>, id: QueueId, to: i64) {
+        let mut queues = self.queues.borrow_mut();
+        let Some(queue) = queues.get_mut(&id) else { return };
+        let from = queue.log_start;
+        if to <= from {
+            return;
+        }
+        queue.log_start = to;
+        drop(queues);
+        self.count_dropped(id, from, to);
+    }
+}

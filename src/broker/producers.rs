@@ -1,0 +1,229 @@
+//! Idempotent producers of one queue (KIP-98, KIP-360): what each has written last.
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::base::Position;
+
+/// Batches remembered a producer; a client has at most so many unanswered.
+const REMEMBERED: usize = 5;
+
+/// The sequence numbers of one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// The producer's id, not negative.
+    pub producer: i64,
+    /// Its epoch.
+    pub epoch: i16,
+    /// Number of the first record.
+    pub first: i32,
+    /// Records in the batch, at least one.
+    pub count: i32,
+}
+
+impl Sequence {
+    fn last(&self) -> i32 {
+        advance(self.first, self.count - 1)
+    }
+}
+
+/// `sequence` moved on by `steps`; after the highest number comes 0.
+fn advance(sequence: i32, steps: i32) -> i32 {
+    ((i64::from(sequence) + i64::from(steps)) % (1 << 31)) as i32
+}
+
+/// Where an earlier batch of a producer went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remembered {
+    first: i32,
+    last: i32,
+    /// Its base offset.
+    pub base_offset: i64,
+    /// Durable once the log's durable position is here.
+    pub end: Position,
+    /// Wall-clock milliseconds at which it was appended.
+    pub append_time_ms: i64,
+}
+
+/// Why a batch is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SequenceError {
+    /// The epoch is older than one seen before.
+    #[error("producer {producer} has epoch {current} by now, the batch has {epoch}")]
+    StaleEpoch {
+        /// The producer.
+        producer: i64,
+        /// The batch's epoch.
+        epoch: i16,
+        /// The newest epoch.
+        current: i16,
+    },
+    /// The batch does not follow the producer's last one.
+    #[error("producer {producer} sent sequence number {got} where {expected} was due")]
+    OutOfOrder {
+        /// The producer.
+        producer: i64,
+        /// The batch's first number.
+        got: i32,
+        /// The number that was due.
+        expected: i32,
+    },
+}
+
+/// One producer as the queue knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producer {
+    /// Its newest epoch.
+    pub epoch: i16,
+    /// Its last batches, oldest first; never empty.
+    batches: Vec<Remembered>,
+}
+
+impl Producer {
+    fn newest(&self) -> &Remembered {
+        self.batches.last().expect("a known producer has written")
+    }
+
+    /// The last sequence number it wrote.
+    #[must_use]
+    pub fn last_sequence(&self) -> i32 {
+        self.newest().last
+    }
+
+    /// Wall-clock milliseconds of its last batch.
+    #[must_use]
+    pub fn last_time_ms(&self) -> i64 {
+        self.newest().append_time_ms
+    }
+}
+
+/// All producers of one queue. Lives with the queue on its owner's shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Producers {
+    known: HashMap<i64, Producer>,
+}
+
+impl Producers {
+    /// Says whether a batch is new (`None`) or was appended before (where).
+    ///
+    /// # Errors
+    /// When it must not be appended, see [`SequenceError`].
+    pub fn check(&self, batch: &Sequence) -> Result<Option<Remembered>, SequenceError> {
+        let Some(known) = self.known.get(&batch.producer) else { return Ok(None) };
+        let Sequence { producer, epoch, first, .. } = *batch;
+        if epoch < known.epoch {
+            return Err(SequenceError::StaleEpoch { producer, epoch, current: known.epoch });
+        }
+        let same_epoch = epoch == known.epoch;
+        let twin = |old: &&Remembered| same_epoch && (old.first, old.last) == (first, batch.last());
+        if let Some(twin) = known.batches.iter().find(twin) {
+            return Ok(Some(*twin));
+        }
+        let expected = if same_epoch { advance(known.last_sequence(), 1) } else { 0 };
+        if first != expected {
+            return Err(SequenceError::OutOfOrder { producer, got: first, expected });
+        }
+        Ok(None)
+    }
+
+    /// Remembers a batch that was appended.
+    pub fn record(&mut self, batch: &Sequence, base_offset: i64, end: Position, append_ms: i64) {
+        let remembered = Remembered {
+            first: batch.first,
+            last: batch.last(),
+            base_offset,
+            end,
+            append_time_ms: append_ms,
+        };
+        let producer = self
+            .known
+            .entry(batch.producer)
+            .or_insert_with(|| Producer { epoch: batch.epoch, batches: Vec::new() });
+        if producer.epoch != batch.epoch {
+            producer.epoch = batch.epoch;
+            producer.batches.clear();
+        }
+        if producer.batches.len() == REMEMBERED {
+            producer.batches.remove(0);
+        }
+        producer.batches.push(remembered);
+    }
+
+    /// Forgets producers that wrote last before `before_ms`.
+    pub fn expire(&mut self, before_ms: i64) {
+        self.known.retain(|_, producer| producer.last_time_ms() >= before_ms);
+    }
+
+    /// All producers, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &Producer)> {
+        self.known.iter().map(|(id, producer)| (*id, producer))
+    }
+
+    /// True if no producer is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(epoch: i16, first: i32, count: i32) -> Sequence {
+        Sequence { producer: 1, epoch, first, count }
+    }
+
+    fn wrote(batches: &[Sequence]) -> Producers {
+        let mut producers = Producers::default();
+        for (at, batch) in batches.iter().enumerate() {
+            assert_eq!(producers.check(batch), Ok(None));
+            producers.record(batch, at as i64 * 100, Position(at as u64), 0);
+        }
+        producers
+    }
+
+    #[test]
+    fn the_last_five_batches_are_recognized() {
+        let sent: Vec<_> = (0..6).map(|at| batch(0, at * 10, 10)).collect();
+        let producers = wrote(&sent);
+        for (at, again) in sent.iter().enumerate().skip(1) {
+            let twin = producers.check(again).unwrap().unwrap();
+            assert_eq!(twin.base_offset, at as i64 * 100);
+        }
+        assert!(matches!(producers.check(&sent[0]), Err(SequenceError::OutOfOrder { .. })));
+        assert!(matches!(
+            producers.check(&batch(0, 70, 1)),
+            Err(SequenceError::OutOfOrder { expected: 60, .. })
+        ));
+    }
+
+    #[test]
+    fn a_new_epoch_begins_at_zero_and_fences_the_old() {
+        let producers = wrote(&[batch(0, 0, 3), batch(1, 0, 2)]);
+        assert!(matches!(
+            producers.check(&batch(0, 3, 1)),
+            Err(SequenceError::StaleEpoch { current: 1, .. })
+        ));
+        assert!(producers.check(&batch(2, 5, 1)).is_err());
+        assert_eq!(producers.check(&batch(2, 0, 1)), Ok(None));
+    }
+
+    #[test]
+    fn numbers_wrap_and_an_unknown_producer_may_begin_anywhere() {
+        let producers = wrote(&[batch(0, i32::MAX - 1, 2)]);
+        assert_eq!(producers.check(&batch(0, 0, 4)), Ok(None));
+        let producers = wrote(&[batch(0, i32::MAX - 1, 4)]);
+        assert_eq!(producers.check(&batch(0, 2, 1)), Ok(None));
+    }
+
+    #[test]
+    fn silent_producers_expire() {
+        let mut producers = Producers::default();
+        producers.record(&batch(0, 0, 1), 0, Position(0), 10);
+        producers.expire(10);
+        assert!(!producers.is_empty());
+        producers.expire(11);
+        assert!(producers.is_empty());
+    }
+}

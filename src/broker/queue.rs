@@ -1,0 +1,113 @@
+//! One queue as its owner knows it.
+
+use std::{cell::Cell, rc::Rc, sync::Arc, task::Waker};
+
+use super::{producers::Producers, seal::QueueSnapshot};
+use crate::{
+    base::{Position, TopicId},
+    cluster::TopicSettings,
+    storage::queue_index::IndexEntry,
+};
+
+/// A reader that waits for more messages in some queues. Woken once, by the first of them.
+#[derive(Default)]
+pub(super) struct Watch {
+    pub(super) fired: Cell<bool>,
+    pub(super) waker: Cell<Option<Waker>>,
+}
+
+impl Watch {
+    pub(super) fn fire(&self) {
+        self.fired.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// A queue on its owner's shard.
+///
+/// `next_offset` runs ahead of `high_watermark` by what was assigned and is not yet committed.
+pub(super) struct Queue {
+    pub(super) topic: TopicId,
+    pub(super) settings: Arc<TopicSettings>,
+    /// First offset that can be read.
+    pub(super) log_start: i64,
+    /// First offset that cannot be read yet.
+    pub(super) high_watermark: i64,
+    /// The offset the next message gets.
+    pub(super) next_offset: i64,
+    pub(super) producers: Producers,
+    /// Bytes of payload between log start and high watermark.
+    pub(super) bytes: u64,
+    /// No message between log start and high watermark lies before this position.
+    pub(super) oldest: Position,
+    watches: Vec<Rc<Watch>>,
+}
+
+impl Queue {
+    pub(super) fn new(topic: TopicId, settings: Arc<TopicSettings>) -> Self {
+        Self {
+            topic,
+            settings,
+            log_start: 0,
+            high_watermark: 0,
+            next_offset: 0,
+            producers: Producers::default(),
+            bytes: 0,
+            oldest: Position(0),
+            watches: Vec::new(),
+        }
+    }
+
+    /// Nothing can be read.
+    pub(super) fn is_empty(&self) -> bool {
+        self.log_start >= self.high_watermark
+    }
+
+    /// Wakes `watch` when messages are committed, or the queue is gone.
+    pub(super) fn watch(&mut self, watch: &Rc<Watch>) {
+        // Watches that another queue fired, or whose reader gave up, stay behind.
+        if self.watches.len() >= 4 {
+            self.watches.retain(|old| !old.fired.get() && Rc::strong_count(old) > 1);
+        }
+        self.watches.push(Rc::clone(watch));
+    }
+
+    pub(super) fn fire_watches(&mut self) {
+        self.watches.drain(..).for_each(|watch| watch.fire());
+    }
+
+    /// The queue a snapshot was taken of.
+    pub(super) fn restored(
+        topic: TopicId,
+        settings: Arc<TopicSettings>,
+        snapshot: QueueSnapshot,
+    ) -> Self {
+        let mut queue = Self::new(topic, settings);
+        queue.log_start = snapshot.log_start;
+        queue.next_offset = snapshot.next_offset.max(snapshot.log_start);
+        queue.high_watermark = queue.next_offset;
+        queue.producers = snapshot.producers;
+        queue.bytes = snapshot.bytes;
+        queue.oldest = snapshot.oldest;
+        queue
+    }
+
+    /// Takes in committed messages up to `next`.
+    pub(super) fn commit(&mut self, entry: &IndexEntry) {
+        debug_assert!(self.high_watermark == entry.base_offset);
+        if self.is_empty() {
+            self.oldest = entry.position;
+        }
+        self.high_watermark = entry.next_offset();
+        self.bytes += u64::from(entry.length);
+        self.fire_watches();
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.fire_watches();
+    }
+}

@@ -1,0 +1,142 @@
+//! Reading queues: which frames answer a fetch, and waiting for more.
+
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+
+use super::{Broker, cold::LogSlice, queue::Watch};
+use crate::{
+    base::QueueId,
+    storage::queue_index::{Budget, IndexEntry},
+};
+
+/// What is asked of one queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    /// The queue.
+    pub queue: QueueId,
+    /// The first offset wanted.
+    pub offset: i64,
+    /// Bytes of payload wanted at most, from this queue; one batch may be larger.
+    pub bytes_max: u32,
+}
+
+/// Why a queue cannot be read there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// There is no such queue here, or no more.
+    #[error("no such queue")]
+    UnknownQueue,
+    /// The offset lies outside of what the queue holds.
+    #[error("offset is outside of {log_start} to {high_watermark}")]
+    OutOfRange {
+        /// First readable offset.
+        log_start: i64,
+        /// First offset not readable yet.
+        high_watermark: i64,
+    },
+    /// An index or the log could not be read.
+    #[error("{0}")]
+    Storage(String),
+}
+
+/// The frames that hold the messages asked for, without their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Read {
+    /// First readable offset of the queue.
+    pub log_start: i64,
+    /// First offset not readable yet.
+    pub high_watermark: i64,
+    /// Whole frames; the first may begin before the offset asked for.
+    pub slices: Vec<LogSlice>,
+}
+
+impl Read {
+    /// Bytes of payload in all slices.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.slices.iter().map(|slice| u64::from(slice.length)).sum()
+    }
+}
+
+impl Broker {
+    /// Finds what this shard's queues hold for each request, within `bytes_max` in all: whole
+    /// batches, and at least one in all where there is any (KIP-74).
+    pub async fn read(
+        self: &Rc<Self>,
+        requests: &[ReadRequest],
+        bytes_max: u64,
+    ) -> Vec<Result<Read, ReadError>> {
+        self.apply_durable();
+        let mut results = Vec::with_capacity(requests.len());
+        let mut bytes = 0;
+        for request in requests {
+            let left = bytes_max.saturating_sub(bytes);
+            let result = self.read_one(request, left, bytes == 0).await;
+            bytes += result.as_ref().map_or(0, Read::bytes);
+            results.push(result);
+        }
+        results
+    }
+
+    async fn read_one(
+        &self,
+        request: &ReadRequest,
+        bytes_left: u64,
+        first: bool,
+    ) -> Result<Read, ReadError> {
+        let (log_start, high_watermark, next_offset) = {
+            let queues = self.queues.borrow();
+            let queue = queues.get(&request.queue).ok_or(ReadError::UnknownQueue)?;
+            (queue.log_start, queue.high_watermark, queue.next_offset)
+        };
+        if request.offset < log_start || request.offset > next_offset {
+            return Err(ReadError::OutOfRange { log_start, high_watermark });
+        }
+        let mut read = Read { log_start, high_watermark, slices: Vec::new() };
+        let bytes_max = bytes_left.min(u64::from(request.bytes_max));
+        if request.offset >= high_watermark || (bytes_max == 0 && !first) {
+            return Ok(read);
+        }
+        let entries = self
+            .index
+            .range(request.queue, request.offset, Budget { entries: usize::MAX, bytes: bytes_max })
+            .await
+            .map_err(|error| ReadError::Storage(error.to_string()))?;
+        // Only the first batch of an answer may be larger than asked for.
+        let fits = |entry: &IndexEntry| first || u64::from(entry.length) <= bytes_max;
+        if !entries.first().is_some_and(fits) {
+            return Ok(read);
+        }
+        read.slices = entries.iter().map(|entry| LogSlice::new(request.queue, entry)).collect();
+        self.count(|figures| figures.bytes_out += read.bytes());
+        Ok(read)
+    }
+
+    /// Waits until one of this shard's queues holds messages at or behind its offset, or is gone,
+    /// or `timeout` has passed.
+    pub async fn wait_for_messages(self: &Rc<Self>, queues: &[(QueueId, i64)], timeout: Duration) {
+        let watch = Rc::<Watch>::default();
+        {
+            let mut owned = self.queues.borrow_mut();
+            for (id, offset) in queues {
+                match owned.get_mut(id) {
+                    Some(queue) if queue.high_watermark <= *offset => queue.watch(&watch),
+                    _ => return,
+                }
+            }
+        }
+        let timed = Rc::downgrade(&watch);
+        let sleep = self.env.tasks.sleep(timeout);
+        futures_lite::future::or(sleep, async move {
+            poll_fn(|context| match timed.upgrade() {
+                Some(watch) if !watch.fired.get() => {
+                    watch.waker.set(Some(context.waker().clone()));
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            })
+            .await;
+        })
+        .await;
+        drop(watch);
+    }
+}

@@ -1,0 +1,175 @@
+//! Rebuilds the broker's state from a checkpoint and the log, before the shards start.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{
+    append::sequence_of, coordinator::group_shard, group::GroupRecord, seal::QueueSnapshot,
+};
+use crate::{
+    base::{QueueId, TopicId},
+    cluster::{ClusterState, Command, TopicSettings},
+    storage::{
+        commit_log::{
+            frame::{FRAME_HEADER, FrameKind},
+            recovery::FoundFrame,
+        },
+        queue_index::IndexEntry,
+    },
+    wire::kafka::batch::BatchHeader,
+};
+
+/// What was replayed for one shard.
+pub struct ShardState {
+    pub(super) cluster: ClusterState,
+    pub(super) queues: HashMap<QueueId, (TopicId, Arc<TopicSettings>, QueueSnapshot)>,
+    pub(super) groups: Vec<GroupRecord>,
+    /// Index entries of frames behind the last index file, in log order.
+    pub entries: Vec<(QueueId, IndexEntry)>,
+}
+
+/// The state being rebuilt. On the main thread.
+pub struct Replay {
+    cluster: ClusterState,
+    queues: HashMap<QueueId, QueueSnapshot>,
+    groups: Vec<GroupRecord>,
+    entries: Vec<(QueueId, IndexEntry)>,
+}
+
+impl Replay {
+    /// Begins with what a checkpoint holds; empty parts without one.
+    #[must_use]
+    pub fn new(
+        cluster: ClusterState,
+        queues: impl IntoIterator<Item = QueueSnapshot>,
+        groups: Vec<GroupRecord>,
+    ) -> Self {
+        let queues = queues.into_iter().map(|queue| (queue.id, queue)).collect();
+        Self { cluster, queues, groups, entries: Vec::new() }
+    }
+
+    /// Takes in a frame of the log and returns its index entry, if it has messages. Frames the checkpoint already covers change nothing.
+    ///
+    /// # Errors
+    /// What makes the frame unreadable, for whoever has to repair the log.
+    pub fn frame(
+        &mut self,
+        frame: &FoundFrame<'_>,
+    ) -> Result<Option<(QueueId, IndexEntry)>, String> {
+        if frame.meta.kind.is_data() {
+            return self.messages(frame);
+        }
+        self.control(frame).map(|()| None)
+    }
+
+    fn control(&mut self, frame: &FoundFrame<'_>) -> Result<(), String> {
+        match frame.meta.kind {
+            FrameKind::Cluster => {
+                let command = Command::decode(frame.payload).map_err(|error| error.to_string())?;
+                let applied = self.cluster.apply(frame.payload_at, &command);
+                applied.removed().iter().for_each(|id| drop(self.queues.remove(id)));
+                Ok(())
+            }
+            FrameKind::Group => {
+                let record =
+                    postcard::from_bytes(frame.payload).map_err(|error| error.to_string())?;
+                self.groups.push(record);
+                Ok(())
+            }
+            FrameKind::LogStart => {
+                let start = frame.meta.base_offset;
+                if let Some(queue) = self.queue(frame.meta.queue) {
+                    queue.log_start = queue.log_start.max(start);
+                }
+                Ok(())
+            }
+            FrameKind::Void | FrameKind::KafkaBatch | FrameKind::RocketMessage => Ok(()),
+        }
+    }
+
+    /// A queue's state, if the queue still exists.
+    fn queue(&mut self, id: QueueId) -> Option<&mut QueueSnapshot> {
+        if !self.queues.contains_key(&id) {
+            self.cluster.queue(id)?;
+        }
+        Some(self.queues.entry(id).or_insert_with(|| QueueSnapshot::empty(id)))
+    }
+
+    fn messages(
+        &mut self,
+        frame: &FoundFrame<'_>,
+    ) -> Result<Option<(QueueId, IndexEntry)>, String> {
+        let meta = frame.meta;
+        if meta.kind != FrameKind::KafkaBatch {
+            return Err("messages of this kind cannot be read yet".to_owned());
+        }
+        let header = BatchHeader::parse(frame.payload).map_err(|error| error.to_string())?;
+        let Some(queue) = self.queue(meta.queue) else { return Ok(None) };
+        let next = meta.base_offset + i64::from(meta.count);
+        if next > queue.next_offset {
+            if queue.log_start >= queue.next_offset {
+                queue.oldest = frame.payload_at;
+            }
+            queue.next_offset = next;
+            queue.bytes += frame.payload.len() as u64;
+            if let Some(sequence) = sequence_of(&header) {
+                let end = frame.payload_at.plus(
+                    (frame.payload.len() + FRAME_HEADER).next_multiple_of(8) as u64
+                        - FRAME_HEADER as u64,
+                );
+                queue.producers.record(&sequence, meta.base_offset, end, meta.append_time_ms);
+            }
+        }
+        let entry = IndexEntry {
+            base_offset: meta.base_offset,
+            position: frame.payload_at,
+            length: frame.payload.len() as u32,
+            count: meta.count,
+            max_timestamp: header.max_timestamp,
+            append_time: meta.append_time_ms,
+            tag_hash: meta.tag_hash,
+        };
+        self.entries.push((meta.queue, entry));
+        Ok(Some((meta.queue, entry)))
+    }
+
+    /// The cluster's state so far.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterState {
+        &self.cluster
+    }
+
+    /// Divides what was rebuilt among `shards` shards.
+    #[must_use]
+    pub fn divide(mut self, shards: usize) -> Vec<ShardState> {
+        let mut parts: Vec<_> = (0..shards)
+            .map(|_| ShardState {
+                cluster: self.cluster.clone(),
+                queues: HashMap::new(),
+                groups: Vec::new(),
+                entries: Vec::new(),
+            })
+            .collect();
+        let topics: Vec<_> = self.cluster.topics().cloned().collect();
+        for topic in topics {
+            for &id in &topic.queues {
+                let snapshot = self.queues.remove(&id).unwrap_or_else(|| QueueSnapshot::empty(id));
+                let queue = (topic.id, Arc::clone(&topic.settings), snapshot);
+                parts[id.0 as usize % shards].queues.insert(id, queue);
+            }
+        }
+        for (id, entry) in self.entries {
+            let part = &mut parts[id.0 as usize % shards];
+            // Frames of queues deleted later are of no use to anybody.
+            if part.queues.contains_key(&id) {
+                part.entries.push((id, entry));
+            }
+        }
+        for record in self.groups {
+            let shard = group_shard(record.group(), shards);
+            parts[usize::from(shard.0)].groups.push(record);
+        }
+        parts
+    }
+}

@@ -1,0 +1,164 @@
+//! Moves queues' starts on, by age and by size (retention.ms, retention.bytes).
+
+use std::{rc::Rc, time::Duration};
+
+use super::Broker;
+use crate::{
+    base::{Position, QueueId},
+    storage::queue_index::{Budget, IndexEntry, IndexError},
+};
+
+/// Entries looked at between two chances for other work.
+const ENTRIES: usize = 1024;
+
+impl Broker {
+    /// Runs until the shard ends.
+    pub(super) async fn retain(self: Rc<Self>) {
+        loop {
+            self.env.tasks.sleep(self.settings.retention_check).await;
+            let expired = self.env.clock.wall_ms()
+                - i64::try_from(self.settings.producer_expiration.as_millis()).unwrap_or(i64::MAX);
+            let ids: Vec<_> = {
+                let mut queues = self.queues.borrow_mut();
+                queues.values_mut().for_each(|queue| queue.producers.expire(expired));
+                let bounded = queues.iter().filter(|(_, queue)| {
+                    let settings = &queue.settings;
+                    let bounded =
+                        settings.retention_ms.is_some() || settings.retention_bytes.is_some();
+                    bounded && queue.log_start < queue.high_watermark
+                });
+                bounded.map(|(id, _)| *id).collect()
+            };
+            for id in ids {
+                if let Err(error) = self.retain_queue(id).await {
+                    tracing::warn!(queue = id.0, %error, "retention could not look at a queue");
+                }
+            }
+        }
+    }
+
+    async fn retain_queue(self: &Rc<Self>, id: QueueId) -> Result<(), String> {
+        let now_ms = self.env.clock.wall_ms();
+        loop {
+            let Some((start, end, bytes, settings)) = self.queues.borrow().get(&id).map(|queue| {
+                let settings = queue.settings.clone();
+                (queue.log_start, queue.high_watermark, queue.bytes, settings)
+            }) else {
+                return Ok(());
+            };
+            let entries = self.entries(id, start).await.map_err(|error| error.to_string())?;
+            let oldest_kept =
+                settings.retention_ms.map_or(i64::MIN, |ms| now_ms.saturating_sub_unsigned(ms));
+            let mut excess = settings.retention_bytes.map_or(0, |max| bytes.saturating_sub(max));
+            let mut dropped = 0u64;
+            let goes = |entry: &IndexEntry| {
+                let length = u64::from(entry.length);
+                if entry.max_timestamp >= oldest_kept && excess < length {
+                    return false;
+                }
+                excess = excess.saturating_sub(length);
+                true
+            };
+            let mut goes = goes;
+            let mut to = start;
+            let mut all = true;
+            for entry in &entries {
+                if !goes(entry) {
+                    all = false;
+                    break;
+                }
+                to = entry.base_offset + i64::from(entry.count);
+                dropped += u64::from(entry.length);
+            }
+            if to <= start {
+                return Ok(());
+            }
+            let to = to.min(end);
+            tracing::debug!(queue = id.0, to, dropped, "retention moves the log start");
+            self.delete_before(id, to).await.map_err(|error| error.to_string())?;
+            if !all || entries.len() < ENTRIES {
+                return Ok(());
+            }
+            self.env.tasks.sleep(Duration::ZERO).await;
+        }
+    }
+
+    /// Up to [`ENTRIES`] entries from `offset` on.
+    pub(super) async fn entries(
+        &self,
+        id: QueueId,
+        offset: i64,
+    ) -> Result<Vec<IndexEntry>, IndexError> {
+        self.index.range(id, offset, Budget { entries: ENTRIES, bytes: u64::MAX }).await
+    }
+
+    /// Takes the bytes between two starts off a queue's account, in the background.
+    pub(super) fn count_dropped(self: &Rc<Self>, id: QueueId, from: i64, to: i64) {
+        let broker = Rc::clone(self);
+        self.env.tasks.spawn(Box::pin(async move {
+            let mut at = from;
+            while at < to {
+                let Ok(entries) = broker.entries(id, at).await else { return };
+                let Some(last) = entries.last() else { return };
+                let whole = entries
+                    .iter()
+                    .take_while(|entry| entry.base_offset + i64::from(entry.count) <= to);
+                let bytes: u64 = whole.map(|entry| u64::from(entry.length)).sum();
+                at = last.next_offset();
+                let kept = entries.iter().find(|entry| entry.next_offset() > to);
+                if let Some(queue) = broker.queues.borrow_mut().get_mut(&id) {
+                    queue.bytes = queue.bytes.saturating_sub(bytes);
+                    if let Some(kept) = kept {
+                        queue.oldest = queue.oldest.max(kept.position);
+                    }
+                }
+            }
+            broker.find_oldest(id, to).await;
+        }));
+    }
+
+    /// Looks up where the first message at or behind `start` lies.
+    async fn find_oldest(&self, id: QueueId, start: i64) {
+        let Ok(first) = self.index.first_at_or_after(id, start).await else { return };
+        if let (Some(queue), Some(first)) = (self.queues.borrow_mut().get_mut(&id), first) {
+            queue.oldest = queue.oldest.max(first.position);
+        }
+    }
+
+    /// No message of this shard's queues lies before the position returned; `None` if there is no
+    /// message.
+    #[must_use]
+    pub fn oldest_message(&self) -> Option<Position> {
+        let queues = self.queues.borrow();
+        queues.values().filter(|queue| !queue.is_empty()).map(|queue| queue.oldest).min()
+    }
+
+    /// Moves the starts of this shard's queues past everything that lies before `position`, whatever
+    /// their retention says (log.max_bytes). Returns how many queues lost messages.
+    pub async fn give_up_before(self: &Rc<Self>, position: Position) -> usize {
+        let behind: Vec<_> = {
+            let queues = self.queues.borrow();
+            let behind = queues.iter().filter(|(_, q)| !q.is_empty() && q.oldest < position);
+            behind.map(|(id, queue)| (*id, queue.log_start, queue.high_watermark)).collect()
+        };
+        for &(id, start, end) in &behind {
+            let mut to = start;
+            'queue: while to < end {
+                let Ok(entries) = self.entries(id, to).await else { break };
+                if entries.is_empty() {
+                    break;
+                }
+                for entry in &entries {
+                    if entry.position >= position {
+                        break 'queue;
+                    }
+                    to = entry.next_offset();
+                }
+            }
+            if let Err(error) = self.delete_before(id, to.min(end)).await {
+                tracing::warn!(queue = id.0, %error, "the log start could not be moved");
+            }
+        }
+        behind.len()
+    }
+}

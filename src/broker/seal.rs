@@ -1,0 +1,97 @@
+//! What the housekeeper asks of a shard: its state for a checkpoint, its entries for an index file.
+
+use std::{rc::Rc, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+
+use super::{Broker, group::GroupRecord, producers::Producers};
+use crate::{
+    base::{Position, QueueId},
+    storage::queue_index::{Generation, RunList},
+};
+
+/// A queue's state at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueSnapshot {
+    /// The queue.
+    pub id: QueueId,
+    /// First readable offset.
+    pub log_start: i64,
+    /// The offset the next message gets.
+    pub next_offset: i64,
+    /// Bytes of payload between them.
+    pub bytes: u64,
+    /// No message between them lies before this position.
+    pub oldest: Position,
+    /// Its idempotent producers.
+    pub producers: Producers,
+}
+
+impl QueueSnapshot {
+    /// A queue nothing was written to.
+    #[must_use]
+    pub fn empty(id: QueueId) -> Self {
+        Self {
+            id,
+            log_start: 0,
+            next_offset: 0,
+            bytes: 0,
+            oldest: Position(0),
+            producers: Producers::default(),
+        }
+    }
+}
+
+/// A shard's state at one moment. It may hold what was assigned and is not durable yet: it is good
+/// once the log is durable up to `reserved`.
+#[derive(Debug)]
+pub struct ShardSnapshot {
+    /// Where the log ended when it was taken.
+    pub reserved: Position,
+    /// Queues that are not empty.
+    pub queues: Vec<QueueSnapshot>,
+    /// Records that recreate the groups.
+    pub groups: Vec<GroupRecord>,
+    /// The cluster's state, encoded; the same from every shard.
+    pub cluster: Vec<u8>,
+}
+
+impl Broker {
+    /// This shard's state now.
+    pub fn snapshot(self: &Rc<Self>) -> ShardSnapshot {
+        self.apply_durable();
+        let queues = self.queues.borrow();
+        let used = queues.iter().filter(|(_, queue)| queue.next_offset > 0);
+        let queues = used.map(|(id, queue)| QueueSnapshot {
+            id: *id,
+            log_start: queue.log_start,
+            next_offset: queue.next_offset,
+            bytes: queue.bytes,
+            oldest: queue.oldest,
+            producers: queue.producers.clone(),
+        });
+        ShardSnapshot {
+            reserved: self.log.reserved(),
+            queues: queues.collect(),
+            groups: self.group_snapshot(),
+            cluster: self.cluster.borrow().snapshot(),
+        }
+    }
+
+    /// Freezes the index entries of frames that lie before `end`, for an index file.
+    pub fn seal_entries(self: &Rc<Self>, end: Position) -> Arc<Generation> {
+        self.apply_durable();
+        self.index.seal(end)
+    }
+
+    /// Takes over the index files there are now.
+    pub fn install_runs(&self, runs: RunList) {
+        self.index.install(runs);
+    }
+
+    /// First readable offsets of this shard's queues.
+    #[must_use]
+    pub fn log_starts(&self) -> Vec<(QueueId, i64)> {
+        self.queues.borrow().iter().map(|(id, queue)| (*id, queue.log_start)).collect()
+    }
+}
