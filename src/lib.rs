@@ -37,5 +37,6 @@ pub mod broker;
 pub mod cluster;
 pub mod config;
 pub mod env;
+pub mod gateway;
 pub mod storage;
 pub mod wire;

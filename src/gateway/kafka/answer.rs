@@ -1,0 +1,270 @@
+//! Answers on their way to the client, and how they are sent.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    future::poll_fn,
+    io::{self, IoSlice},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    base::{Position, Stage},
+    broker::{Broker, LogSlice},
+    env::glommio::Connection,
+};
+use std::rc::Rc;
+
+/// Slices given to the socket at a time.
+const SLICES: usize = 128;
+
+/// A piece of an answer.
+#[derive(Clone, Debug)]
+pub(super) enum Part {
+    Bytes(Bytes),
+    /// A payload in the log, of which the first `sent` bytes have gone out.
+    Log {
+        slice: LogSlice,
+        sent: u32,
+    },
+}
+
+/// An answer: its bytes, and what has to be durable before it leaves.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub parts: Vec<Part>,
+    /// Leaves once the log is durable up to here.
+    pub after: Position,
+    /// Which stage its sending counts for.
+    pub stage: Stage,
+    /// When it was ready to wait for the log, on the monotonic clock; for answers that wait.
+    pub waits_since: Option<Duration>,
+}
+
+impl Answer {
+    pub(super) fn now(bytes: Bytes) -> Self {
+        Self {
+            parts: vec![Part::Bytes(bytes)],
+            after: Position(0),
+            stage: Stage::Answer,
+            waits_since: None,
+        }
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    answers: VecDeque<Answer>,
+    /// No more answers will come.
+    closed: bool,
+    sender: Option<Waker>,
+    reader: Option<Waker>,
+}
+
+/// The answers of one connection, in the order of their requests.
+#[derive(Default)]
+pub(super) struct Answers {
+    line: RefCell<Line>,
+}
+
+impl Answers {
+    pub(super) fn push(&self, answer: Answer) {
+        let mut line = self.line.borrow_mut();
+        line.answers.push_back(answer);
+        line.sender.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Lets the sender end after what is there.
+    pub(super) fn close(&self) {
+        let mut line = self.line.borrow_mut();
+        line.closed = true;
+        line.sender.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Waits until fewer than `limit` answers are there; false if nobody sends them any more.
+    pub(super) async fn below(&self, limit: usize) -> bool {
+        poll_fn(|context| {
+            let mut line = self.line.borrow_mut();
+            if line.closed || line.answers.len() < limit {
+                return Poll::Ready(!line.closed);
+            }
+            line.reader = Some(context.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    async fn first_after(&self) -> Option<Position> {
+        poll_fn(|context| {
+            let mut line = self.line.borrow_mut();
+            match line.answers.front() {
+                Some(first) => Poll::Ready(Some(first.after)),
+                None if line.closed => Poll::Ready(None),
+                None => {
+                    line.sender = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Takes the answers at the front that may leave.
+    fn take_ready(&self, durable: Position, taken: &mut Vec<Answer>) {
+        let mut line = self.line.borrow_mut();
+        while line.answers.front().is_some_and(|first| first.after <= durable) {
+            taken.extend(line.answers.pop_front());
+        }
+        line.reader.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Sends answers until there are no more to come or the connection fails.
+    pub(super) async fn send_all(&self, broker: &Rc<Broker>, to: &Connection) -> io::Result<()> {
+        let result = self.send_loop(broker, to).await;
+        if result.is_err() {
+            self.close();
+            let mut line = self.line.borrow_mut();
+            line.answers.clear();
+            line.reader.take().into_iter().for_each(Waker::wake);
+        }
+        result
+    }
+
+    async fn send_loop(&self, broker: &Rc<Broker>, to: &Connection) -> io::Result<()> {
+        let clock = &broker.env().clock;
+        let mut ready = Vec::new();
+        let mut parts = VecDeque::new();
+        while let Some(after) = self.first_after().await {
+            broker.durable(after).await.map_err(io::Error::other)?;
+            self.take_ready(broker.log().durable(), &mut ready);
+            let began = clock.monotonic();
+            let stage = ready.last().map_or(Stage::Answer, |answer| answer.stage);
+            for answer in ready.drain(..) {
+                if let Some(since) = answer.waits_since {
+                    broker.record(Stage::WaitLog, began.saturating_sub(since));
+                }
+                parts.extend(answer.parts);
+            }
+            send_parts(broker, to, &mut parts).await?;
+            broker.record(stage, clock.monotonic().saturating_sub(began));
+        }
+        Ok(())
+    }
+}
+
+/// Sends all parts in order. Payloads are borrowed from the hot tail for one call at a time; what
+/// the socket did not take stays a position, so a slow client holds nothing in place.
+async fn send_parts(
+    broker: &Rc<Broker>,
+    to: &Connection,
+    parts: &mut VecDeque<Part>,
+) -> io::Result<()> {
+    while !parts.is_empty() {
+        let sent = match gather(broker, parts, |slices| to.try_write(slices)) {
+            Some(sent) => sent?,
+            None => {
+                load_cold(broker, parts).await?;
+                continue;
+            }
+        };
+        let sent = match sent {
+            Some(sent) => sent,
+            // The socket is full: wait for it with the first slice alone.
+            None => {
+                to.write(|poll| {
+                    let _ = with_first(broker, parts, poll);
+                })
+                .await?
+            }
+        };
+        advance(parts, sent);
+    }
+    Ok(())
+}
+
+/// Calls `send` with the first parts' bytes; `None` if one of them has left the hot tail.
+fn gather<R>(
+    broker: &Broker,
+    parts: &VecDeque<Part>,
+    send: impl FnOnce(&[IoSlice<'_>]) -> R,
+) -> Option<R> {
+    let first = || parts.iter().take(SLICES);
+    let oldest = first().filter_map(|part| match part {
+        Part::Log { slice, .. } => Some(slice.position),
+        Part::Bytes(_) => None,
+    });
+    let Some(oldest) = oldest.min() else {
+        let slices: Vec<_> = first().map(|part| IoSlice::new(bytes_of(part))).collect();
+        return Some(send(&slices));
+    };
+    broker.tail().with(oldest, |view| {
+        let slices: Vec<_> = first()
+            .map(|part| match part {
+                Part::Bytes(bytes) => IoSlice::new(bytes),
+                Part::Log { slice, sent } => {
+                    let bytes = view.slice(slice.position, slice.length as usize);
+                    IoSlice::new(&bytes[*sent as usize..])
+                }
+            })
+            .collect();
+        send(&slices)
+    })
+}
+
+fn bytes_of(part: &Part) -> &[u8] {
+    match part {
+        Part::Bytes(bytes) => bytes,
+        Part::Log { .. } => unreachable!("only called where no part is in the log"),
+    }
+}
+
+fn with_first(broker: &Broker, parts: &VecDeque<Part>, send: &mut dyn FnMut(&[u8])) -> Option<()> {
+    match parts.front()? {
+        Part::Bytes(bytes) => send(bytes),
+        Part::Log { slice, sent } => broker.tail().with(slice.position, |view| {
+            send(&view.slice(slice.position, slice.length as usize)[*sent as usize..]);
+        })?,
+    }
+    Some(())
+}
+
+/// Takes `sent` bytes off the front.
+fn advance(parts: &mut VecDeque<Part>, mut sent: usize) {
+    while let Some(first) = parts.front_mut() {
+        let left = match first {
+            Part::Bytes(bytes) => bytes.len(),
+            Part::Log { slice, sent } => (slice.length - *sent) as usize,
+        };
+        if sent < left {
+            match first {
+                Part::Bytes(bytes) => drop(bytes.split_to(sent)),
+                Part::Log { sent: before, .. } => *before += sent as u32,
+            }
+            return;
+        }
+        sent -= left;
+        parts.pop_front();
+    }
+}
+
+/// Replaces the parts at the front that have left the hot tail by verified bytes from disk.
+async fn load_cold(broker: &Rc<Broker>, parts: &mut VecDeque<Part>) -> io::Result<()> {
+    let start = broker.tail().start();
+    let mut cold = Vec::new();
+    for (at, part) in parts.iter().take(SLICES).enumerate() {
+        if let Part::Log { slice, sent } = part
+            && slice.position < start
+        {
+            cold.push((at, *slice, *sent));
+        }
+    }
+    let slices: Vec<_> = cold.iter().map(|(_, slice, _)| *slice).collect();
+    let loaded = broker.load(&slices).await.map_err(io::Error::other)?;
+    for ((at, _, sent), bytes) in cold.into_iter().zip(loaded) {
+        parts[at] = Part::Bytes(bytes.slice(sent as usize..));
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! DeleteRecords (key 21, versions 0–2): moves partitions' first readable offsets. Source: KIP-107.
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        DeleteRecordsRequest, DeleteRecordsResponse,
+        delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic},
+        delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult},
+    },
+};
+
+use super::{
+    Gateway, Request,
+    queues::{self, Asked, ask_queues, queue_of},
+};
+use crate::{cluster::ClusterState, wire::WireError};
+
+pub(super) async fn handle(
+    gateway: &Gateway,
+    request: &Request,
+) -> Result<DeleteRecordsResponse, WireError> {
+    let broker = &gateway.broker;
+    let delete: DeleteRecordsRequest = request.decode()?;
+    let asked = resolve(&broker.cluster(), &delete.topics);
+    let starts = ask_queues(broker, asked, |owner, queue, offset| {
+        Box::pin(
+            async move { owner.delete_before(queue, offset).await.map_err(queues::queue_error) },
+        )
+    });
+    Ok(respond(&delete.topics, starts.await))
+}
+
+fn resolve(cluster: &ClusterState, topics: &[DeleteRecordsTopic]) -> Vec<Vec<Asked<i64>>> {
+    let topic = |topic: &DeleteRecordsTopic| {
+        let known = cluster.topic(&topic.name);
+        let partition = |partition: &DeleteRecordsPartition| {
+            let queue = queue_of(known, partition.partition_index)?;
+            match known.is_some_and(|topic| topic.settings.delete) {
+                true => Ok((queue, partition.offset)),
+                // Records of a topic that is only compacted are kept.
+                false => Err(ResponseError::PolicyViolation),
+            }
+        };
+        topic.partitions.iter().map(partition).collect()
+    };
+    topics.iter().map(topic).collect()
+}
+
+fn respond(
+    topics: &[DeleteRecordsTopic],
+    starts: Vec<Vec<Result<i64, ResponseError>>>,
+) -> DeleteRecordsResponse {
+    let topics = topics.iter().zip(starts).map(|(topic, starts)| {
+        let partitions = topic.partitions.iter().zip(starts).map(|(partition, start)| {
+            DeleteRecordsPartitionResult::default()
+                .with_partition_index(partition.partition_index)
+                .with_error_code(queues::code(&start))
+                .with_low_watermark(start.unwrap_or(-1))
+        });
+        DeleteRecordsTopicResult::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
+    });
+    DeleteRecordsResponse::default().with_topics(topics.collect())
+}

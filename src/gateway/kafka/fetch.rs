@@ -1,0 +1,276 @@
+//! Fetch 4–17 (KIP-74, KIP-98, KIP-516): messages out of queues, as the log's own bytes.
+//!
+//! Fetch sessions (KIP-227) are refused by session id 0: every request is whole.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::error::ResponseError;
+
+use super::{
+    Gateway, Request,
+    answer::{Answer, Part},
+};
+use crate::{
+    base::{Position, QueueId, ShardId, Stage},
+    broker::{LogSlice, Read, ReadError, ReadRequest},
+    wire::{
+        WireError,
+        kafka::fetch::{
+            FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
+        },
+    },
+};
+
+/// One partition of the request: where it is read, or why not.
+struct Wanted {
+    index: i32,
+    target: Result<ReadRequest, ResponseError>,
+    found: Option<Result<Read, ReadError>>,
+}
+
+pub(super) async fn handle(gateway: &Gateway, request: &Request) -> Result<Answer, WireError> {
+    let broker = &gateway.broker;
+    let clock = &broker.env().clock;
+    let fetch = FetchRequest::parse(request.version, &request.body)?;
+    let mut wanted = resolve(gateway, request.version, &fetch);
+    let bytes_max =
+        u64::try_from(fetch.max_bytes).unwrap_or(0).min(gateway.settings.fetch_max_bytes);
+    let bytes_min = u64::try_from(fetch.min_bytes).unwrap_or(0).min(bytes_max);
+    let began = clock.monotonic();
+    let deadline = began + Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0));
+    loop {
+        read_all(gateway, &mut wanted, bytes_max).await;
+        let bytes: u64 = found(&wanted).map(|found| found.as_ref().map_or(0, Read::bytes)).sum();
+        let trouble = wanted.iter().flatten().any(|partition| partition.target.is_err())
+            || found(&wanted).any(Result::is_err);
+        let left = deadline.saturating_sub(clock.monotonic());
+        if bytes >= bytes_min || trouble || left.is_zero() || fetch.topics.is_empty() {
+            break;
+        }
+        wait_for_more(gateway, &wanted, left).await;
+    }
+    let waited = clock.monotonic().saturating_sub(began);
+    broker.record(Stage::FetchWait, waited);
+    encode(gateway, request, &fetch, wanted).await
+}
+
+fn found(wanted: &[Vec<Wanted>]) -> impl Iterator<Item = &Result<Read, ReadError>> {
+    wanted.iter().flatten().filter_map(|partition| partition.found.as_ref())
+}
+
+fn resolve(gateway: &Gateway, version: i16, fetch: &FetchRequest<'_>) -> Vec<Vec<Wanted>> {
+    let cluster = gateway.broker.cluster();
+    let topic = |topic: &crate::wire::kafka::fetch::FetchTopic<'_>| {
+        let (known, missing) = if version >= 13 {
+            (cluster.topic_by_id(topic.id), ResponseError::UnknownTopicId)
+        } else {
+            (cluster.topic(topic.name), ResponseError::UnknownTopicOrPartition)
+        };
+        let partition = |partition: &FetchPartition| {
+            let queue = known
+                .ok_or(missing)
+                .and_then(|topic| {
+                    topic.queue(partition.index).ok_or(ResponseError::UnknownTopicOrPartition)
+                })
+                .and_then(|queue| match partition.current_leader_epoch {
+                    // This node leads every partition, in epoch 0.
+                    ..=0 => Ok(queue),
+                    _ => Err(ResponseError::UnknownLeaderEpoch),
+                });
+            let target = queue.map(|queue| ReadRequest {
+                queue,
+                offset: partition.fetch_offset,
+                bytes_max: u32::try_from(partition.max_bytes).unwrap_or(0),
+            });
+            Wanted { index: partition.index, target, found: None }
+        };
+        topic.partitions.iter().map(partition).collect()
+    };
+    fetch.topics.iter().map(topic).collect()
+}
+
+/// Reads every partition on its owner's shard.
+async fn read_all(gateway: &Gateway, wanted: &mut [Vec<Wanted>], bytes_max: u64) {
+    let broker = &gateway.broker;
+    let mut left = bytes_max;
+    for shard in (0..broker.shards()).map(ShardId) {
+        let mut mine: Vec<&mut Wanted> = wanted
+            .iter_mut()
+            .flatten()
+            .filter(|one| one.target.as_ref().is_ok_and(|at| broker.owner(at.queue) == shard))
+            .collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let targets: Vec<ReadRequest> =
+            mine.iter().filter_map(|one| one.target.as_ref().ok().copied()).collect();
+        let results = if shard == broker.shard() {
+            broker.read(&targets, left).await
+        } else {
+            let count = targets.len();
+            broker
+                .on(shard, move |owner| Box::pin(async move { owner.read(&targets, left).await }))
+                .await
+                .unwrap_or_else(|_| vec![Err(ReadError::UnknownQueue); count])
+        };
+        for (one, result) in mine.iter_mut().zip(results) {
+            left = left.saturating_sub(result.as_ref().map_or(0, Read::bytes));
+            one.found = Some(result);
+        }
+    }
+}
+
+/// Waits until one of the partitions has more than was found, or `left` has passed.
+async fn wait_for_more(gateway: &Gateway, wanted: &[Vec<Wanted>], left: Duration) {
+    let broker = &gateway.broker;
+    // Offsets from which on a message is news.
+    let ends: Vec<(QueueId, i64)> = wanted
+        .iter()
+        .flatten()
+        .filter_map(|one| {
+            let target = one.target.as_ref().ok()?;
+            let read = one.found.as_ref()?.as_ref().ok()?;
+            Some((target.queue, target.offset.max(read.high_watermark)))
+        })
+        .collect();
+    let on = |shard: ShardId| {
+        let mine: Vec<_> =
+            ends.iter().filter(|(queue, _)| broker.owner(*queue) == shard).copied().collect();
+        mine
+    };
+    if broker.shards() == 1 {
+        return broker.wait_for_messages(&ends, left).await;
+    }
+    let (news, told) = flume::bounded(1);
+    for shard in (0..broker.shards()).map(ShardId) {
+        let mine = on(shard);
+        if mine.is_empty() {
+            continue;
+        }
+        let (broker, news) = (std::rc::Rc::clone(broker), news.clone());
+        let tasks = std::rc::Rc::clone(&broker.env().tasks);
+        tasks.spawn(Box::pin(async move {
+            let waited = broker
+                .on(shard, move |owner| {
+                    Box::pin(async move { owner.wait_for_messages(&mine, left).await })
+                })
+                .await;
+            // A full channel holds the news already; a stopping broker has none.
+            let _ = waited.map(|()| news.try_send(()));
+        }));
+    }
+    drop(news);
+    let _ = told.recv_async().await;
+}
+
+async fn encode(
+    gateway: &Gateway,
+    request: &Request,
+    fetch: &FetchRequest<'_>,
+    wanted: Vec<Vec<Wanted>>,
+) -> Result<Answer, WireError> {
+    let began = gateway.broker.env().clock.monotonic();
+    let mut payloads = Vec::new();
+    let mut topics = Vec::with_capacity(wanted.len());
+    for (topic, wanted) in fetch.topics.iter().zip(wanted) {
+        let mut partitions = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            partitions.push(partition_response(gateway, one, &mut payloads).await);
+        }
+        topics.push(FetchTopicResponse { name: topic.name, id: topic.id, partitions });
+    }
+    let response = FetchResponse { throttle_time_ms: 0, error_code: 0, session_id: 0, topics };
+    let mut out = BytesMut::with_capacity(256);
+    let cuts = response.encode(request.correlation_id, request.version, &mut out)?;
+    let out = out.freeze();
+    let mut parts = Vec::with_capacity(cuts.len() * 3 + 1);
+    let (mut at, mut payloads) = (0, payloads.into_iter());
+    for cut in cuts {
+        parts.push(Part::Bytes(out.slice(at..cut.at)));
+        at = cut.at;
+        let mut left = cut.records_bytes;
+        while left > 0 {
+            let (part, bytes) = payloads.next().expect("cuts count the payloads' bytes");
+            left -= bytes;
+            parts.push(part);
+        }
+    }
+    if at < out.len() {
+        parts.push(Part::Bytes(out.slice(at..)));
+    }
+    let broker = &gateway.broker;
+    broker.record(Stage::Read, broker.env().clock.monotonic().saturating_sub(began));
+    Ok(Answer { parts, after: Position(0), stage: Stage::Send, waits_since: None })
+}
+
+async fn partition_response(
+    gateway: &Gateway,
+    one: Wanted,
+    payloads: &mut Vec<(Part, usize)>,
+) -> FetchPartitionResponse {
+    let read = match (one.target, one.found) {
+        (Err(error), _) => return FetchPartitionResponse::failed(one.index, error.code()),
+        (Ok(_), Some(Ok(read))) => read,
+        (Ok(_), Some(Err(ReadError::OutOfRange { log_start, high_watermark }))) => {
+            return FetchPartitionResponse {
+                high_watermark,
+                last_stable_offset: high_watermark,
+                log_start_offset: log_start,
+                ..FetchPartitionResponse::failed(one.index, ResponseError::OffsetOutOfRange.code())
+            };
+        }
+        (Ok(_), Some(Err(ReadError::Storage(error)))) => {
+            tracing::error!(%error, "a queue cannot be read");
+            let code = ResponseError::KafkaStorageError.code();
+            return FetchPartitionResponse::failed(one.index, code);
+        }
+        (Ok(_), _) => {
+            let code = ResponseError::UnknownTopicOrPartition.code();
+            return FetchPartitionResponse::failed(one.index, code);
+        }
+    };
+    let parts = match load_cold(gateway, &read.slices).await {
+        Ok(parts) => parts,
+        Err(error) => {
+            tracing::error!(%error, "messages cannot be read back");
+            let code = ResponseError::KafkaStorageError.code();
+            return FetchPartitionResponse::failed(one.index, code);
+        }
+    };
+    payloads.extend(parts);
+    FetchPartitionResponse {
+        index: one.index,
+        error_code: 0,
+        high_watermark: read.high_watermark,
+        last_stable_offset: read.high_watermark,
+        log_start_offset: read.log_start,
+        aborted: None,
+        preferred_read_replica: -1,
+        records_bytes: read.bytes() as usize,
+    }
+}
+
+/// Slices in the hot tail stay positions until they are sent; others are read and verified now, so
+/// that damage is an error of the partition.
+async fn load_cold(
+    gateway: &Gateway,
+    slices: &[LogSlice],
+) -> Result<Vec<(Part, usize)>, crate::broker::ColdError> {
+    let start = gateway.broker.tail().start();
+    let cold: Vec<_> = slices.iter().filter(|slice| slice.position < start).copied().collect();
+    let mut loaded: std::vec::IntoIter<Bytes> = if cold.is_empty() {
+        Vec::new().into_iter()
+    } else {
+        gateway.broker.load(&cold).await?.into_iter()
+    };
+    let part = |slice: &LogSlice| {
+        let part = if slice.position < start {
+            Part::Bytes(loaded.next().expect("one for each cold slice"))
+        } else {
+            Part::Log { slice: *slice, sent: 0 }
+        };
+        (part, slice.length as usize)
+    };
+    Ok(slices.iter().map(part).collect())
+}

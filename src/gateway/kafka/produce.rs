@@ -1,0 +1,228 @@
+//! Produce 3–13 (KIP-98, KIP-516): record batches into queues.
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::error::ResponseError;
+
+use super::{
+    Gateway, Request,
+    answer::{Answer, Part},
+};
+use crate::{
+    base::{Position, QueueId, ShardId, Stage},
+    broker::{AppendError, AppendedBatch, Broker, SequenceError},
+    wire::{
+        WireError,
+        kafka::{
+            batch::{self, BatchHeader},
+            produce::{
+                ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
+            },
+        },
+    },
+};
+use std::rc::Rc;
+
+/// The outcome for one partition: a result, or Kafka's error code and a text.
+type Outcome = Result<AppendedBatch, (ResponseError, Option<String>)>;
+
+/// A batch that passed every check and waits for its queue's owner.
+struct Checked<'a> {
+    /// Where its outcome goes: topic and partition of the request.
+    place: (usize, usize),
+    queue: QueueId,
+    bytes: &'a [u8],
+    header: BatchHeader,
+}
+
+pub(super) async fn handle(
+    gateway: &Gateway,
+    request: &Request,
+) -> Result<Option<Answer>, WireError> {
+    let version = request.version;
+    let produce = ProduceRequest::parse(version, &request.body)?;
+    let mut outcomes: Vec<Vec<Option<Outcome>>> =
+        produce.topics.iter().map(|topic| vec![None; topic.partitions.len()]).collect();
+    let mut checked = Vec::new();
+    check_all(gateway, version, &produce, &mut outcomes, &mut checked);
+    append_all(gateway, &request.body, &checked, &mut outcomes).await;
+    if produce.acks == 0 {
+        return Ok(None);
+    }
+    let mut after = Position(0);
+    let topics = produce.topics.iter().zip(&outcomes).map(|(topic, outcomes)| {
+        let partitions = topic.partitions.iter().zip(outcomes).map(|(partition, outcome)| {
+            match outcome.as_ref().expect("every partition has an outcome") {
+                Ok(appended) => {
+                    after = after.max(appended.answer_at);
+                    ProducePartitionResponse {
+                        index: partition.index,
+                        error_code: 0,
+                        base_offset: appended.base_offset,
+                        log_append_time_ms: appended.log_append_time_ms.unwrap_or(-1),
+                        log_start_offset: appended.log_start,
+                        error_message: None,
+                    }
+                }
+                Err((error, text)) => ProducePartitionResponse {
+                    error_message: text.as_deref(),
+                    ..ProducePartitionResponse::failed(partition.index, error.code())
+                },
+            }
+        });
+        ProduceTopicResponse { name: topic.name, id: topic.id, partitions: partitions.collect() }
+    });
+    let response = ProduceResponse { throttle_time_ms: 0, topics: topics.collect() };
+    let mut out = BytesMut::with_capacity(64 + request.body.len().min(256));
+    response.encode(request.correlation_id, version, &mut out)?;
+    Ok(Some(Answer {
+        parts: vec![Part::Bytes(out.freeze())],
+        after,
+        stage: Stage::Answer,
+        waits_since: Some(gateway.broker.env().clock.monotonic()),
+    }))
+}
+
+/// Checks what can be checked without the queue's owner.
+fn check_all<'a>(
+    gateway: &Gateway,
+    version: i16,
+    produce: &ProduceRequest<'a>,
+    outcomes: &mut [Vec<Option<Outcome>>],
+    checked: &mut Vec<Checked<'a>>,
+) {
+    let cluster = gateway.broker.cluster();
+    let refused = if produce.transactional_id.is_some() {
+        Some((ResponseError::TransactionalIdAuthorizationFailed, "transactions are not served yet"))
+    } else if !matches!(produce.acks, -1..=1) {
+        Some((ResponseError::InvalidRequiredAcks, "acks must be -1, 0 or 1"))
+    } else {
+        None
+    };
+    for (at, topic) in produce.topics.iter().enumerate() {
+        let (found, missing) = if version >= 13 {
+            (cluster.topic_by_id(topic.id), ResponseError::UnknownTopicId)
+        } else {
+            (cluster.topic(topic.name), ResponseError::UnknownTopicOrPartition)
+        };
+        for (part, partition) in topic.partitions.iter().enumerate() {
+            let place = (at, part);
+            let outcome = &mut outcomes[at][part];
+            if let Some((error, text)) = refused {
+                *outcome = Some(Err((error, Some(text.to_owned()))));
+                continue;
+            }
+            let queue = match found.map(|topic| topic.queue(partition.index)) {
+                Some(Some(queue)) => queue,
+                Some(None) => {
+                    *outcome = Some(Err((ResponseError::UnknownTopicOrPartition, None)));
+                    continue;
+                }
+                None => {
+                    *outcome = Some(Err((missing, None)));
+                    continue;
+                }
+            };
+            let bytes = partition.records.unwrap_or_default();
+            let valid = BatchHeader::validate(bytes)
+                .and_then(|header| batch::check_crc(bytes).map(|()| header));
+            match valid {
+                Ok(header) if header.is_transactional() => {
+                    let text = "transactions are not served yet".to_owned();
+                    *outcome = Some(Err((ResponseError::InvalidTxnState, Some(text))));
+                }
+                Ok(header) => checked.push(Checked { place, queue, bytes, header }),
+                Err(error) => {
+                    let code = ResponseError::try_from_code(error.code())
+                        .unwrap_or(ResponseError::InvalidRecord);
+                    *outcome = Some(Err((code, Some(error.to_string()))));
+                }
+            }
+        }
+    }
+}
+
+/// Gives the batches to their owners, in order, and waits for each shard's outcomes.
+async fn append_all(
+    gateway: &Gateway,
+    body: &Bytes,
+    checked: &[Checked<'_>],
+    outcomes: &mut [Vec<Option<Outcome>>],
+) {
+    let broker = &gateway.broker;
+    for shard in (0..broker.shards()).map(ShardId) {
+        let mine = || checked.iter().filter(|batch| broker.owner(batch.queue) == shard);
+        if shard == broker.shard() {
+            for batch in mine() {
+                let outcome = append(
+                    broker,
+                    gateway.settings.stall_answer,
+                    batch.queue,
+                    batch.bytes,
+                    &batch.header,
+                )
+                .await;
+                outcomes[batch.place.0][batch.place.1] = Some(outcome);
+            }
+            broker.log().wake_writer();
+            continue;
+        }
+        let places: Vec<_> = mine().map(|batch| batch.place).collect();
+        if places.is_empty() {
+            continue;
+        }
+        let batches: Vec<_> =
+            mine().map(|batch| (batch.queue, body.slice_ref(batch.bytes), batch.header)).collect();
+        let began = broker.env().clock.monotonic();
+        let stall = gateway.settings.stall_answer;
+        let results = broker
+            .on(shard, move |owner| {
+                Box::pin(async move {
+                    let mut results = Vec::with_capacity(batches.len());
+                    for (queue, bytes, header) in &batches {
+                        results.push(append(&owner, stall, *queue, bytes, header).await);
+                    }
+                    owner.log().wake_writer();
+                    results
+                })
+            })
+            .await;
+        broker.record(Stage::WaitOwner, broker.env().clock.monotonic().saturating_sub(began));
+        let stopping = || vec![Err((ResponseError::NotLeaderOrFollower, None)); places.len()];
+        for (place, result) in places.iter().zip(results.unwrap_or_else(|_| stopping())) {
+            outcomes[place.0][place.1] = Some(result);
+        }
+    }
+}
+
+/// Appends on the owner's shard, waiting for room in the log no longer than `stall`.
+async fn append(
+    owner: &Rc<Broker>,
+    stall: std::time::Duration,
+    queue: QueueId,
+    bytes: &[u8],
+    header: &BatchHeader,
+) -> Outcome {
+    let error = match owner.append(queue, bytes, header) {
+        Err(AppendError::Busy) => match owner.append_when_free(queue, bytes, header, stall).await {
+            Ok(appended) => return Ok(appended),
+            Err(error) => error,
+        },
+        Ok(appended) => return Ok(appended),
+        Err(error) => error,
+    };
+    let code = match &error {
+        AppendError::UnknownQueue => ResponseError::UnknownTopicOrPartition,
+        AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
+        AppendError::Timestamp { .. } => ResponseError::InvalidTimestamp,
+        AppendError::Records(_) => ResponseError::InvalidRecord,
+        AppendError::Sequence(SequenceError::StaleEpoch { .. }) => {
+            ResponseError::InvalidProducerEpoch
+        }
+        AppendError::Sequence(SequenceError::OutOfOrder { .. }) => {
+            ResponseError::OutOfOrderSequenceNumber
+        }
+        AppendError::Busy => ResponseError::RequestTimedOut,
+        AppendError::Storage(_) => ResponseError::KafkaStorageError,
+    };
+    Err((code, Some(error.to_string())))
+}

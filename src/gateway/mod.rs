@@ -1,0 +1,3 @@
+//! Protocol faces: wire request, broker, wire response. One file per API.
+
+pub mod kafka;
