@@ -32,6 +32,7 @@
 //! - Every channel, cache and buffer has a limit named in `config`.
 //! - After a failed write or sync the log is stopped for good.
 
+pub mod admin;
 pub mod base;
 pub mod broker;
 pub mod cluster;
