@@ -39,5 +39,6 @@ pub mod cluster;
 pub mod config;
 pub mod env;
 pub mod gateway;
+pub mod server;
 pub mod storage;
 pub mod wire;

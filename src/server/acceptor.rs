@@ -1,0 +1,125 @@
+//! Takes connections in and deals them out to the shards.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// How long to wait when no descriptor is left.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection on its way to its shard. Counts against the limit until it is dropped.
+pub struct Accepted {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// To be kept while the connection lives.
+    pub place: Place,
+}
+
+/// One of the connections that may be open at a time.
+pub struct Place {
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The thread that accepts on one listener. One acceptor hands out all connections of a listener, so
+/// that shards get equally many and no second process can share the port.
+pub struct Acceptor {
+    listener: Arc<TcpListener>,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Acceptor {
+    /// Deals connections out to `shards` in turn, `max` at a time over all.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn start(
+        listener: TcpListener,
+        shards: Vec<flume::Sender<Accepted>>,
+        max: usize,
+    ) -> io::Result<Self> {
+        let listener = Arc::new(listener);
+        let stopping = Arc::<AtomicBool>::default();
+        let open = Arc::<AtomicUsize>::default();
+        let run = Run {
+            listener: Arc::clone(&listener),
+            stopping: Arc::clone(&stopping),
+            open: Arc::clone(&open),
+            shards,
+            max,
+        };
+        let thread =
+            thread::Builder::new().name("acceptor".to_owned()).spawn(move || run.accept())?;
+        Ok(Self { listener, stopping, thread: Some(thread), open })
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn open_counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.open)
+    }
+
+    /// Accepts no more.
+    pub fn stop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        // A listener that is shut down lets `accept` return.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            let ended = thread.join();
+            debug_assert!(ended.is_ok());
+        }
+    }
+}
+
+struct Run {
+    listener: Arc<TcpListener>,
+    stopping: Arc<AtomicBool>,
+    open: Arc<AtomicUsize>,
+    shards: Vec<flume::Sender<Accepted>>,
+    max: usize,
+}
+
+impl Run {
+    fn accept(&self) {
+        let mut next = 0;
+        while !self.stopping.load(Ordering::SeqCst) {
+            match self.listener.accept() {
+                Ok((socket, peer)) => {
+                    self.deal(socket.into(), peer, next);
+                    next = (next + 1) % self.shards.len();
+                }
+                Err(_) if self.stopping.load(Ordering::SeqCst) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "accepting a connection failed");
+                    thread::sleep(EXHAUSTED_PAUSE);
+                }
+            }
+        }
+    }
+
+    fn deal(&self, socket: OwnedFd, peer: SocketAddr, shard: usize) {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.max {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!(%peer, limit = self.max, "connection refused: too many are open");
+            return;
+        }
+        let place = Place { open: Arc::clone(&self.open) };
+        // A shard that has ended takes none; dropping the socket closes it.
+        let _ = self.shards[shard].send(Accepted { socket, place });
+    }
+}

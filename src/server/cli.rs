@@ -1,0 +1,208 @@
+//! The command line.
+
+use std::{io::Write as _, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, ConfigError, ConfigErrors, Sources};
+
+/// A message broker for Kafka's clients on one durable commit log.
+///
+/// Without a command it serves in development mode: data in ./mainstem-data, Kafka's clients on
+/// 127.0.0.1:9092, metrics and health on 127.0.0.1:9644.
+#[derive(Debug, Parser)]
+#[command(name = "mainstem", version)]
+pub struct Cli {
+    /// What to do; serves in development mode when not said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve clients until stopped.
+    Serve(ServeArgs),
+    /// Check this machine; ends with 1 if the broker could not run on it.
+    Check(PlaceArgs),
+    /// Print every key with default, bounds and meaning, or check a file.
+    Config(ConfigArgs),
+    /// Look at the log of a broker that is not running.
+    Log {
+        /// What to do with it.
+        #[command(subcommand)]
+        action: LogAction,
+    },
+}
+
+/// How to serve. A flag outweighs the environment (MAINSTEM_LOG_FLUSH), that the file.
+#[derive(Debug, Default, Args)]
+pub struct ServeArgs {
+    /// Where the data is, and any other key.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Address for Kafka's clients, or off [key kafka.listen].
+    #[arg(long, value_name = "ADDR")]
+    pub kafka: Option<String>,
+    /// Address for metrics and health, or off [key admin.listen].
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// Cores to use and stay on, as 0-3,6 [key shards.cores].
+    #[arg(long, value_name = "LIST")]
+    pub cores: Option<String>,
+    /// When sends are answered: sync (once durable) or async [key log.flush].
+    #[arg(long, value_name = "MODE")]
+    pub flush: Option<String>,
+}
+
+/// Where the data is, and any other key.
+#[derive(Debug, Default, Args)]
+pub struct PlaceArgs {
+    /// A TOML file with settings.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Directory of everything the broker keeps [key data_dir].
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// Any key, see `mainstem config`; outweighs every other flag.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What to say of the keys.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct ConfigArgs {
+    /// Print Markdown, as in tuning.md.
+    #[arg(long)]
+    pub markdown: bool,
+    /// What to do instead of printing.
+    #[command(subcommand)]
+    pub action: Option<ConfigAction>,
+}
+
+/// What to do with keys but print them.
+#[derive(Debug, Subcommand)]
+pub enum ConfigAction {
+    /// Check a file by itself, without the environment.
+    Check {
+        /// The TOML file.
+        file: PathBuf,
+    },
+}
+
+/// What to do with a log at rest.
+#[derive(Debug, Subcommand)]
+pub enum LogAction {
+    /// Check every checksum.
+    Verify(PlaceArgs),
+    /// Print blocks and frames.
+    Dump(PlaceArgs),
+}
+
+impl ServeArgs {
+    /// The configuration these flags, the environment and the file make.
+    ///
+    /// # Errors
+    /// Everything wrong with it.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        let own = [
+            ("--kafka", "kafka.listen", &self.kafka),
+            ("--admin", "admin.listen", &self.admin),
+            ("--cores", "shards.cores", &self.cores),
+            ("--flush", "log.flush", &self.flush),
+        ];
+        let mut sources = Sources::default().with_environment();
+        for (flag, key, value) in own {
+            if let Some(value) = value {
+                sources.flag(flag, key, value);
+            }
+        }
+        self.place.load_over(sources)
+    }
+}
+
+impl PlaceArgs {
+    /// The configuration these flags, the environment and the file make.
+    ///
+    /// # Errors
+    /// Everything wrong with it.
+    pub fn load(&self) -> Result<Config, ConfigErrors> {
+        self.load_over(Sources::default().with_environment())
+    }
+
+    fn load_over(&self, mut sources: Sources) -> Result<Config, ConfigErrors> {
+        sources.file.clone_from(&self.config);
+        if let Some(data_dir) = &self.data_dir {
+            sources.flag("--data-dir", "data_dir", data_dir);
+        }
+        let wrong: Vec<ConfigError> =
+            self.set.iter().filter_map(|text| sources.assignment(text).err()).collect();
+        if wrong.is_empty() { Config::load(&sources) } else { Err(ConfigErrors(wrong)) }
+    }
+}
+
+impl ConfigArgs {
+    /// What to print.
+    ///
+    /// # Errors
+    /// Everything wrong with the file to check.
+    pub fn answer(&self) -> Result<String, ConfigErrors> {
+        match &self.action {
+            None if self.markdown => Ok(crate::config::markdown()),
+            None => Ok(crate::config::text()),
+            Some(ConfigAction::Check { file }) => {
+                let sources = Sources { file: Some(file.clone()), ..Sources::default() };
+                let config = Config::load(&sources)?;
+                let mut answer = format!("{} holds.\n", file.display());
+                for (key, value) in config.differences() {
+                    answer += &format!("{key} = {value}\n");
+                }
+                Ok(answer)
+            }
+        }
+    }
+}
+
+/// Writes to standard output. A reader that went away, as `head` does, is no error.
+pub fn print(text: &str) {
+    _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_commands_hold() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_have_their_keys() {
+        let arguments = "mainstem serve --data-dir d --kafka off --admin 127.0.0.1:0 --cores 0-1,3 \
+                         --flush async --set log.segment_bytes=64MiB --set node.id=7";
+        let cli = Cli::parse_from(arguments.split(' ').filter(|word| !word.is_empty()));
+        let Some(Command::Serve(serve)) = cli.command else { panic!("{cli:?}") };
+        let differences = serve.load().unwrap().differences();
+        let text: Vec<_> =
+            differences.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        assert_eq!(
+            text.join(" "),
+            "data_dir=d node.id=7 shards.cores=0-1,3 log.flush=async log.segment_bytes=64MiB \
+             kafka.listen=off admin.listen=127.0.0.1:0"
+        );
+    }
+
+    #[test]
+    fn set_outweighs_a_flag() {
+        let cli =
+            Cli::parse_from(["mainstem", "serve", "--set", "kafka.listen=off", "--kafka", "no"]);
+        let Some(Command::Serve(serve)) = cli.command else { panic!("{cli:?}") };
+        let error = serve.load().unwrap_err().to_string();
+        assert!(error.starts_with("kafka.listen: \"no\""), "{error}");
+        assert!(error.ends_with("(--kafka)"), "{error}");
+    }
+}

@@ -1,0 +1,363 @@
+//! The housekeeper: fresh segments, index files, checkpoints, and dropping what nobody needs.
+//!
+//! One thread that may block. It asks the shards for what it needs through their mailboxes and holds
+//! nothing they wait for.
+
+use std::{
+    io::{self, Write as _},
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use hashbrown::HashMap;
+use serde::Serialize;
+
+use super::ServerError;
+use crate::{
+    base::{Position, QueueId},
+    broker::{Broker, Job, Mailboxes, ShardSnapshot},
+    env::{Clock, LocalFuture},
+    storage::{
+        checkpoint::{CheckpointHeader, CheckpointStore, CheckpointWriter},
+        commit_log::{
+            CommitLog,
+            segment::{Pace, SegmentPool, Segments},
+        },
+        queue_index::{Generation, LogRange, RunStore},
+    },
+};
+
+/// How often it looks whether there is something to do.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How soon making a segment is tried again on a full disk.
+const FULL_DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// Sizes and times from the config.
+#[derive(Clone, Copy, Debug)]
+pub struct HousekeeperSettings {
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Bytes of log between checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Limit for zero-filling; 0 never zero-fills.
+    pub zero_fill_bytes_per_s: u64,
+    /// Limit for the whole log; 0 is none.
+    pub max_bytes: u64,
+    /// Time between looks for segments that can go.
+    pub retention_check: Duration,
+    /// Slack at each segment's end, in bytes.
+    pub slack_bytes: u64,
+}
+
+/// What the housekeeper works on.
+pub struct Housekeeper {
+    /// From the config.
+    pub settings: HousekeeperSettings,
+    /// The log's id.
+    pub log_id: u64,
+    /// The log.
+    pub log: Arc<CommitLog>,
+    /// Its segments.
+    pub segments: Arc<Segments>,
+    /// Fresh ones.
+    pub pool: Arc<SegmentPool>,
+    /// Index files.
+    pub runs: RunStore,
+    /// Checkpoints.
+    pub checkpoints: CheckpointStore,
+    /// All shards' mailboxes.
+    pub mailboxes: Arc<Mailboxes>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Entries sealed and not yet in an index file, oldest first.
+    pub sealed: Vec<Arc<Generation>>,
+}
+
+/// The housekeeper's thread.
+pub struct HousekeeperHandle {
+    stop: flume::Sender<()>,
+    thread: JoinHandle<Housekeeper>,
+}
+
+impl HousekeeperHandle {
+    /// Stops the thread and gives its work back.
+    ///
+    /// # Panics
+    /// When the thread did.
+    #[must_use]
+    pub fn stop(self) -> Housekeeper {
+        drop(self.stop);
+        self.thread.join().expect("the housekeeper does not panic")
+    }
+}
+
+/// Zero-filling at a steady rate, given up when the housekeeper is to stop.
+struct Paced<'a> {
+    clock: &'a dyn Clock,
+}
+
+impl Pace for Paced<'_> {
+    fn now(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    fn wait_until(&self, moment: Duration) {
+        thread::sleep(moment.saturating_sub(self.clock.monotonic()));
+    }
+}
+
+impl Housekeeper {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When there can be none.
+    pub fn start(mut self) -> io::Result<HousekeeperHandle> {
+        let (stop, stopped) = flume::bounded(1);
+        let thread = thread::Builder::new().name("housekeeper".to_owned()).spawn(move || {
+            self.run(&stopped);
+            self
+        })?;
+        Ok(HousekeeperHandle { stop, thread })
+    }
+
+    fn run(&mut self, stopped: &flume::Receiver<()>) {
+        let mut retention_due = self.clock.monotonic() + self.settings.retention_check;
+        let mut prepare_due = Duration::ZERO;
+        while matches!(stopped.recv_timeout(LOOK), Err(flume::RecvTimeoutError::Timeout)) {
+            if self.log.failure().is_some() {
+                continue;
+            }
+            let now = self.clock.monotonic();
+            if now >= prepare_due && self.pool.wants_more() {
+                prepare_due = self.prepare(now);
+            }
+            if let Err(error) = self.seal_and_checkpoint() {
+                tracing::error!(%error, "index files or checkpoints could not be written");
+            }
+            if now >= retention_due {
+                retention_due = now + self.settings.retention_check;
+                if let Err(error) = self.drop_segments() {
+                    tracing::error!(%error, "old segments could not be dropped");
+                }
+            }
+        }
+    }
+
+    /// Makes one more segment ready; returns when to look again.
+    fn prepare(&self, now: Duration) -> Duration {
+        let bytes = self.settings.segment_bytes;
+        let rate = self.settings.zero_fill_bytes_per_s;
+        if rate == 0 {
+            return Duration::MAX;
+        }
+        let made = self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock });
+        let space = self.pool.space(self.settings.slack_bytes);
+        self.log.set_space(space.data, space.control);
+        match made {
+            Ok(()) => now,
+            Err(error) => {
+                tracing::warn!(%error, "no segment could be made ready");
+                now + FULL_DISK_RETRY
+            }
+        }
+    }
+
+    /// Writes the index of segments that were finished, and a checkpoint when it is time.
+    fn seal_and_checkpoint(&mut self) -> Result<(), ServerError> {
+        let segments = self.segments.all();
+        let Some(active) = segments.last() else { return Ok(()) };
+        let covered = self.covered(segments[0].base);
+        if active.base > covered {
+            self.seal(active.base)?;
+            let last = self.checkpoints.latest().map_or(Position(0), |last| last.replay_from);
+            if active.base.since(last.min(active.base)) >= self.settings.checkpoint_bytes {
+                self.checkpoint(active.base)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// End of what index files hold.
+    fn covered(&self, first: Position) -> Position {
+        self.runs.covers().map_or(first, |covers| covers.end.max(first))
+    }
+
+    /// Writes one index file for everything before `end` that is in none yet.
+    ///
+    /// # Errors
+    /// What the disk says; it is tried again the next time.
+    pub fn seal(&mut self, end: Position) -> Result<(), ServerError> {
+        let first = self.segments.all().first().map_or(Position(0), |segment| segment.base);
+        let covered = self.covered(first);
+        if end <= covered {
+            return Ok(());
+        }
+        let sealed = self.ask_all(move |broker| Box::pin(async move { broker.seal_entries(end) }));
+        self.sealed.extend(sealed);
+        self.runs.write(LogRange::new(covered, end), &self.sealed)?;
+        self.sealed.clear();
+        self.install_runs();
+        self.merge()
+    }
+
+    fn install_runs(&mut self) {
+        let runs = self.runs.runs();
+        self.ask_all(move |broker| {
+            let runs = runs.clone();
+            Box::pin(async move { broker.install_runs(runs) })
+        });
+        if let Err(error) = self.runs.sweep() {
+            tracing::warn!(%error, "old index files could not be removed");
+        }
+    }
+
+    fn merge(&mut self) -> Result<(), ServerError> {
+        let starts: HashMap<QueueId, i64> = self
+            .ask_all(|broker| Box::pin(async move { broker.log_starts() }))
+            .into_iter()
+            .flatten()
+            .collect();
+        while self.runs.merge_some(&|queue| starts.get(&queue).copied())? {
+            self.install_runs();
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint from which replay starts at `from`, where everything before is indexed.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn checkpoint(&mut self, from: Position) -> Result<(), ServerError> {
+        let snapshots = self.ask_all(|broker| Box::pin(async move { broker.snapshot() }));
+        // A snapshot may hold what is not durable yet; it must be before the checkpoint counts.
+        let reserved = snapshots.iter().map(|part| part.reserved).max().unwrap_or(from);
+        while self.log.durable() < reserved {
+            if let Some(failure) = self.log.failure() {
+                return Err(ServerError::LogStopped(failure.to_owned()));
+            }
+            self.log.wake_writer();
+            thread::sleep(Duration::from_millis(1));
+        }
+        let mut log_id = [0; 16];
+        log_id[..8].copy_from_slice(&self.log_id.to_le_bytes());
+        let header =
+            CheckpointHeader { log_id, replay_from: from, created_ms: self.clock.wall_ms() };
+        self.checkpoints
+            .write(header, |writer| write_sections(writer, &snapshots))
+            .map_err(|error| ServerError::Checkpoint(error.to_string()))
+            .map(drop)
+    }
+
+    /// Drops the oldest segments that hold nothing anybody may still read or replay.
+    fn drop_segments(&mut self) -> Result<(), ServerError> {
+        self.enforce_max_bytes();
+        let needed = self
+            .ask_all(|broker| Box::pin(async move { broker.oldest_message() }))
+            .into_iter()
+            .flatten()
+            .min();
+        let Some(replayed) = self.checkpoints.replay_needed() else { return Ok(()) };
+        let needed = needed.map_or(replayed, |needed| needed.min(replayed));
+        let mut dropped = false;
+        loop {
+            let segments = self.segments.all();
+            let [_, second, ..] = segments.as_slice() else { break };
+            if second.base > needed {
+                break;
+            }
+            drop(segments);
+            let Some(segment) = self.segments.pop_oldest() else { break };
+            tracing::info!(sequence = segment.sequence, "segment dropped");
+            let failed =
+                |source| ServerError::DataDir { path: self.pool.dir().to_path_buf(), source };
+            self.pool.recycle(segment).map_err(failed)?;
+            dropped = true;
+        }
+        if dropped {
+            let first = self.segments.all().first().map_or(Position(0), |segment| segment.base);
+            self.runs.drop_below(first);
+            self.install_runs();
+            let space = self.pool.space(self.settings.slack_bytes);
+            self.log.set_space(space.data, space.control);
+        }
+        Ok(())
+    }
+
+    /// Moves log starts past the oldest segments while the log is larger than it may be.
+    fn enforce_max_bytes(&self) {
+        let max = self.settings.max_bytes;
+        let mut excess = self.segments.disk_bytes().saturating_sub(max);
+        if max == 0 || excess == 0 {
+            return;
+        }
+        let segments = self.segments.all();
+        let mut end = None;
+        for pair in segments.windows(2) {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(pair[0].file_bytes);
+            end = Some(pair[1].base);
+        }
+        let Some(end) = end else { return };
+        let queues: usize = self
+            .ask_all(move |broker| Box::pin(async move { broker.give_up_before(end).await }))
+            .into_iter()
+            .sum();
+        if queues > 0 {
+            tracing::warn!(queues, max, "log.max_bytes: messages were given up before their time");
+        }
+    }
+
+    /// Asks every shard and waits for all. Shards that have ended give no answer.
+    fn ask_all<R: Send + 'static>(
+        &self,
+        work: impl Fn(Rc<Broker>) -> LocalFuture<'static, R> + Clone + Send + 'static,
+    ) -> Vec<R> {
+        let (answer, answers) = flume::unbounded();
+        for mailbox in self.mailboxes.iter() {
+            let (work, answer) = (work.clone(), answer.clone());
+            let job: Job = Box::new(move |broker| {
+                Box::pin(async move {
+                    let _ = answer.send(work(broker).await);
+                })
+            });
+            let _ = mailbox.send(job);
+        }
+        drop(answer);
+        answers.into_iter().collect()
+    }
+}
+
+/// The sections of a checkpoint.
+pub const CLUSTER: &str = "cluster";
+/// Queues, one record after the other, each behind its length.
+pub const QUEUES: &str = "queues";
+/// Group records, likewise.
+pub const GROUPS: &str = "groups";
+
+fn write_sections(writer: &mut CheckpointWriter, parts: &[ShardSnapshot]) -> io::Result<()> {
+    writer.section(CLUSTER)?;
+    if let Some(part) = parts.first() {
+        writer.write_all(&part.cluster)?;
+    }
+    writer.section(QUEUES)?;
+    for queue in parts.iter().flat_map(|part| &part.queues) {
+        write_record(writer, queue)?;
+    }
+    writer.section(GROUPS)?;
+    for record in parts.iter().flat_map(|part| &part.groups) {
+        write_record(writer, record)?;
+    }
+    Ok(())
+}
+
+fn write_record(writer: &mut CheckpointWriter, record: &impl Serialize) -> io::Result<()> {
+    let bytes = postcard::to_stdvec(record).map_err(io::Error::other)?;
+    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+    writer.write_all(&length.to_le_bytes())?;
+    writer.write_all(&bytes)
+}

@@ -1,0 +1,143 @@
+//! `mainstem log verify` and `mainstem log dump`: the log of a broker that is not running.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{ServerError, cli::print, data_dir::DataDir};
+use crate::{
+    base::QueueId,
+    config::Config,
+    env::{
+        Disk,
+        blocking::{BlockingDisk, SystemRandom},
+    },
+    storage::{
+        checkpoint::CheckpointStore,
+        commit_log::{
+            frame::FrameKind,
+            recovery::{FoundFrame, Recovered, recover},
+        },
+        queue_index::{self, RunStore},
+    },
+};
+
+/// Offsets and counts of one queue's frames.
+#[derive(Clone, Copy, Debug, Default)]
+struct QueueTotals {
+    frames: u64,
+    next: i64,
+    bytes: u64,
+}
+
+fn open(config: &Config) -> Result<(Arc<dyn Disk>, DataDir), ServerError> {
+    let disk: Arc<dyn Disk> = Arc::new(BlockingDisk);
+    // A tool makes nothing where there is nothing.
+    let missing = |source| ServerError::DataDir { path: config.data_dir.clone(), source };
+    disk.list(&config.data_dir).map_err(missing)?;
+    let data = DataDir::open(&config.data_dir, &*disk, &SystemRandom)?;
+    Ok((disk, data))
+}
+
+fn read(
+    disk: &dyn Disk,
+    data: &DataDir,
+    mut visit: impl FnMut(&FoundFrame<'_>) -> Result<(), String>,
+) -> Result<Recovered, ServerError> {
+    let recovered = recover(disk, &data.log(), data.log_id, None, &mut |frame| visit(&frame))?;
+    Ok(recovered)
+}
+
+/// Reads the whole log under `config.data_dir`, every index file and every checkpoint, and checks
+/// every checksum.
+///
+/// # Errors
+/// What is damaged, or what kept it from being read.
+pub fn verify(config: &Config) -> Result<(), ServerError> {
+    let (disk, data) = open(config)?;
+    let mut queues = BTreeMap::<QueueId, QueueTotals>::new();
+    let mut control = 0u64;
+    let recovered = read(&*disk, &data, |frame| {
+        if !frame.meta.kind.is_data() {
+            control += 1;
+            return Ok(());
+        }
+        let meta = frame.meta;
+        let totals = queues
+            .entry(meta.queue)
+            .or_insert(QueueTotals { next: meta.base_offset, ..QueueTotals::default() });
+        if meta.base_offset != totals.next {
+            let (queue, next) = (meta.queue, totals.next);
+            return Err(format!("queue {queue} goes on at {}, not {next}", meta.base_offset));
+        }
+        totals.next += i64::from(meta.count);
+        totals.frames += 1;
+        totals.bytes += frame.payload.len() as u64;
+        Ok(())
+    })?;
+    let (runs, report) = RunStore::open(Arc::clone(&disk), &data.index())?;
+    if let Some(damaged) = report.damaged.into_iter().next() {
+        return Err(damaged.error.into());
+    }
+    let mut indexed = 0;
+    for run in runs.runs().iter() {
+        indexed += queue_index::verify(&*disk, run)?.entries;
+    }
+    let (_, loaded) = CheckpointStore::load_latest(Arc::clone(&disk), &data.checkpoints())
+        .map_err(|error| ServerError::Checkpoint(error.to_string()))?;
+    if let Some(damaged) = loaded.damaged.first() {
+        return Err(ServerError::Checkpoint(damaged.to_string()));
+    }
+    let frames: u64 = queues.values().map(|totals| totals.frames).sum();
+    let bytes: u64 = queues.values().map(|totals| totals.bytes).sum();
+    let mut text = format!(
+        "log: {} segments, positions {} to {}, {frames} message frames with {bytes} bytes in {} queues, \
+         {control} control frames\n",
+        recovered.segments.len(),
+        recovered.segments.first().map_or(0, |segment| segment.base.0),
+        recovered.end,
+        queues.len(),
+    );
+    if let Some((position, reason)) = recovered.torn {
+        text += &format!("torn tail: a write at position {position} was cut off ({reason})\n");
+    }
+    text += &format!("index: {} files with {indexed} entries\n", runs.runs().len());
+    let checkpoint = loaded.latest.map(|latest| latest.header().replay_from);
+    text += &checkpoint.map_or("checkpoint: none\n".to_owned(), |from| {
+        format!("checkpoint: replay starts at position {from}\n")
+    });
+    print(&(text + "every checksum holds\n"));
+    Ok(())
+}
+
+/// Prints the frames of the log under `config.data_dir`, one a line.
+///
+/// # Errors
+/// What kept it from being read.
+pub fn dump(config: &Config) -> Result<(), ServerError> {
+    let (disk, data) = open(config)?;
+    print("position queue kind base_offset count bytes append_time_ms\n");
+    let recovered = read(&*disk, &data, |frame| {
+        let meta = frame.meta;
+        let kind = match meta.kind {
+            FrameKind::Void => "void",
+            FrameKind::KafkaBatch => "kafka-batch",
+            FrameKind::RocketMessage => "rocketmq-message",
+            FrameKind::Cluster => "cluster",
+            FrameKind::Group => "group",
+            FrameKind::LogStart => "log-start",
+        };
+        print(&format!(
+            "{} {} {kind} {} {} {} {}\n",
+            frame.payload_at,
+            meta.queue,
+            meta.base_offset,
+            meta.count,
+            frame.payload.len(),
+            meta.append_time_ms
+        ));
+        Ok(())
+    })?;
+    if let Some((position, reason)) = recovered.torn {
+        print(&format!("# a write at position {position} was cut off: {reason}\n"));
+    }
+    Ok(())
+}

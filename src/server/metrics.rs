@@ -1,0 +1,121 @@
+//! What the admin port tells, collected from the shards and the log when asked for.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use crate::{
+    admin::{Collecting, Family, MetricsSource, Snapshot},
+    base::{Stage, Stages},
+    broker::{Job, Mailboxes, ShardFigures},
+    storage::commit_log::{CommitLog, segment::Segments},
+};
+
+/// The broker as the admin port sees it. Shared between threads.
+pub struct Metrics {
+    /// The log.
+    pub log: Arc<CommitLog>,
+    /// Its segments.
+    pub segments: Arc<Segments>,
+    /// All shards' mailboxes.
+    pub mailboxes: Arc<Mailboxes>,
+    /// Kafka connections open now.
+    pub connections: Arc<AtomicUsize>,
+    /// Listeners accept.
+    pub ready: Arc<AtomicBool>,
+}
+
+impl MetricsSource for Metrics {
+    fn collect(&self) -> Collecting<'_> {
+        Box::pin(async move {
+            let mut stages = Stages::default();
+            let mut figures = ShardFigures::default();
+            let (answer, answers) = flume::unbounded();
+            for mailbox in self.mailboxes.iter() {
+                let answer = answer.clone();
+                let job: Job = Box::new(move |broker| {
+                    Box::pin(async move {
+                        let _ = answer.send((broker.stages(), broker.figures()));
+                    })
+                });
+                let _ = mailbox.send_async(job).await;
+            }
+            drop(answer);
+            while let Ok((part, counted)) = answers.recv_async().await {
+                stages.merge(&part);
+                figures.merge(&counted);
+            }
+            let (writes, written) = self.log.figures();
+            stages.add(Stage::Write, &writes);
+            let mut snapshot = Snapshot::default();
+            snapshot.push(Family::stages(&stages));
+            self.log_families(&mut snapshot, written);
+            shard_families(&mut snapshot, &figures);
+            let open = self.connections.load(Ordering::Relaxed) as u64;
+            snapshot.push(gauge("kafka_connections", "Open connections of Kafka's clients.", open));
+            snapshot
+        })
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if let Some(failure) = self.log.failure() {
+            return Err(failure.to_owned());
+        }
+        if self.ready.load(Ordering::Relaxed) { Ok(()) } else { Err("starting".to_owned()) }
+    }
+}
+
+impl Metrics {
+    fn log_families(&self, snapshot: &mut Snapshot, written: u64) {
+        let log = &self.log;
+        let waiting = log.reserved().0.saturating_sub(log.durable().0);
+        let families = [
+            Family::counter("log_written_bytes_total", "Bytes written to the commit log.")
+                .count(&[], written),
+            gauge(
+                "log_durable_position",
+                "Position up to which the log is durable.",
+                log.durable().0,
+            ),
+            gauge("log_inflight_bytes", "Bytes reserved and not durable yet.", waiting),
+            gauge(
+                "log_disk_bytes",
+                "Disk space of the log's segments.",
+                self.segments.disk_bytes(),
+            ),
+            gauge("log_segments", "Segments of the log.", self.segments.all().len() as u64),
+            gauge(
+                "log_disk_full",
+                "1 while sends are refused for want of disk space.",
+                u64::from(log.disk_full()),
+            ),
+            gauge(
+                "log_stopped",
+                "1 after the log has stopped.",
+                u64::from(log.failure().is_some()),
+            ),
+        ];
+        families.into_iter().for_each(|family| snapshot.push(family));
+    }
+}
+
+fn shard_families(snapshot: &mut Snapshot, figures: &ShardFigures) {
+    let families = [
+        Family::counter("records_produced_total", "Records appended.")
+            .count(&[], figures.records_in),
+        Family::counter("bytes_produced_total", "Payload bytes appended.")
+            .count(&[], figures.bytes_in),
+        Family::counter("batches_produced_total", "Record batches appended.")
+            .count(&[], figures.batches_in),
+        Family::counter("bytes_fetched_total", "Payload bytes found for fetches.")
+            .count(&[], figures.bytes_out),
+        gauge("partitions", "Partitions.", figures.queues),
+        gauge("groups", "Consumer groups.", figures.groups),
+    ];
+    families.into_iter().for_each(|family| snapshot.push(family));
+}
+
+fn gauge(name: &'static str, help: &'static str, value: u64) -> Family {
+    Family::gauge(name, help).count(&[], value)
+}

@@ -1,0 +1,105 @@
+//! The process: command line, machine check, shards, listeners, and the order of start and stop.
+//!
+//! ```text
+//!  start:  lock ─▶ checkpoint ─▶ replay ─▶ writer ─▶ shards ─▶ housekeeper ─▶ listeners ─▶ ready
+//!  stop:   listeners ─▶ connections ─▶ writer ─▶ checkpoint ─▶ shards ─▶ exit 0
+//! ```
+
+mod acceptor;
+pub mod check;
+pub mod cli;
+mod data_dir;
+mod housekeeper;
+pub mod log_tool;
+mod metrics;
+mod running;
+mod shard;
+mod start;
+
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{
+    config::{Config, Flush, LogFormat},
+    storage::{commit_log::recovery::RecoveryError, queue_index::IndexError},
+};
+
+/// Why the broker did not start, or stopped.
+#[derive(Debug, Error)]
+pub enum ServerError {
+    /// The data directory cannot be used.
+    #[error("data directory {}: {source}", path.display())]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the disk said.
+        source: io::Error,
+    },
+    /// Another process works in it.
+    #[error("data directory {} is in use by another process", path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// It holds a log whose id is lost.
+    #[error("data directory {} holds a log, but its file log-id is missing or damaged", path.display())]
+    NoIdentity {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// An index cannot be read or written.
+    #[error("index: {0}")]
+    Index(#[from] IndexError),
+    /// A checkpoint cannot be read.
+    #[error("checkpoint: {0}")]
+    Checkpoint(String),
+    /// A listener could not be opened.
+    #[error("{key}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The key that names it.
+        key: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Threads cannot be placed as configured.
+    #[error("{0}")]
+    Placement(String),
+    /// A thread could not be started, or a signal handler not be set.
+    #[error("starting: {0}")]
+    Start(io::Error),
+    /// The log stopped while the broker ran.
+    #[error("{0}")]
+    LogStopped(String),
+}
+
+/// Runs a broker until it is told to stop (SIGTERM or SIGINT).
+///
+/// # Errors
+/// What kept it from starting, or made it stop.
+pub fn run(config: &Config) -> Result<(), ServerError> {
+    start_tracing(config);
+    if config.log.flush == Flush::Async {
+        tracing::warn!(
+            "log.flush=async: sends are answered before they are durable; a crash of the machine or of \
+             this process loses what was answered in about the last group commit"
+        );
+    }
+    running::start(config)?.serve()
+}
+
+fn start_tracing(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::new(&config.telemetry.log);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let set = match config.telemetry.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    debug_assert!(set.is_ok(), "nobody else sets a subscriber in this process");
+}

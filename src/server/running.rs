@@ -1,0 +1,457 @@
+//! A broker's life: everything it is made of, started in order and stopped in order.
+
+use std::{
+    io::{self, Write as _},
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use signal_hook::{
+    consts::{SIGINT, SIGTERM},
+    iterator::Signals,
+};
+
+use super::{
+    ServerError,
+    acceptor::Acceptor,
+    check,
+    data_dir::DataDir,
+    housekeeper::{Housekeeper, HousekeeperHandle, HousekeeperSettings},
+    metrics::Metrics,
+    shard::ShardMain,
+    start::{Restored, restore},
+};
+use core_affinity::CoreId;
+
+use crate::{
+    admin::{self, AdminServer},
+    base::{Position, ShardId},
+    broker::{BrokerSettings, Mailboxes, ShardState, Shared, Start, group::GroupSettings},
+    config::{Config, Flush, LogWriter, Placement},
+    env::{
+        BlockSink, Clock, Disk, Env, Random,
+        blocking::{BlockingDisk, SystemClock, SystemRandom},
+        glommio::{DmaSink, ShardHandle, ShardOptions, start_shard},
+    },
+    gateway::kafka::{KafkaSettings, Node},
+    storage::{
+        commit_log::{
+            CommitLog, FileSink, LogLimits, Pauses, Writer, WriterOptions,
+            segment::{SegmentPool, Segments},
+        },
+        queue_index::QueueIndex,
+    },
+};
+
+/// How soon the writer looks again for disk space.
+const NO_SPACE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Memory each shard uses for pages of index files.
+const INDEX_CACHE_BYTES: usize = 8 << 20;
+
+/// The machine, as this process uses it.
+struct Machine {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// The thread that writes the log.
+enum WriterThread {
+    Plain(thread::JoinHandle<()>),
+    Glommio(ShardHandle),
+}
+
+impl WriterThread {
+    fn join(self) -> io::Result<()> {
+        match self {
+            Self::Plain(thread) => {
+                thread.join().map_err(|_| io::Error::other("the writer panicked"))
+            }
+            Self::Glommio(shard) => shard.join(),
+        }
+    }
+}
+
+/// A broker that runs.
+pub struct Running {
+    log: Arc<CommitLog>,
+    acceptor: Option<Acceptor>,
+    admin: Option<AdminServer>,
+    housekeeper: HousekeeperHandle,
+    writer: WriterThread,
+    shards: Vec<ShardHandle>,
+    stop_shards: Vec<flume::Sender<flume::Sender<()>>>,
+    ready: Arc<AtomicBool>,
+    kafka_address: Option<SocketAddr>,
+    signals: Signals,
+    _data: DataDir,
+}
+
+struct Listeners {
+    kafka: Option<TcpListener>,
+    kafka_address: Option<SocketAddr>,
+    admin: Option<TcpListener>,
+}
+
+impl Listeners {
+    fn open(config: &Config) -> Result<Self, ServerError> {
+        let listen = |key, address: Option<SocketAddr>| {
+            let bind = |address| {
+                TcpListener::bind(address).map_err(|source| ServerError::Listen {
+                    key,
+                    address,
+                    source,
+                })
+            };
+            address.map(bind).transpose()
+        };
+        let kafka = listen("kafka.listen", config.kafka.listen.address())?;
+        let admin = listen("admin.listen", config.admin.listen.address())?;
+        let kafka_address =
+            kafka.as_ref().map(TcpListener::local_addr).transpose().map_err(ServerError::Start)?;
+        Ok(Self { kafka, kafka_address, admin })
+    }
+}
+
+/// Starts everything; when it returns, listeners accept.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn start(config: &Config) -> Result<Running, ServerError> {
+    // Before anything else, so that a stop during a long start is not lost.
+    let signals = Signals::new([SIGTERM, SIGINT]).map_err(ServerError::Start)?;
+    let machine = Machine {
+        disk: Arc::new(BlockingDisk),
+        clock: Arc::new(SystemClock::default()),
+        random: Arc::new(SystemRandom),
+    };
+    let placement = config.placement(&check::available_cores()).map_err(ServerError::Placement)?;
+    let data = DataDir::open(&config.data_dir, &*machine.disk, &*machine.random)?;
+    let listeners = Listeners::open(config)?;
+    let restored = restore(
+        config,
+        &data,
+        &machine.disk,
+        &*machine.clock,
+        listeners.kafka_address,
+        placement.shards.len(),
+    )?;
+    Launch { config, machine, data, placement, listeners }.run(restored, signals)
+}
+
+struct Launch<'a> {
+    config: &'a Config,
+    machine: Machine,
+    data: DataDir,
+    placement: Placement,
+    listeners: Listeners,
+}
+
+impl Launch<'_> {
+    fn run(self, restored: Restored, signals: Signals) -> Result<Running, ServerError> {
+        let failed = ServerError::Start;
+        let Restored { recovered, segments, pool, runs, shards, checkpoints } = restored;
+        let count = shards.len();
+        let (log, woken) = CommitLog::new(self.limits(), recovered.end, count).map_err(failed)?;
+        let signals_of_shards = log.connect_shards(count);
+        let options = WriterOptions {
+            log_id: self.data.log_id,
+            next_sequence: recovered.next_sequence,
+            frames: recovered.frames,
+            blocks: recovered.blocks,
+            previous: recovered.previous,
+            sync_interval: Duration::from_millis(self.config.log.sync_interval_ms),
+            write_bytes_max: self.config.log.block_bytes * 4,
+        };
+        let writing = Writing {
+            log: Arc::clone(&log),
+            pool: Arc::clone(&pool),
+            segments: Arc::clone(&segments),
+            options,
+            woken,
+        };
+        let writer = self.start_writer(writing)?;
+        let channel = self.config.shards.channel_messages as usize;
+        let (mailboxes, receivers): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| flume::bounded(channel)).unzip();
+        let mailboxes: Arc<Mailboxes> = Arc::new(mailboxes.into_boxed_slice());
+        let shared = Shared {
+            log: Arc::clone(&log),
+            segments: Arc::clone(&segments),
+            mailboxes: Arc::clone(&mailboxes),
+            settings: Arc::new(self.broker_settings()),
+        };
+        let kafka = Arc::new(self.kafka_settings());
+        let (told, ready) = flume::bounded(count);
+        let mut running = Vec::new();
+        let (mut stops, mut accepts) = (Vec::new(), Vec::new());
+        let parts = shards.into_iter().zip(signals_of_shards).zip(receivers);
+        for (number, ((state, (signal, durable)), mailbox)) in parts.enumerate() {
+            let (stop, stopped) = flume::bounded(1);
+            let (accept, accepted) = flume::unbounded();
+            stops.push(stop);
+            accepts.push(accept);
+            let main = ShardMain {
+                kafka: Arc::clone(&kafka),
+                accepted,
+                stop: stopped,
+                ready: told.clone(),
+            };
+            let (shared, list, start) = (shared.clone(), runs.runs(), log.durable());
+            let make = move |env: Env| {
+                let mut state: ShardState = state;
+                let index = QueueIndex::new(
+                    Rc::clone(&env.cold),
+                    INDEX_CACHE_BYTES,
+                    list,
+                    start_of(&state, start),
+                );
+                state.entries.drain(..).for_each(|(queue, entry)| index.push(queue, entry));
+                let shard = ShardId(number as u16);
+                main.run(Start { env, shard, shared, state, index, signal, durable, mailbox })
+            };
+            let options = self.shard_options(number);
+            let (clock, random) =
+                (Arc::clone(&self.machine.clock), Arc::clone(&self.machine.random));
+            running.push(start_shard(options, clock, random, make).map_err(failed)?);
+        }
+        drop(told);
+        if ready.iter().count() < count {
+            return Err(failed(io::Error::other("a shard ended while it started")));
+        }
+        let housekeeper = Housekeeper {
+            settings: self.housekeeper_settings(),
+            log_id: self.data.log_id,
+            log: Arc::clone(&log),
+            segments: Arc::clone(&segments),
+            pool,
+            runs,
+            checkpoints,
+            mailboxes: Arc::clone(&mailboxes),
+            clock: Arc::clone(&self.machine.clock),
+            sealed: Vec::new(),
+        };
+        let housekeeper = housekeeper.start().map_err(failed)?;
+        let is_ready = Arc::<AtomicBool>::default();
+        let max = self.config.kafka.max_connections as usize;
+        let listener = self.listeners.kafka;
+        let acceptor = listener.map(|listener| Acceptor::start(listener, accepts, max));
+        let acceptor = acceptor.transpose().map_err(failed)?;
+        let metrics = Metrics {
+            log: Arc::clone(&log),
+            segments,
+            mailboxes,
+            connections: acceptor.as_ref().map(Acceptor::open_counter).unwrap_or_default(),
+            ready: Arc::clone(&is_ready),
+        };
+        let admin = self.listeners.admin.map(|listener| {
+            admin::serve(listener, Arc::new(metrics), &self.config.admin).map_err(failed)
+        });
+        Ok(Running {
+            log,
+            acceptor,
+            admin: admin.transpose()?,
+            housekeeper,
+            writer,
+            shards: running,
+            stop_shards: stops,
+            ready: is_ready,
+            kafka_address: self.listeners.kafka_address,
+            signals,
+            _data: self.data,
+        })
+    }
+
+    fn start_writer(&self, writing: Writing) -> Result<WriterThread, ServerError> {
+        let pauses = Pauses {
+            idle: Duration::from_millis(self.config.log.idle_block_ms),
+            no_space: NO_SPACE_PAUSE,
+        };
+        let clock = Arc::clone(&self.machine.clock);
+        match self.config.log.writer {
+            LogWriter::Thread => {
+                let disk = Arc::clone(&self.machine.disk);
+                let core = self.placement.writer;
+                let thread =
+                    thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
+                        if let Some(id) = core {
+                            core_affinity::set_for_current(CoreId { id });
+                        }
+                        let sink = FileSink::new(disk);
+                        futures_lite::future::block_on(writing.run(sink, clock, pauses));
+                    });
+                thread.map(WriterThread::Plain).map_err(ServerError::Start)
+            }
+            LogWriter::Glommio => {
+                let options = ShardOptions {
+                    name: "log-writer".to_owned(),
+                    core: self.placement.writer,
+                    ..self.shard_options(0)
+                };
+                let random = Arc::clone(&self.machine.random);
+                let main = {
+                    let clock = Arc::clone(&clock);
+                    move |_env: Env| writing.run(DmaSink::default(), clock, pauses)
+                };
+                let shard = start_shard(options, clock, random, main);
+                shard.map(WriterThread::Glommio).map_err(ServerError::Start)
+            }
+        }
+    }
+
+    fn limits(&self) -> LogLimits {
+        let log = &self.config.log;
+        LogLimits {
+            block_bytes: log.block_bytes as u32,
+            tail_bytes: log.tail_bytes,
+            inflight_bytes: log.inflight_bytes,
+            payload_bytes_max: self.config.largest_batch_bytes() as u32,
+        }
+    }
+
+    fn shard_options(&self, number: usize) -> ShardOptions {
+        let shards = &self.config.shards;
+        ShardOptions {
+            name: format!("shard-{number}"),
+            core: self.placement.shards[number],
+            preempt: Duration::from_micros(shards.preempt_us),
+            spin: Duration::from_micros(shards.spin_us),
+            io_memory_bytes: shards.io_memory_bytes as usize,
+            ring_entries: shards.ring_entries as usize,
+        }
+    }
+
+    fn broker_settings(&self) -> BrokerSettings {
+        let groups = &self.config.groups;
+        BrokerSettings {
+            flush_async: self.config.log.flush == Flush::Async,
+            producer_expiration: Duration::from_millis(self.config.kafka.producer_id_expiration_ms),
+            cold_read_bytes: self.config.cold.read_bytes,
+            cold_reads: self.config.cold.reads as usize,
+            retention_check: Duration::from_millis(self.config.log.retention_check_ms),
+            groups: GroupSettings {
+                min_session_timeout: Duration::from_millis(groups.min_session_timeout_ms),
+                max_session_timeout: Duration::from_millis(groups.max_session_timeout_ms),
+                initial_rebalance_delay: Duration::from_millis(groups.initial_rebalance_delay_ms),
+                max_size: groups.max_size as usize,
+                offsets_retention: Duration::from_millis(groups.offsets_retention_ms),
+                offset_metadata_max_bytes: groups.offset_metadata_max_bytes as usize,
+                max_groups: (groups.max_count as usize).div_ceil(self.placement.shards.len()),
+                ..GroupSettings::default()
+            },
+        }
+    }
+
+    fn kafka_settings(&self) -> KafkaSettings {
+        let kafka = &self.config.kafka;
+        let address = self.listeners.kafka_address.unwrap_or(([127, 0, 0, 1], 0).into());
+        let (host, port) = kafka.advertised.of(address);
+        KafkaSettings {
+            node: Node::new(self.config.node.id, &host, port, &self.config.node.rack),
+            max_request_bytes: kafka.max_request_bytes as usize,
+            connection_requests: kafka.connection_requests as usize,
+            fetch_max_bytes: kafka.fetch_max_bytes,
+            stall_answer: Duration::from_millis(self.config.log.stall_answer_ms),
+            idle: Duration::from_millis(kafka.idle_ms),
+        }
+    }
+
+    fn housekeeper_settings(&self) -> HousekeeperSettings {
+        let log = &self.config.log;
+        HousekeeperSettings {
+            segment_bytes: log.segment_bytes,
+            checkpoint_bytes: log.checkpoint_bytes,
+            zero_fill_bytes_per_s: log.zero_fill_bytes_per_s,
+            max_bytes: log.max_bytes,
+            retention_check: Duration::from_millis(log.retention_check_ms),
+            slack_bytes: log.block_bytes * 2,
+        }
+    }
+}
+
+/// Where a shard's index begins in memory: with the first entry that was replayed.
+fn start_of(state: &ShardState, end: Position) -> Position {
+    state.entries.first().map_or(end, |(_, entry)| entry.position.min(end))
+}
+
+/// What the writer's thread takes along.
+struct Writing {
+    log: Arc<CommitLog>,
+    pool: Arc<SegmentPool>,
+    segments: Arc<Segments>,
+    options: WriterOptions,
+    woken: flume::Receiver<()>,
+}
+
+impl Writing {
+    async fn run<S: BlockSink>(self, sink: S, clock: Arc<dyn Clock>, pauses: Pauses) {
+        let Self { log, pool, segments, options, woken } = self;
+        let mut writer = Writer::new(log, sink, pool, segments, clock, options);
+        if let Err(error) = writer.run(&woken, pauses).await {
+            tracing::error!(%error, "the log has stopped");
+        }
+    }
+}
+
+impl Running {
+    /// Says that it is ready, and runs until it is told to stop or the log stops.
+    ///
+    /// # Errors
+    /// When the log stopped, or the last checkpoint could not be written.
+    pub fn serve(mut self) -> Result<(), ServerError> {
+        self.ready.store(true, Ordering::SeqCst);
+        let shown = |address: Option<SocketAddr>| {
+            address.map_or_else(|| "off".to_owned(), |address| address.to_string())
+        };
+        let admin = self.admin.as_ref().map(AdminServer::address);
+        let line = format!("ready kafka={} admin={}", shown(self.kafka_address), shown(admin));
+        // Whoever started the broker may not listen.
+        let _ = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
+        tracing::info!("{line}");
+        let signal = self.signals.forever().next();
+        tracing::info!(signal, "stopping");
+        self.stop()
+    }
+
+    fn stop(mut self) -> Result<(), ServerError> {
+        self.ready.store(false, Ordering::SeqCst);
+        if let Some(acceptor) = &mut self.acceptor {
+            acceptor.stop();
+        }
+        // The shards end last: the final checkpoint asks them for their state.
+        if !self.drain_connections() {
+            tracing::warn!("a shard ended before its connections were closed");
+        }
+        let mut housekeeper = self.housekeeper.stop();
+        self.log.close();
+        self.writer.join().map_err(ServerError::Start)?;
+        let result = match self.log.failure() {
+            Some(failure) => Err(ServerError::LogStopped(failure.to_owned())),
+            None => {
+                let end = self.log.durable();
+                housekeeper.seal(end).and_then(|()| housekeeper.checkpoint(end))
+            }
+        };
+        drop(self.admin);
+        drop(self.stop_shards);
+        for shard in self.shards {
+            shard.join().map_err(ServerError::Start)?;
+        }
+        result
+    }
+
+    /// Lets every shard answer what it was asked and close its connections.
+    fn drain_connections(&self) -> bool {
+        let (answer, answers) = flume::unbounded();
+        let told = self.stop_shards.iter().filter(|stop| stop.send(answer.clone()).is_ok()).count();
+        drop(answer);
+        answers.iter().count() == told
+    }
+}
