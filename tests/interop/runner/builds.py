@@ -1,0 +1,84 @@
+"""Installs and builds the clients, by package name, once: a stamp holds the digest of what each was built from."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+
+from .paths import BUILD, GO_BIN, LOGS, NODE_DIR, ROOT, SUITE
+
+BUILD_TIMEOUT_S = 900
+
+
+def run(name, command, cwd=SUITE):
+    log = LOGS / f"build-{name}.log"
+    with open(log, "a") as out:
+        done = subprocess.run(
+            list(map(str, command)), cwd=cwd, stdout=out, stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL, timeout=BUILD_TIMEOUT_S,
+        )  # fmt: skip
+    if done.returncode != 0:
+        tail = log.read_text(errors="replace").splitlines()[-30:]
+        raise RuntimeError("\n".join([f"cannot build {name}: {' '.join(map(str, command))}", *tail]))
+
+
+def java():
+    run("java", [
+        "mvn", "-q", "-B", "-f", SUITE / "java/pom.xml", f"-DbuildDirectory={BUILD}/java", "compile",
+        "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={BUILD}/java/lib",
+    ])  # fmt: skip
+
+
+def go():
+    GO_BIN.parent.mkdir(parents=True, exist_ok=True)
+    run("go", ["go", "build", "-o", GO_BIN, "."], cwd=SUITE / "go")
+
+
+def python():
+    run("python", [sys.executable, "-m", "venv", BUILD / "venv"])
+    run("python", [BUILD / "venv/bin/pip", "install", "-q", "-r", SUITE / "python/requirements.txt"])
+
+
+def node():
+    NODE_DIR.mkdir(parents=True, exist_ok=True)
+    shutil.copy(SUITE / "node/package.json", NODE_DIR)
+    run("node", ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--ignore-scripts"], cwd=NODE_DIR)
+
+
+def kcat():
+    if shutil.which("kcat"):
+        return
+    run("kcat", ["apt-get", "update"])
+    run("kcat", ["apt-get", "install", "-y", "--no-install-recommends", "kcat"])
+
+
+def mainstem():
+    """Always asked for: cargo knows best whether there is anything to do."""
+    run("mainstem", ["cargo", "build", "--release"], cwd=ROOT)
+
+
+CLIENTS = {"java": java, "go": go, "python": python, "node": node, "kcat": kcat}
+
+
+def digest(name):
+    """What a client is built from. Scripts that run as they are do not count."""
+    sources = {
+        "java": ["java/pom.xml", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob("java/src/**/*.java"))],
+        "go": ["go/go.mod", "go/go.sum", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob("go/*.go"))],
+        "python": ["python/requirements.txt"],
+        "node": ["node/package.json"],
+        "kcat": [],
+    }[name]
+    sums = hashlib.sha256()
+    for source in sources:
+        sums.update(source.encode() + b"\0" + (SUITE / source).read_bytes() + b"\0")
+    return sums.hexdigest()
+
+
+def client(name):
+    stamp = BUILD / f"{name}.stamp"
+    want = digest(name)
+    if name != "kcat" and stamp.exists() and stamp.read_text() == want:
+        return
+    CLIENTS[name]()
+    stamp.write_text(want)

@@ -1,0 +1,25 @@
+"""Kill -9 under load: gives the load program a broker to start, to kill and to start again."""
+
+import shutil
+
+from .brokers import free_port
+from .paths import DATA, GO_BIN
+
+ROUND_LIMIT_S = 30
+
+
+def load(case, kind):
+    data_dir = DATA / "kill9"
+    shutil.rmtree(data_dir, ignore_errors=True)
+    port = free_port()
+    kind.prepare(data_dir, port)
+    try:
+        case.run([
+            GO_BIN, "kill9", "-addr", f"127.0.0.1:{port}", "-ready", kind.ready, "-rounds", case.rounds,
+            "-broker-log", case.dir / "broker.log", "-acks", case.dir / "acks.tsv",
+            "--", *kind.command(data_dir, port),
+        ], timeout_s=120 + ROUND_LIMIT_S * case.rounds)  # fmt: skip
+    except Exception:
+        case.log(f"the data directory is kept: {data_dir}")
+        raise
+    shutil.rmtree(data_dir)
