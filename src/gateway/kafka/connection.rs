@@ -5,7 +5,7 @@ use std::{io, rc::Rc};
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Gateway, Request, answer::Answers};
-use crate::{base::Stage, env::glommio::Connection, wire::WireError};
+use crate::{env::glommio::Connection, wire::WireError};
 
 /// Bytes a connection reads at a time, at least.
 const READ_BYTES: usize = 64 << 10;
@@ -101,8 +101,6 @@ async fn handle(
     answers: &Answers,
     frame: Bytes,
 ) -> Result<bool, ConnectionError> {
-    let broker = &gateway.broker;
-    let began = broker.env().clock.monotonic();
     let failed = |error| {
         let code = |at: usize| {
             let bytes = frame.get(at..at + 2).map(|bytes| [bytes[0], bytes[1]]);
@@ -112,7 +110,6 @@ async fn handle(
     };
     let request = Request::parse(&frame, connection.peer().ip()).map_err(failed)?;
     let answer = gateway.handle(&request).await.map_err(failed)?;
-    broker.record(Stage::Parse, broker.env().clock.monotonic().saturating_sub(began));
     if let Some(answer) = answer {
         answers.push(answer);
     }

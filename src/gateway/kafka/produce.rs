@@ -39,11 +39,14 @@ pub(super) async fn handle(
     request: &Request,
 ) -> Result<Option<Answer>, WireError> {
     let version = request.version;
+    let clock = &gateway.broker.env().clock;
+    let began = clock.monotonic();
     let produce = ProduceRequest::parse(version, &request.body)?;
     let mut outcomes: Vec<Vec<Option<Outcome>>> =
         produce.topics.iter().map(|topic| vec![None; topic.partitions.len()]).collect();
     let mut checked = Vec::new();
     check_all(gateway, version, &produce, &mut outcomes, &mut checked);
+    gateway.broker.record(Stage::Parse, clock.monotonic().saturating_sub(began));
     append_all(gateway, &request.body, &checked, &mut outcomes).await;
     if produce.acks == 0 {
         return Ok(None);
@@ -78,7 +81,7 @@ pub(super) async fn handle(
         parts: vec![Part::Bytes(out.freeze())],
         after,
         stage: Stage::Answer,
-        waits_since: Some(gateway.broker.env().clock.monotonic()),
+        waits_since: Some(clock.monotonic()),
     }))
 }
 
