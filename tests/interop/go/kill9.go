@@ -672,7 +672,7 @@ func (l *load) rounds(b *brokerProcess, members []*k9Member) (*evidence, error) 
 			e.midRecovery++
 		}
 		if e.kills%memberSwapEvery == 0 {
-			// One leaves while the broker is down, so that it leaves without a word; another one joins.
+			// One leaves and another joins while the broker is down: the group changes across the restart.
 			i := random.Intn(len(members))
 			go members[i].leave()
 			members[i] = l.join()

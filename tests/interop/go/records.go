@@ -80,6 +80,29 @@ func (r run) records() {
 	}
 	r.weakAcks()
 	r.tooLarge()
+	r.longPoll()
+}
+
+// longPoll: a fetch that waits is answered as soon as something comes, and not before.
+func (r run) longPoll() {
+	step("a waiting fetch")
+	topic := r.prefix + "-wait"
+	r.createTopic(topic, 1, nil)
+	producer := r.client(kgo.DefaultProduceTopic(topic))
+	defer producer.Close()
+	consumer := r.client(kgo.ConsumeTopics(topic), kgo.FetchMaxWait(30*time.Second),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer consumer.Close()
+	for i := range 5 {
+		time.AfterFunc(500*time.Millisecond, func() {
+			producer.Produce(context.Background(), kgo.StringRecord(time.Now().Format(time.RFC3339Nano)), nil)
+		})
+		fetches := consumer.PollFetches(within())
+		must(fetches.Err(), "poll")
+		sent, err := time.Parse(time.RFC3339Nano, string(fetches.Records()[0].Value))
+		must(err, "the sending time")
+		check(time.Since(sent) < 3*time.Second, "record %d came %v after it was sent", i, time.Since(sent))
+	}
 }
 
 func (r run) roundTrip(topic string, codec kgo.CompressionCodec) {

@@ -103,24 +103,27 @@ class Running:
         port = free_port()
         kind.prepare(self.data_dir, port)
         self.address = f"127.0.0.1:{port}"
-        self._ready = threading.Event()
+        self._settled = threading.Event()
+        self._ready = False
         self._log = open(self.log_path, "w")
         self.process = processes.start(
             kind.command(self.data_dir, port),
             stdout=subprocess.PIPE, stderr=self._log, stdin=subprocess.DEVNULL, text=True, errors="replace",
         )  # fmt: skip
         threading.Thread(target=self._watch_stdout, daemon=True).start()
-        if not self._ready.wait(READY_TIMEOUT_S) or self.process.poll() is not None:
+        self._settled.wait(READY_TIMEOUT_S)
+        if not self._ready:
             self.kill()
-            raise RuntimeError(f"the broker did not become ready; see {self.log_path}")
+            raise RuntimeError("the broker did not become ready")
 
     def _watch_stdout(self):
         for line in self.process.stdout:
             self._log.write(line)
             self._log.flush()
             if re.search(self.kind.ready, line):
-                self._ready.set()
-        self._ready.set()
+                self._ready = True
+                self._settled.set()
+        self._settled.set()
 
     @property
     def pid(self):

@@ -24,7 +24,7 @@ def run(name, command, cwd=SUITE):
 
 def java():
     run("java", [
-        "mvn", "-q", "-B", "-f", SUITE / "java/pom.xml", f"-DbuildDirectory={BUILD}/java", "compile",
+        "mvn", "-q", "-B", "-Dmaven.wagon.http.retryHandler.count=3", "-f", SUITE / "java/pom.xml", f"-DbuildDirectory={BUILD}/java", "compile",
         "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={BUILD}/java/lib",
     ])  # fmt: skip
 

@@ -39,8 +39,19 @@ class Case:
             cwd=self.dir, env=env,
         )  # fmt: skip
 
-    def run(self, command, timeout_s=180, status=0):
-        """Runs a program to its end and returns what it wrote on stdout (logged as well)."""
+    def drive(self, command, timeout_s=150):
+        """Runs a program that judges by itself, its output going to the log as it comes."""
+        process = self.start(command)
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            processes.kill(process)
+            raise Failed(f"{describe(command)}: no end after {timeout_s} s") from None
+        if status != 0:
+            raise Failed(f"{describe(command)}: exit status {status}")
+
+    def run(self, command, timeout_s=90, status=0):
+        """Runs a program to its end and returns what it wrote on stdout (logged afterwards)."""
         process = self.start(command, stdout=subprocess.PIPE)
         try:
             out, _ = process.communicate(timeout=timeout_s)
@@ -51,7 +62,7 @@ class Case:
             raise Failed(f"{describe(command)}: no end after {timeout_s} s") from None
         text = out.decode(errors="replace")
         self.log(text)
-        if status is not None and process.returncode != status:
+        if process.returncode != status:
             raise Failed(f"{describe(command)}: exit status {process.returncode}, want {status}")
         return text
 
@@ -68,10 +79,11 @@ class Case:
 
 
 def describe(command):
+    """The command's first words, without the paths."""
     words = [str(word) for word in command]
     if words[0] == "java":
         words = words[words.index("-cp") + 2 :]
-    return " ".join(words[:3])
+    return " ".join(word.rsplit("/", 1)[-1] for word in words[:2])
 
 
 def check(holds, what):
@@ -84,14 +96,14 @@ def check(holds, what):
 
 def program(*command):
     def case(c):
-        c.run([*command, c.address, c.prefix, c.target], timeout_s=240)
+        c.drive([*command, c.address, c.prefix, c.target])
 
     return case
 
 
 def java_program(name):
     def case(c):
-        c.run(java("interop.Interop", name, c.address, c.prefix, c.target, options=[f"-Djava.io.tmpdir={c.dir}"]), 240)
+        c.drive(java("interop.Interop", name, c.address, c.prefix, c.target, options=[f"-Djava.io.tmpdir={c.dir}"]))
 
     return case
 
@@ -407,7 +419,7 @@ def hostile_input(c):
         command += ["--pid", c.broker.pid]
     if c.target == "kafka":
         command.append("--lenient")
-    c.run(command, timeout_s=240)
+    c.drive(command, timeout_s=180)
 
 
 SHARED = {

@@ -5,16 +5,17 @@ import shutil
 from .brokers import free_port
 from .paths import DATA, GO_BIN
 
-ROUND_LIMIT_S = 30
+ROUND_LIMIT_S = 15
 
 
 def load(case, kind):
     data_dir = DATA / "kill9"
     shutil.rmtree(data_dir, ignore_errors=True)
     port = free_port()
+    (case.dir / "broker.log").unlink(missing_ok=True)
     kind.prepare(data_dir, port)
     try:
-        case.run([
+        case.drive([
             GO_BIN, "kill9", "-addr", f"127.0.0.1:{port}", "-ready", kind.ready, "-rounds", case.rounds,
             "-broker-log", case.dir / "broker.log", "-acks", case.dir / "acks.tsv",
             "--", *kind.command(data_dir, port),

@@ -97,7 +97,8 @@ final class Records {
         }
         // A record larger than every limit of the fetch still comes, alone.
         try (KafkaConsumer<byte[], byte[]> consumer =
-            run.consumer(Map.of("max.partition.fetch.bytes", "1", "fetch.max.bytes", "1", "max.poll.records", "1"))) {
+            run.consumer(Map.of("max.partition.fetch.bytes", "1", "fetch.max.bytes", "1", "max.poll.records", "1",
+                "isolation.level", "read_committed"))) {
             readAll(consumer, new TopicPartition(topic, 1), 0, 3);
         }
     }
