@@ -29,6 +29,12 @@ pub(super) const LENGTH_FROM: usize = 12;
 /// Where the bytes under the CRC begin.
 pub const CRC_FROM: usize = 21;
 
+/// The shortest record: length, attributes, two deltas, null key, null value, no headers.
+const RECORD_BYTES_MIN: usize = 7;
+
+/// No codec makes more than this of one byte (zstd's longest runs come near).
+const EXPANSION_MAX: usize = 1 << 15;
+
 pub(super) const MAGIC: i8 = 2;
 const CODEC_MASK: i16 = 0b111;
 const LOG_APPEND_TIME: i16 = 1 << 3;
@@ -244,7 +250,12 @@ impl BatchHeader {
         if count <= 0 || last_offset_delta != count - 1 {
             return Err(BatchError::Count { count, last_offset_delta });
         }
-        header.codec()?;
+        // A count beyond what the bytes can hold would make a queue's offsets leap.
+        let expansion = if header.codec()? == Codec::None { 1 } else { EXPANSION_MAX };
+        let records_max = (total - HEADER_BYTES).saturating_mul(expansion) / RECORD_BYTES_MIN;
+        if count as usize > records_max {
+            return Err(BatchError::Count { count, last_offset_delta });
+        }
         if header.is_control() {
             return Err(BatchError::Control);
         }
