@@ -11,7 +11,7 @@ use kafka_protocol::{
 
 use super::{
     Gateway, Request,
-    queues::{self, Asked, ask_queues, queue_of},
+    queues::{self, Answered, Asked, ask_queues, queue_of},
 };
 use crate::{cluster::ClusterState, wire::WireError};
 
@@ -48,7 +48,7 @@ fn resolve(cluster: &ClusterState, topics: &[DeleteRecordsTopic]) -> Vec<Vec<Ask
 
 fn respond(
     topics: &[DeleteRecordsTopic],
-    starts: Vec<Vec<Result<i64, ResponseError>>>,
+    starts: Vec<Vec<Answered<i64>>>,
 ) -> DeleteRecordsResponse {
     let topics = topics.iter().zip(starts).map(|(topic, starts)| {
         let partitions = topic.partitions.iter().zip(starts).map(|(partition, start)| {
@@ -62,4 +62,42 @@ fn respond(
             .with_partitions(partitions.collect())
     });
     DeleteRecordsResponse::default().with_topics(topics.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::TopicName;
+
+    use super::{
+        super::{queues::tests::cluster, wire},
+        *,
+    };
+    use crate::{
+        base::QueueId,
+        wire::kafka::{ApiKey, message},
+    };
+
+    #[test]
+    fn compacted_topics_keep_their_records() {
+        let partition = |index| DeleteRecordsPartition::default().with_partition_index(index);
+        let topics = [DeleteRecordsTopic::default()
+            .with_name(TopicName(wire("a")))
+            .with_partitions([1, 2].map(|index| partition(index).with_offset(7)).to_vec())];
+        let unknown = Err(ResponseError::UnknownTopicOrPartition);
+        for (policy, expected) in [
+            ("delete", Ok((QueueId(1), 7))),
+            ("compact,delete", Ok((QueueId(1), 7))),
+            ("compact", Err(ResponseError::PolicyViolation)),
+        ] {
+            let asked = resolve(&cluster(&[("cleanup.policy", policy)]), &topics);
+            assert_eq!(asked, [[expected, unknown]], "{policy}");
+        }
+        let response = respond(&topics, vec![vec![Ok(5), Err(ResponseError::OffsetOutOfRange)]]);
+        let told = response.topics[0].partitions.iter();
+        let told: Vec<_> = told.map(|part| (part.low_watermark, part.error_code)).collect();
+        assert_eq!(told, [(5, 0), (-1, 1)]);
+        for version in 0..=2 {
+            message::encode_response(1, ApiKey::DeleteRecords, version, &response).unwrap();
+        }
+    }
 }

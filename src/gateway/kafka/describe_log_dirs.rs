@@ -91,7 +91,21 @@ fn respond(wanted: Vec<Wanted>, bytes: Vec<Option<u64>>) -> Vec<DescribeLogDirsT
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::queues::tests::cluster, *};
+
+    #[test]
+    fn partitions_are_described_once_if_they_exist() {
+        let topic = |name: &str, partitions: &[i32]| {
+            let topic = DescribableLogDirTopic::default().with_topic(TopicName(wire(name)));
+            topic.with_partitions(partitions.to_vec())
+        };
+        let cluster = cluster(&[]);
+        let asked = [topic("a", &[1, 2]), topic("b", &[0]), topic("a", &[1])];
+        let wanted = Wanted { name: "a".into(), partitions: vec![(1, QueueId(1))] };
+        assert_eq!(some(&cluster, &asked), [wanted]);
+        let partitions = vec![(0, QueueId(0)), (1, QueueId(1))];
+        assert_eq!(every(&cluster), [Wanted { name: "a".into(), partitions }]);
+    }
 
     #[test]
     fn what_is_gone_has_no_size() {

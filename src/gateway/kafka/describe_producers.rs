@@ -11,13 +11,16 @@ use kafka_protocol::{
 
 use super::{
     Gateway, Request,
-    queues::{self, Asked, ask_queues, queue_of},
+    queues::{self, Answered, Asked, ask_queues, queue_of},
 };
 use crate::{
     broker::Producer,
     cluster::{ClusterState, Naming},
     wire::WireError,
 };
+
+/// A queue's producers with their ids.
+type Producers = Vec<(i64, Producer)>;
 
 pub(super) async fn handle(
     gateway: &Gateway,
@@ -48,7 +51,7 @@ fn resolve(cluster: &ClusterState, topics: &[TopicRequest]) -> Vec<Vec<Asked<()>
 
 fn respond(
     topics: &[TopicRequest],
-    producers: Vec<Vec<Result<Vec<(i64, Producer)>, ResponseError>>>,
+    producers: Vec<Vec<Answered<Producers>>>,
 ) -> DescribeProducersResponse {
     let topics = topics.iter().zip(producers).map(|(topic, producers)| {
         let partitions = topic.partition_indexes.iter().zip(producers).map(|(&index, found)| {
@@ -74,4 +77,30 @@ fn state(id: i64, producer: &Producer) -> ProducerState {
         // There are no transactions yet.
         .with_coordinator_epoch(-1)
         .with_current_txn_start_offset(-1)
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::TopicName;
+
+    use super::{
+        super::{queues::tests::cluster, wire},
+        *,
+    };
+    use crate::base::QueueId;
+
+    #[test]
+    fn names_that_cannot_be_are_invalid() {
+        let topic = |name: &str| {
+            let topic = TopicRequest::default().with_name(TopicName(wire(name)));
+            topic.with_partition_indexes(vec![0])
+        };
+        let asked = resolve(&cluster(&[]), &["a", "b", "b/c"].map(topic));
+        let expected = [
+            [Ok((QueueId(0), ()))],
+            [Err(ResponseError::UnknownTopicOrPartition)],
+            [Err(ResponseError::InvalidTopicException)],
+        ];
+        assert_eq!(asked, expected);
+    }
 }

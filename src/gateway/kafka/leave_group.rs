@@ -1,9 +1,12 @@
 //! LeaveGroup (key 13, versions 0–5): members go, or are sent away by an administrator. Sources:
 //! KIP-345 (several members), KIP-800 (reasons).
 
-use kafka_protocol::messages::{
-    LeaveGroupRequest, LeaveGroupResponse, leave_group_request::MemberIdentity,
-    leave_group_response::MemberResponse,
+use kafka_protocol::{
+    messages::{
+        LeaveGroupRequest, LeaveGroupResponse, leave_group_request::MemberIdentity,
+        leave_group_response::MemberResponse,
+    },
+    protocol::StrBytes,
 };
 
 use super::{
@@ -46,11 +49,7 @@ pub(super) async fn handle(
 }
 
 /// Who leaves, in the form for several.
-fn members(
-    version: i16,
-    several: Vec<MemberIdentity>,
-    single: kafka_protocol::protocol::StrBytes,
-) -> Vec<MemberIdentity> {
+fn members(version: i16, several: Vec<MemberIdentity>, single: StrBytes) -> Vec<MemberIdentity> {
     match version {
         SEVERAL.. => several,
         _ => vec![MemberIdentity::default().with_member_id(single)],

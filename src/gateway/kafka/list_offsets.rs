@@ -12,7 +12,7 @@ use kafka_protocol::{
 
 use super::{
     Gateway, Request,
-    queues::{self, Asked, LEADER_EPOCH, ask_queues, check_leader_epoch, queue_of},
+    queues::{self, Answered, Asked, LEADER_EPOCH, ask_queues, check_leader_epoch, queue_of},
     repeated,
 };
 use crate::{
@@ -85,7 +85,7 @@ fn spec(version: i16, timestamp: i64) -> Result<Option<OffsetSpec>, ResponseErro
 fn respond(
     version: i16,
     topics: &[ListOffsetsTopic],
-    found: Vec<Vec<Result<Option<TimedOffset>, ResponseError>>>,
+    found: Vec<Vec<Answered<Option<TimedOffset>>>>,
 ) -> ListOffsetsResponse {
     let topics = topics.iter().zip(found).map(|(topic, found)| {
         let partitions = topic.partitions.iter().zip(found).map(|(partition, found)| {

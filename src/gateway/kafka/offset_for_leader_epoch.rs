@@ -12,7 +12,7 @@ use kafka_protocol::{
 
 use super::{
     Gateway, Request,
-    queues::{self, Asked, LEADER_EPOCH, ask_queues, check_leader_epoch, queue_of},
+    queues::{self, Answered, Asked, LEADER_EPOCH, ask_queues, check_leader_epoch, queue_of},
 };
 use crate::{cluster::ClusterState, wire::WireError};
 
@@ -46,7 +46,7 @@ fn resolve(cluster: &ClusterState, topics: &[OffsetForLeaderTopic]) -> Vec<Vec<A
 
 fn respond(
     topics: &[OffsetForLeaderTopic],
-    ends: Vec<Vec<Result<(i32, i64), ResponseError>>>,
+    ends: Vec<Vec<Answered<(i32, i64)>>>,
 ) -> OffsetForLeaderEpochResponse {
     let topics = topics.iter().zip(ends).map(|(topic, ends)| {
         let partitions = topic.partitions.iter().zip(ends).map(|(partition, end)| {
@@ -75,6 +75,7 @@ mod tests {
     #[test]
     fn only_the_one_epoch_has_an_end() {
         let partition = |index| OffsetForLeaderPartition::default().with_partition(index);
+        let unknown = ResponseError::UnknownLeaderEpoch.code();
         let topics =
             [OffsetForLeaderTopic::default().with_partitions((0..3).map(partition).collect())];
         let ends = vec![vec![Ok((0, 9)), Ok((1, 9)), Err(ResponseError::UnknownLeaderEpoch)]];
@@ -84,6 +85,6 @@ mod tests {
             .iter()
             .map(|end| (end.partition, end.error_code, end.leader_epoch, end.end_offset))
             .collect();
-        assert_eq!(told, [(0, 0, 0, 9), (1, 0, -1, -1), (2, 76, -1, -1)]);
+        assert_eq!(told, [(0, 0, 0, 9), (1, 0, -1, -1), (2, unknown, -1, -1)]);
     }
 }

@@ -55,29 +55,14 @@ fn topic_partition(topic: TopicId, index: i32) -> TopicPartition {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::{
-        base::Position,
-        cluster::{Command, Setup},
-    };
+    use super::{super::queues::tests::cluster, *};
 
     #[test]
     fn what_exists_keeps_its_place() {
-        let mut cluster = ClusterState::new(Setup::default());
-        let id = TopicId([1; 16]);
-        let create = Command::CreateTopic {
-            id,
-            name: "a".into(),
-            collides: false,
-            partitions: 2,
-            configs: Default::default(),
-            created_ms: 0,
-        };
-        cluster.apply(Position(1), &create);
         let asked = [("b", vec![0]), ("a", vec![2, 1, -1, 0]), ("a", vec![])];
-        let found = OffsetPartitions::find(&cluster, asked.into_iter());
-        let existing = [1, 0].map(|partition| TopicPartition { topic: id, partition });
-        assert_eq!(found.existing(), existing);
+        let found = OffsetPartitions::find(&cluster(&[]), asked.into_iter());
+        let topic = TopicId([1; 16]);
+        assert_eq!(found.existing(), [1, 0].map(|partition| TopicPartition { topic, partition }));
         let filled = found.fill(['x', 'y'], || '-');
         assert_eq!(filled, [vec!['-'], vec!['-', 'x', '-', 'y'], vec![]]);
     }

@@ -15,6 +15,9 @@ use crate::{
 /// One partition of a request: its queue and what is asked of it, or why it is refused.
 pub(super) type Asked<T> = Result<(QueueId, T), ResponseError>;
 
+/// What became of one partition of a request.
+pub(super) type Answered<R> = Result<R, ResponseError>;
+
 /// The epoch in which this node leads every partition.
 pub(super) const LEADER_EPOCH: i32 = 0;
 
@@ -54,14 +57,11 @@ pub(super) async fn ask_queues<T, R, W>(
     broker: &Rc<Broker>,
     asked: Vec<Vec<Asked<T>>>,
     work: W,
-) -> Vec<Vec<Result<R, ResponseError>>>
+) -> Vec<Vec<Answered<R>>>
 where
     T: Send + 'static,
     R: Send + 'static,
-    W: Fn(Rc<Broker>, QueueId, T) -> LocalFuture<'static, Result<R, ResponseError>>
-        + Copy
-        + Send
-        + 'static,
+    W: Fn(Rc<Broker>, QueueId, T) -> LocalFuture<'static, Answered<R>> + Copy + Send + 'static,
 {
     let mut items = Vec::new();
     let mut refused = Vec::with_capacity(asked.len());
@@ -86,13 +86,32 @@ where
 }
 
 /// The code of a result.
-pub(super) fn code<T>(result: &Result<T, ResponseError>) -> i16 {
+pub(super) fn code<R>(result: &Answered<R>) -> i16 {
     result.as_ref().err().map_or(0, ResponseError::code)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::{
+        base::{Position, TopicId},
+        cluster::{ClusterState, Command, Setup},
+    };
+
+    /// A cluster with one topic of two partitions, named "a".
+    pub(in super::super) fn cluster(configs: &[(&str, &str)]) -> ClusterState {
+        let mut cluster = ClusterState::new(Setup::default());
+        let create = Command::CreateTopic {
+            id: TopicId([1; 16]),
+            name: "a".into(),
+            collides: false,
+            partitions: 2,
+            configs: configs.iter().map(|&(name, value)| (name.into(), value.into())).collect(),
+            created_ms: 0,
+        };
+        cluster.apply(Position(1), &create);
+        cluster
+    }
 
     #[test]
     fn only_epoch_zero_is_led() {
