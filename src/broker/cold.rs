@@ -1,16 +1,16 @@
 //! Payload bytes of frames: from the hot tail where they are borrowed, else read and verified.
 
-use std::rc::Rc;
-
-use bytes::Bytes;
+use std::{io, rc::Rc, sync::Arc};
 
 use super::Broker;
 use crate::{
     base::{Position, QueueId},
+    env::ColdBytes,
     storage::{
         commit_log::{
             TailReader,
             frame::{FRAME_HEADER, Frame},
+            segment::Segment,
         },
         queue_index::IndexEntry,
     },
@@ -74,82 +74,61 @@ impl Broker {
     }
 
     /// Reads the payloads of `slices` from the segments, verified, in the order given. Slices that
-    /// lie close together are read at once.
-    ///
-    /// # Errors
-    /// The first trouble with any of them.
-    pub async fn load(self: &Rc<Self>, slices: &[LogSlice]) -> Result<Vec<Bytes>, ColdError> {
+    /// lie close together, of whatever queues, are read at once.
+    pub async fn load(self: &Rc<Self>, slices: &[LogSlice]) -> Vec<Result<ColdBytes, ColdError>> {
         let mut order: Vec<usize> = (0..slices.len()).collect();
-        order.sort_by_key(|&at| slices[at].position);
-        let mut loaded = vec![Bytes::new(); slices.len()];
+        order.sort_unstable_by_key(|&at| slices[at].position);
+        let mut loaded: Vec<_> =
+            slices.iter().map(|slice| Err(ColdError::Gone(slice.position))).collect();
         let mut rest = order.as_slice();
         while let Some(&first) = rest.first() {
-            let start = slices[first].frame_at();
-            let mut end = slices[first].end();
-            let near = |slice: &LogSlice, end: u64| {
-                slice.frame_at() <= end + GAP_BYTES
-                    && slice.end() - start <= self.settings.cold_read_bytes
+            let Some(segment) = self.segments.locate(slices[first].position) else {
+                rest = &rest[1..];
+                continue;
             };
+            let start = slices[first].frame_at();
+            let border = segment.base.0 + segment.file_bytes;
+            let mut end = slices[first].end();
             let mut count = 1;
-            while count < rest.len() && near(&slices[rest[count]], end) {
-                end = end.max(slices[rest[count]].end());
+            for &at in &rest[1..] {
+                let slice = &slices[at];
+                let near = slice.frame_at() <= end + GAP_BYTES
+                    && slice.end() - start <= self.settings.cold_read_bytes
+                    && slice.end() <= border
+                    && !self.segments.begins_between(segment.base, slice.position);
+                if !near {
+                    break;
+                }
+                end = end.max(slice.end());
                 count += 1;
             }
             let (group, others) = rest.split_at(count);
-            self.load_group(slices, group, start, end, &mut loaded).await?;
+            let read = self.read_range(&segment, start, end).await;
+            for &at in group {
+                loaded[at] = match &read {
+                    Ok(bytes) => verified(&slices[at], bytes, start),
+                    Err(error) => Err(ColdError::Disk(error.to_string())),
+                };
+            }
             rest = others;
         }
-        Ok(loaded)
+        loaded
     }
 
-    async fn load_group(
+    /// `segment` is held meanwhile, so that its file is not used for anything else.
+    async fn read_range(
         &self,
-        slices: &[LogSlice],
-        group: &[usize],
+        segment: &Arc<Segment>,
         start: u64,
         end: u64,
-        loaded: &mut [Bytes],
-    ) -> Result<(), ColdError> {
-        let segment = self
-            .segments
-            .locate(Position(start))
-            .ok_or(ColdError::Gone(slices[group[0]].position))?;
-        // Frames of one group may lie in two segments; the second part is then read by itself.
-        let border = segment.base.0 + segment.file_bytes;
-        let inside = |slice: &LogSlice| {
-            slice.end() <= border
-                && self
-                    .segments
-                    .locate(slice.position)
-                    .is_some_and(|s| s.sequence == segment.sequence)
-        };
-        let here = group.iter().take_while(|&&at| inside(&slices[at])).count();
-        let (here, beyond) = group.split_at(here);
-        let Some(&last) = here.last() else {
-            return Err(ColdError::Gone(slices[group[0]].position));
-        };
-        let end_here = here.iter().map(|&at| slices[at].end()).max().unwrap_or(slices[last].end());
+    ) -> io::Result<ColdBytes> {
         let _turn = self.cold_turn.acquire().await;
-        let bytes = self
-            .env
-            .cold
-            .read(&segment.path, start - segment.base.0, (end_here - start) as usize)
-            .await
-            .map_err(|error| ColdError::Disk(error.to_string()))?;
-        let bytes = Bytes::from(bytes);
-        for &at in here {
-            loaded[at] = verified(&slices[at], &bytes, start)?;
-        }
-        drop(_turn);
-        if let Some(&next) = beyond.first() {
-            let start = slices[next].frame_at();
-            return Box::pin(self.load_group(slices, beyond, start, end, loaded)).await;
-        }
-        Ok(())
+        let offset = start - segment.base.0;
+        self.env.cold.read_payload(&segment.path, offset, (end - start) as usize).await
     }
 }
 
-fn verified(slice: &LogSlice, bytes: &Bytes, start: u64) -> Result<Bytes, ColdError> {
+fn verified(slice: &LogSlice, bytes: &ColdBytes, start: u64) -> Result<ColdBytes, ColdError> {
     let damaged = |reason: String| ColdError::Damaged { position: slice.position, reason };
     let at = (slice.frame_at() - start) as usize;
     let frame = bytes.get(at..).ok_or_else(|| damaged("the file is too short".to_owned()))?;

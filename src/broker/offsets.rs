@@ -102,7 +102,7 @@ impl Broker {
         let found = self.index.find_timestamp(id, start, time).await;
         let found = found.map_err(|error| OffsetError::Storage(error.to_string()))?;
         let Some(entry) = found else { return Ok(None) };
-        let batch = self.load(&[LogSlice::new(id, &entry)]).await?.remove(0);
+        let batch = self.load(&[LogSlice::new(id, &entry)]).await.remove(0)?;
         let record = (|| {
             let header = BatchHeader::parse(&batch)?;
             record::find_timestamp(&header, &records_of(&batch, &header)?, time)

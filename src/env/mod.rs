@@ -6,7 +6,17 @@ pub mod glommio;
 pub mod mirror;
 pub mod simulated;
 
-use std::{fmt, future::Future, io, path::Path, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    io,
+    ops::{Deref, Range},
+    path::Path,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 /// A future that stays on the core it was made on.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -108,6 +118,47 @@ pub trait BlockSink {
     fn wait(&self, woken: &flume::Receiver<()>, wait: Duration) -> impl Future<Output = bool>;
 }
 
+/// Bytes that were read, shared without copying. Stays on its shard.
+#[derive(Clone)]
+pub struct ColdBytes {
+    buffer: Rc<dyn Deref<Target = [u8]>>,
+    range: Range<usize>,
+}
+
+impl ColdBytes {
+    /// All of `buffer`.
+    #[must_use]
+    pub fn new(buffer: Rc<dyn Deref<Target = [u8]>>) -> Self {
+        let range = 0..buffer.len();
+        Self { buffer, range }
+    }
+
+    /// A part, counted from the start of this one.
+    ///
+    /// # Panics
+    /// When it is none.
+    #[must_use]
+    pub fn slice(&self, part: Range<usize>) -> Self {
+        assert!(part.start <= part.end && part.end <= self.range.len(), "a part lies inside");
+        let range = self.range.start + part.start..self.range.start + part.end;
+        Self { buffer: Rc::clone(&self.buffer), range }
+    }
+}
+
+impl Deref for ColdBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.buffer[self.range.clone()]
+    }
+}
+
+impl fmt::Debug for ColdBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.range.len())
+    }
+}
+
 /// Reads that do not block the shard they are made on.
 pub trait ColdRead {
     /// Reads `length` bytes at `offset` of the file at `path`; fewer only at the end of the file.
@@ -117,6 +168,17 @@ pub trait ColdRead {
         offset: u64,
         length: usize,
     ) -> LocalFuture<'a, io::Result<Vec<u8>>>;
+
+    /// As [`ColdRead::read`], past the page cache where that is possible, into memory that is not
+    /// copied again: for payload on its way to a client.
+    fn read_payload<'a>(
+        &'a self,
+        path: &'a Path,
+        offset: u64,
+        length: usize,
+    ) -> LocalFuture<'a, io::Result<ColdBytes>> {
+        Box::pin(async move { Ok(ColdBytes::new(Rc::new(self.read(path, offset, length).await?))) })
+    }
 
     /// Lets go of a file that is about to be removed.
     fn forget(&self, _path: &Path) {}

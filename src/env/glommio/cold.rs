@@ -5,43 +5,58 @@ use std::{
     rc::Rc,
 };
 
-use glommio::io::BufferedFile;
+use glommio::io::{BufferedFile, DmaFile};
 
 use super::io_error;
-use crate::env::{ColdRead, LocalFuture};
+use crate::env::{ColdBytes, ColdRead, LocalFuture};
 
-/// Files a shard keeps open for cold reads.
+/// Files of each kind a shard keeps open for cold reads.
 const OPEN_FILES: usize = 32;
 
-/// Reads through io_uring and the page cache, with the last few files kept open. One a shard.
-#[derive(Default)]
-pub struct GlommioColdRead {
-    /// Most recently used last.
-    open: RefCell<Vec<(PathBuf, Rc<BufferedFile>)>>,
+/// What reads past the page cache are aligned to, in bytes.
+const SECTOR: u64 = 4096;
+
+/// The last few files used, most recently used last.
+struct OpenFiles<F> {
+    files: RefCell<Vec<(PathBuf, Rc<F>)>>,
 }
 
-impl GlommioColdRead {
-    async fn file(&self, path: &Path) -> io::Result<Rc<BufferedFile>> {
-        let known = {
-            let mut open = self.open.borrow_mut();
-            let at = open.iter().position(|(known, _)| known == path);
-            at.map(|at| {
-                let entry = open.remove(at);
-                open.push(entry);
-                Rc::clone(&open.last().expect("just pushed").1)
-            })
-        };
-        if let Some(file) = known {
-            return Ok(file);
-        }
-        let file = Rc::new(BufferedFile::open(path).await.map_err(io_error)?);
-        let mut open = self.open.borrow_mut();
-        if open.len() >= OPEN_FILES {
-            open.remove(0);
-        }
-        open.push((path.to_path_buf(), Rc::clone(&file)));
-        Ok(file)
+impl<F> Default for OpenFiles<F> {
+    fn default() -> Self {
+        Self { files: RefCell::default() }
     }
+}
+
+impl<F> OpenFiles<F> {
+    fn get(&self, path: &Path) -> Option<Rc<F>> {
+        let mut files = self.files.borrow_mut();
+        let at = files.iter().position(|(known, _)| known == path)?;
+        let entry = files.remove(at);
+        let file = Rc::clone(&entry.1);
+        files.push(entry);
+        Some(file)
+    }
+
+    fn keep(&self, path: &Path, file: F) -> Rc<F> {
+        let mut files = self.files.borrow_mut();
+        if files.len() >= OPEN_FILES {
+            files.remove(0);
+        }
+        let file = Rc::new(file);
+        files.push((path.to_path_buf(), Rc::clone(&file)));
+        file
+    }
+
+    fn forget(&self, path: &Path) {
+        self.files.borrow_mut().retain(|(known, _)| known != path);
+    }
+}
+
+/// Reads through io_uring: small ones through the page cache, payload past it. One a shard.
+#[derive(Default)]
+pub struct GlommioColdRead {
+    buffered: OpenFiles<BufferedFile>,
+    direct: OpenFiles<DmaFile>,
 }
 
 impl ColdRead for GlommioColdRead {
@@ -52,7 +67,13 @@ impl ColdRead for GlommioColdRead {
         length: usize,
     ) -> LocalFuture<'a, io::Result<Vec<u8>>> {
         Box::pin(async move {
-            let file = self.file(path).await?;
+            let file = match self.buffered.get(path) {
+                Some(file) => file,
+                None => {
+                    let file = BufferedFile::open(path).await.map_err(io_error)?;
+                    self.buffered.keep(path, file)
+                }
+            };
             let mut bytes = Vec::with_capacity(length);
             // A read may come back short before the file's end.
             while bytes.len() < length {
@@ -67,7 +88,37 @@ impl ColdRead for GlommioColdRead {
         })
     }
 
+    fn read_payload<'a>(
+        &'a self,
+        path: &'a Path,
+        offset: u64,
+        length: usize,
+    ) -> LocalFuture<'a, io::Result<ColdBytes>> {
+        Box::pin(async move {
+            let file = match self.direct.get(path) {
+                Some(file) => file,
+                None => {
+                    let file = DmaFile::open(path).await.map_err(io_error)?;
+                    self.direct.keep(path, file)
+                }
+            };
+            let start = offset / SECTOR * SECTOR;
+            let end = (offset + length as u64).next_multiple_of(SECTOR);
+            let whole = file.read_at_aligned(start, (end - start) as usize).await;
+            let whole = ColdBytes::new(Rc::new(whole.map_err(io_error)?));
+            let from = ((offset - start) as usize).min(whole.len());
+            let to = (from + length).min(whole.len());
+            if to < from + length && whole.len() < (end - start) as usize {
+                // A read may come back short before the file's end: the page cache knows.
+                let bytes = self.read(path, offset, length).await?;
+                return Ok(ColdBytes::new(Rc::new(bytes)));
+            }
+            Ok(whole.slice(from..to))
+        })
+    }
+
     fn forget(&self, path: &Path) {
-        self.open.borrow_mut().retain(|(known, _)| known != path);
+        self.buffered.forget(path);
+        self.direct.forget(path);
     }
 }

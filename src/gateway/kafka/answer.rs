@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::{
     base::{Position, Stage},
     broker::{Broker, LogSlice},
-    env::glommio::Connection,
+    env::{ColdBytes, glommio::Connection},
 };
 use std::rc::Rc;
 
@@ -25,6 +25,8 @@ const SLICES: usize = 128;
 #[derive(Clone, Debug)]
 pub(super) enum Part {
     Bytes(Bytes),
+    /// A payload that was read from disk.
+    Cold(ColdBytes),
     /// A payload in the log, of which the first `sent` bytes have gone out.
     Log {
         slice: LogSlice,
@@ -194,7 +196,7 @@ fn gather<R>(
     let first = || parts.iter().take(SLICES);
     let oldest = first().filter_map(|part| match part {
         Part::Log { slice, .. } => Some(slice.position),
-        Part::Bytes(_) => None,
+        Part::Bytes(_) | Part::Cold(_) => None,
     });
     let Some(oldest) = oldest.min() else {
         let slices: Vec<_> = first().map(|part| IoSlice::new(bytes_of(part))).collect();
@@ -204,6 +206,7 @@ fn gather<R>(
         let slices: Vec<_> = first()
             .map(|part| match part {
                 Part::Bytes(bytes) => IoSlice::new(bytes),
+                Part::Cold(bytes) => IoSlice::new(bytes),
                 Part::Log { slice, sent } => {
                     let bytes = view.slice(slice.position, slice.length as usize);
                     IoSlice::new(&bytes[*sent as usize..])
@@ -217,6 +220,7 @@ fn gather<R>(
 fn bytes_of(part: &Part) -> &[u8] {
     match part {
         Part::Bytes(bytes) => bytes,
+        Part::Cold(bytes) => bytes,
         Part::Log { .. } => unreachable!("only called where no part is in the log"),
     }
 }
@@ -224,6 +228,7 @@ fn bytes_of(part: &Part) -> &[u8] {
 fn with_first(broker: &Broker, parts: &VecDeque<Part>, send: &mut dyn FnMut(&[u8])) -> Option<()> {
     match parts.front()? {
         Part::Bytes(bytes) => send(bytes),
+        Part::Cold(bytes) => send(bytes),
         Part::Log { slice, sent } => broker.tail().with(slice.position, |view| {
             send(&view.slice(slice.position, slice.length as usize)[*sent as usize..]);
         })?,
@@ -236,11 +241,13 @@ fn advance(parts: &mut VecDeque<Part>, mut sent: usize) {
     while let Some(first) = parts.front_mut() {
         let left = match first {
             Part::Bytes(bytes) => bytes.len(),
+            Part::Cold(bytes) => bytes.len(),
             Part::Log { slice, sent } => (slice.length - *sent) as usize,
         };
         if sent < left {
             match first {
                 Part::Bytes(bytes) => drop(bytes.split_to(sent)),
+                Part::Cold(bytes) => *bytes = bytes.slice(sent..bytes.len()),
                 Part::Log { sent: before, .. } => *before += sent as u32,
             }
             return;
@@ -262,9 +269,10 @@ async fn load_cold(broker: &Rc<Broker>, parts: &mut VecDeque<Part>) -> io::Resul
         }
     }
     let slices: Vec<_> = cold.iter().map(|(_, slice, _)| *slice).collect();
-    let loaded = broker.load(&slices).await.map_err(io::Error::other)?;
+    let loaded = broker.load(&slices).await;
     for ((at, _, sent), bytes) in cold.into_iter().zip(loaded) {
-        parts[at] = Part::Bytes(bytes.slice(sent as usize..));
+        let bytes = bytes.map_err(io::Error::other)?;
+        parts[at] = Part::Cold(bytes.slice(sent as usize..bytes.len()));
     }
     Ok(())
 }

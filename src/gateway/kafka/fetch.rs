@@ -13,11 +13,12 @@ use super::{
 };
 use crate::{
     base::{Position, QueueId, ShardId, Stage},
-    broker::{LogSlice, Read, ReadError, ReadRequest},
+    broker::{ColdError, LogSlice, Read, ReadError, ReadRequest},
     wire::{
         WireError,
         kafka::fetch::{
-            FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
+            Cut, FetchPartition, FetchPartitionResponse, FetchRequest, FetchResponse,
+            FetchTopicResponse,
         },
     },
 };
@@ -170,21 +171,49 @@ async fn encode(
     fetch: &FetchRequest<'_>,
     wanted: Vec<Vec<Wanted>>,
 ) -> Result<Answer, WireError> {
-    let began = gateway.broker.env().clock.monotonic();
+    let broker = &gateway.broker;
+    let began = broker.env().clock.monotonic();
+    // Slices in the hot tail stay positions until they are sent; the others are read and verified
+    // now, all partitions' together, so that damage is an error of its partition.
+    let hot_from = broker.tail().start();
+    let is_cold = |slice: &&LogSlice| slice.position < hot_from;
+    let cold: Vec<LogSlice> =
+        found(&wanted).flatten().flat_map(|read| &read.slices).filter(is_cold).copied().collect();
+    let mut loaded = broker.load(&cold).await.into_iter();
     let mut payloads = Vec::new();
     let mut topics = Vec::with_capacity(wanted.len());
     for (topic, wanted) in fetch.topics.iter().zip(wanted) {
-        let mut partitions = Vec::with_capacity(wanted.len());
-        for one in wanted {
-            partitions.push(partition_response(gateway, one, &mut payloads).await);
-        }
+        let partitions = wanted.into_iter().map(|one| {
+            let slices = match &one.found {
+                Some(Ok(read)) => read.slices.as_slice(),
+                _ => &[],
+            };
+            let parts: Result<Vec<_>, ColdError> = slices
+                .iter()
+                .map(|slice| match is_cold(&slice) {
+                    true => loaded.next().expect("one for each cold slice").map(Part::Cold),
+                    false => Ok(Part::Log { slice: *slice, sent: 0 }),
+                })
+                // All are taken, so that the next partition finds its own.
+                .collect::<Vec<_>>()
+                .into_iter()
+                .collect();
+            partition_response(one, parts, &mut payloads)
+        });
+        let partitions = partitions.collect();
         topics.push(FetchTopicResponse { name: topic.name, id: topic.id, partitions });
     }
     let response = FetchResponse { throttle_time_ms: 0, error_code: 0, session_id: 0, topics };
     let mut out = BytesMut::with_capacity(256);
     let cuts = response.encode(request.correlation_id, request.version, &mut out)?;
-    let out = out.freeze();
-    let mut parts = Vec::with_capacity(cuts.len() * 3 + 1);
+    broker.record(Stage::Read, broker.env().clock.monotonic().saturating_sub(began));
+    let parts = spliced(&out.freeze(), &cuts, payloads);
+    Ok(Answer { parts, after: Position(0), stage: Stage::Send, waits_since: None })
+}
+
+/// The answer's bytes with the payloads in their places.
+fn spliced(out: &Bytes, cuts: &[Cut], payloads: Vec<(Part, usize)>) -> Vec<Part> {
+    let mut parts = Vec::with_capacity(cuts.len() + payloads.len() + 1);
     let (mut at, mut payloads) = (0, payloads.into_iter());
     for cut in cuts {
         parts.push(Part::Bytes(out.slice(at..cut.at)));
@@ -199,46 +228,44 @@ async fn encode(
     if at < out.len() {
         parts.push(Part::Bytes(out.slice(at..)));
     }
-    let broker = &gateway.broker;
-    broker.record(Stage::Read, broker.env().clock.monotonic().saturating_sub(began));
-    Ok(Answer { parts, after: Position(0), stage: Stage::Send, waits_since: None })
+    parts
 }
 
-async fn partition_response(
-    gateway: &Gateway,
+fn partition_response(
     one: Wanted,
+    parts: Result<Vec<Part>, ColdError>,
     payloads: &mut Vec<(Part, usize)>,
 ) -> FetchPartitionResponse {
+    let failed = |error: ResponseError| FetchPartitionResponse::failed(one.index, error.code());
     let read = match (one.target, one.found) {
-        (Err(error), _) => return FetchPartitionResponse::failed(one.index, error.code()),
+        (Err(error), _) => return failed(error),
         (Ok(_), Some(Ok(read))) => read,
         (Ok(_), Some(Err(ReadError::OutOfRange { log_start, high_watermark }))) => {
             return FetchPartitionResponse {
                 high_watermark,
                 last_stable_offset: high_watermark,
                 log_start_offset: log_start,
-                ..FetchPartitionResponse::failed(one.index, ResponseError::OffsetOutOfRange.code())
+                ..failed(ResponseError::OffsetOutOfRange)
             };
         }
         (Ok(_), Some(Err(ReadError::Storage(error)))) => {
             tracing::error!(%error, "a queue cannot be read");
-            let code = ResponseError::KafkaStorageError.code();
-            return FetchPartitionResponse::failed(one.index, code);
+            return failed(ResponseError::KafkaStorageError);
         }
-        (Ok(_), _) => {
-            let code = ResponseError::UnknownTopicOrPartition.code();
-            return FetchPartitionResponse::failed(one.index, code);
+        (Ok(_), Some(Err(ReadError::UnknownQueue)) | None) => {
+            return failed(ResponseError::UnknownTopicOrPartition);
         }
     };
-    let parts = match load_cold(gateway, &read.slices).await {
-        Ok(parts) => parts,
+    match parts {
+        Ok(parts) => {
+            let bytes = read.slices.iter().map(|slice| slice.length as usize);
+            payloads.extend(parts.into_iter().zip(bytes));
+        }
         Err(error) => {
             tracing::error!(%error, "messages cannot be read back");
-            let code = ResponseError::KafkaStorageError.code();
-            return FetchPartitionResponse::failed(one.index, code);
+            return failed(ResponseError::KafkaStorageError);
         }
-    };
-    payloads.extend(parts);
+    }
     FetchPartitionResponse {
         index: one.index,
         error_code: 0,
@@ -249,28 +276,4 @@ async fn partition_response(
         preferred_read_replica: -1,
         records_bytes: read.bytes() as usize,
     }
-}
-
-/// Slices in the hot tail stay positions until they are sent; others are read and verified now, so
-/// that damage is an error of the partition.
-async fn load_cold(
-    gateway: &Gateway,
-    slices: &[LogSlice],
-) -> Result<Vec<(Part, usize)>, crate::broker::ColdError> {
-    let start = gateway.broker.tail().start();
-    let cold: Vec<_> = slices.iter().filter(|slice| slice.position < start).copied().collect();
-    let mut loaded: std::vec::IntoIter<Bytes> = if cold.is_empty() {
-        Vec::new().into_iter()
-    } else {
-        gateway.broker.load(&cold).await?.into_iter()
-    };
-    let part = |slice: &LogSlice| {
-        let part = if slice.position < start {
-            Part::Bytes(loaded.next().expect("one for each cold slice"))
-        } else {
-            Part::Log { slice: *slice, sent: 0 }
-        };
-        (part, slice.length as usize)
-    };
-    Ok(slices.iter().map(part).collect())
 }

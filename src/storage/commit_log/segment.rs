@@ -60,6 +60,14 @@ impl Segments {
         after.checked_sub(1).map(|at| Arc::clone(&list[at]))
     }
 
+    /// True if another segment begins behind `base` and not behind `position`.
+    #[must_use]
+    pub fn begins_between(&self, base: Position, position: Position) -> bool {
+        let list = self.list.read().expect("nobody panics while holding it");
+        let next = list.partition_point(|segment| segment.base <= base);
+        list.get(next).is_some_and(|segment| segment.base <= position)
+    }
+
     /// All segments, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Segment>> {
