@@ -131,7 +131,7 @@ impl Housekeeper {
                 continue;
             }
             let now = self.clock.monotonic();
-            if now >= prepare_due && self.pool.wants_more() {
+            if now >= prepare_due {
                 prepare_due = self.prepare(now);
             }
             if let Err(error) = self.seal_and_checkpoint() {
@@ -146,14 +146,17 @@ impl Housekeeper {
         }
     }
 
-    /// Makes one more segment ready; returns when to look again.
+    /// Makes one more segment ready, if one is wanted, and says what the disk has room for; returns
+    /// when to do so again.
     fn prepare(&self, now: Duration) -> Duration {
         let bytes = self.settings.segment_bytes;
         let rate = self.settings.zero_fill_bytes_per_s;
-        if rate == 0 {
-            return Duration::MAX;
-        }
-        let made = self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock });
+        let made = if rate > 0 && self.pool.wants_more() {
+            self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock })
+        } else {
+            // Nothing else would find out that a full disk has space again.
+            self.pool.look_for_space()
+        };
         let space = self.pool.space(self.settings.slack_bytes);
         self.log.set_space(space.data, space.control);
         match made {

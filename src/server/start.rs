@@ -19,7 +19,7 @@ use crate::{
     broker::{QueueSnapshot, Replay, ShardState, group::GroupRecord},
     cluster::{ClusterState, Setup},
     config::Config,
-    env::{Clock, Disk, OpenMode},
+    env::{Clock, Disk},
     storage::{
         checkpoint::{Checkpoint, CheckpointStore, SectionReader},
         commit_log::{
@@ -120,20 +120,7 @@ fn prepare_segments(
     let log = &config.log;
     let spare = (log.ready_segments as usize).saturating_sub(1);
     let pool = SegmentPool::new(Arc::clone(disk), &data.log(), log.segment_bytes, spare);
-    if let Some(last) = recovered.segments.last_mut() {
-        let used = recovered.end.since(last.base);
-        if used < last.file_bytes {
-            // The log never continues in a segment it cut.
-            let file = disk.open(&last.path, OpenMode::Write)?;
-            file.set_len(used)?;
-            file.sync()?;
-            last.file_bytes = used;
-        }
-        if used == 0 {
-            recovered.unused.push(last.path.clone());
-            recovered.segments.pop();
-        }
-    }
+    recovered.settle(&**disk)?;
     for path in recovered.unused.drain(..) {
         pool.adopt(&path)?;
     }

@@ -142,12 +142,12 @@ impl BlockHeader {
     /// # Errors
     /// [`BlockError::Absent`], [`BlockError::Header`] or [`BlockError::Version`].
     pub fn parse(bytes: &[u8]) -> Result<Self, BlockError> {
-        if bytes.len() < BLOCK_HEADER || u32_at(bytes, 0) != MAGIC {
-            return Err(BlockError::Absent);
-        }
-        let head = &bytes[..BLOCK_HEADER];
-        if checksum::crc32c(&head[8..]) != u32_at(head, 4) {
-            return Err(BlockError::Header);
+        let Some(head) = bytes.get(..BLOCK_HEADER) else { return Err(BlockError::Absent) };
+        // A header that lacks only one of the two is a damaged one, not none at all.
+        match (u32_at(head, 0) == MAGIC, checksum::crc32c(&head[8..]) == u32_at(head, 4)) {
+            (false, false) => return Err(BlockError::Absent),
+            (true, true) => {}
+            _ => return Err(BlockError::Header),
         }
         let version = u16::from_le_bytes([head[82], head[83]]);
         if version != VERSION {
@@ -171,6 +171,23 @@ impl BlockHeader {
             return Err(BlockError::Header);
         }
         Ok(header)
+    }
+}
+
+impl BlockHeader {
+    /// As [`BlockHeader::parse`], for a block of one log and segment: those of others, older
+    /// content of a recycled file, are absent, whatever their version.
+    ///
+    /// # Errors
+    /// As [`BlockHeader::parse`].
+    pub fn parse_own(bytes: &[u8], log_id: u64, segment: u64) -> Result<Self, BlockError> {
+        let parsed = Self::parse(bytes);
+        let verified = matches!(parsed, Ok(_) | Err(BlockError::Version(_)));
+        // Every version has these two where this one has them.
+        if verified && (u64_at(bytes, 8), u64_at(bytes, 16)) != (log_id, segment) {
+            return Err(BlockError::Absent);
+        }
+        parsed
     }
 }
 
@@ -216,5 +233,98 @@ impl<'a> Block<'a> {
             at += parsed.as_ref().map_or(frames.len(), |(_, frame)| frame.span());
             Some(parsed)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::QueueId,
+        storage::commit_log::frame::{FRAME_HEADER, FrameKind, FrameMeta, frame_span, seal_frame},
+    };
+
+    /// A block of a few frames with these payloads.
+    fn sealed(payloads: &[&[u8]]) -> (Vec<u8>, BlockHeader) {
+        let mut frames = Vec::new();
+        for payload in payloads {
+            let mut span = vec![0xee; frame_span(payload.len())];
+            span[FRAME_HEADER..FRAME_HEADER + payload.len()].copy_from_slice(payload);
+            let meta = FrameMeta { queue: QueueId(3), ..FrameMeta::control(FrameKind::Group, 5) };
+            seal_frame(&mut span, payload.len(), &meta);
+            frames.extend(span);
+        }
+        let bytes = (BLOCK_HEADER + frames.len()).next_multiple_of(SECTOR);
+        let header = BlockHeader {
+            log_id: 1,
+            segment: 2,
+            position: Position(3 * SECTOR as u64),
+            durable_through: Position(2 * SECTOR as u64),
+            frames_before: 5,
+            block_bytes: bytes as u32,
+            previous: 6,
+            term: Term(7),
+            index: 8,
+            frame_count: payloads.len() as u32,
+            frames_bytes: frames.len() as u32,
+        };
+        let mut block = vec![0; bytes];
+        block[BLOCK_HEADER..BLOCK_HEADER + frames.len()].copy_from_slice(&frames);
+        seal_block(&mut block, &header);
+        (block, header)
+    }
+
+    #[test]
+    fn every_flip_of_every_byte_is_noticed() {
+        let (block, header) = sealed(&[b"a payload", b"", b"another one"]);
+        let parsed = Block::parse(&block).unwrap();
+        assert_eq!(parsed.header, header);
+        assert_eq!(parsed.frames().count(), 3);
+        for at in 0..block.len() {
+            let mut broken = block.clone();
+            broken[at] ^= 1 << (at % 8);
+            let error = Block::parse(&broken).err();
+            assert!(error.is_some(), "a flip in byte {at} went unnoticed");
+            assert_ne!(error, Some(BlockError::Absent), "a flip in byte {at} hides the block");
+            assert_eq!(error == Some(BlockError::Header), at < BLOCK_HEADER, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn an_empty_block_is_one_sector() {
+        let (block, header) = sealed(&[]);
+        assert_eq!(block.len(), SECTOR);
+        assert_eq!(Block::parse(&block).unwrap().header, header);
+    }
+
+    #[test]
+    fn what_is_no_block_is_absent_and_what_is_cut_is_short() {
+        let payload = [9; 5000];
+        let (block, _) = sealed(&[&payload]);
+        assert_eq!(BlockHeader::parse(&[0; SECTOR]), Err(BlockError::Absent));
+        assert_eq!(BlockHeader::parse(&block[..BLOCK_HEADER - 1]), Err(BlockError::Absent));
+        assert_eq!(BlockHeader::parse(&payload), Err(BlockError::Absent));
+        assert_eq!(Block::parse(&block[..SECTOR]).err(), Some(BlockError::Short));
+    }
+
+    #[test]
+    fn the_checksum_depends_on_the_block_before() {
+        let (mut block, header) = sealed(&[b"x"]);
+        let first = Block::parse(&block).unwrap().checksum;
+        let second = seal_block(&mut block, &BlockHeader { previous: 9, ..header });
+        assert_ne!(first, second);
+        assert_eq!(Block::parse(&block).unwrap().checksum, second);
+    }
+
+    #[test]
+    fn another_segments_blocks_are_absent_whatever_their_version() {
+        let (mut block, header) = sealed(&[b"x"]);
+        assert_eq!(BlockHeader::parse_own(&block, 1, 2), Ok(header));
+        block[82] += 1;
+        let sum = checksum::crc32c(&block[8..BLOCK_HEADER]).to_le_bytes();
+        block[4..8].copy_from_slice(&sum);
+        assert_eq!(BlockHeader::parse_own(&block, 1, 2), Err(BlockError::Version(VERSION + 1)));
+        assert_eq!(BlockHeader::parse_own(&block, 1, 3), Err(BlockError::Absent));
+        assert_eq!(BlockHeader::parse_own(&block, 9, 2), Err(BlockError::Absent));
     }
 }

@@ -151,6 +151,8 @@ impl CommitLog {
     ) -> std::io::Result<(Arc<Self>, flume::Receiver<()>)> {
         assert!(limits.inflight_bytes * 2 <= limits.tail_bytes, "unwritten blocks fit twice");
         assert!(start.0.is_multiple_of(SECTOR as u64));
+        let largest = BLOCK_HEADER + frame_span(limits.payload_bytes_max as usize) + SECTOR;
+        assert!(largest as u64 <= limits.tail_bytes, "the largest frame fits into the tail");
         let memory = MirrorMemory::new(limits.tail_bytes as usize)?;
         let (writer_wake, writer_woken) = flume::bounded(1);
         let log = Self {
@@ -427,3 +429,7 @@ impl Drop for Reservation<'_> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -36,7 +36,7 @@ pub enum RecoveryError {
     /// Data that had been made durable does not verify.
     #[error(
         "acknowledged data is damaged: segment {sequence} ({path}) at position {position}: {reason}; \
-         a later block says that everything before position {durable_through} was durable"
+         what was written later says that everything before position {durable_through} was durable"
     )]
     Damaged {
         /// The segment's number.
@@ -49,6 +49,16 @@ pub enum RecoveryError {
         reason: String,
         /// What later blocks witness.
         durable_through: Position,
+    },
+    /// A newer version of this program wrote the log.
+    #[error("segment {sequence} ({path}): {reason}")]
+    Version {
+        /// The segment's number.
+        sequence: u64,
+        /// Its file.
+        path: PathBuf,
+        /// Which version it is and which can be read.
+        reason: BlockError,
     },
     /// Segments that must exist are not there.
     #[error("the log has a gap: nothing holds positions {from} to {to}")]
@@ -98,6 +108,34 @@ pub struct Recovered {
     pub unused: Vec<PathBuf>,
     /// A write that was cut off by the crash, if there was one: where, and what was seen of it.
     pub torn: Option<(Position, String)>,
+    /// Number of the newest segment file without any block header: the writer had begun it.
+    begun: Option<u64>,
+    /// One that has the remains of a header where its first block would begin.
+    remains: Option<(u64, String)>,
+}
+
+impl Recovered {
+    /// Cuts off what lies behind the end, durably, so that the log can go on in a new segment. The
+    /// log's last file is synced in any case: its last blocks may have been found in a cache of the
+    /// machine only, and from now on they count as durable.
+    ///
+    /// # Errors
+    /// What the disk says; it may be tried again after another [`recover`].
+    pub fn settle(&mut self, disk: &dyn Disk) -> io::Result<()> {
+        let Some(last) = self.segments.last_mut() else { return Ok(()) };
+        let used = self.end.since(last.base);
+        let file = disk.open(&last.path, OpenMode::Write)?;
+        if used < last.file_bytes {
+            file.set_len(used)?;
+            last.file_bytes = used;
+        }
+        file.sync()?;
+        if used == 0 {
+            self.unused.push(last.path.clone());
+            self.segments.pop();
+        }
+        Ok(())
+    }
 }
 
 /// Reads the log in `dir` from `from` on, or from its oldest segment on for `None`, and hands every frame at or behind it to `visit`.
@@ -136,17 +174,49 @@ fn take_stock(disk: &dyn Disk, dir: &Path, log_id: u64) -> Result<Recovered, Rec
         }
     }
     sequences.sort_unstable();
+    // Segment files without a header, and what their first sector looks like.
+    let mut headless: Vec<(u64, String)> = Vec::new();
     stock.next_sequence = sequences.last().map_or(1, |last| last + 1);
     for sequence in sequences {
         let path = segment_path(dir, sequence);
         match first_block(disk, &path, log_id, sequence)? {
-            Some((base, file_bytes)) => {
+            First::Found { base, file_bytes } => {
+                if let Some((lost, reason)) = headless.first() {
+                    // The next segment is begun only once there is a durable block in this one.
+                    return Err(RecoveryError::Damaged {
+                        sequence: *lost,
+                        path: segment_path(dir, *lost),
+                        position: end_of(&stock.segments),
+                        reason: reason.clone(),
+                        durable_through: base,
+                    });
+                }
                 stock.segments.push(Segment { sequence, base, file_bytes, path });
             }
-            None => stock.unused.push(path),
+            First::Missing(reason) => {
+                headless.push((sequence, reason.to_string()));
+                if reason != BlockError::Absent {
+                    stock.remains = Some((sequence, reason.to_string()));
+                }
+                stock.unused.push(path);
+            }
         }
     }
+    stock.begun = headless.pop().map(|(sequence, _)| sequence);
     Ok(stock)
+}
+
+/// Where the last file ends.
+fn end_of(segments: &[Segment]) -> Position {
+    segments.last().map_or(Position(0), |last| last.base.plus(last.file_bytes))
+}
+
+/// What a segment's file begins with.
+enum First {
+    /// A block header, there or further on, tells where the segment begins.
+    Found { base: Position, file_bytes: u64 },
+    /// There is none; why there is no block at its very start.
+    Missing(BlockError),
 }
 
 fn first_block(
@@ -154,23 +224,30 @@ fn first_block(
     path: &Path,
     log_id: u64,
     sequence: u64,
-) -> Result<Option<(Position, u64)>, RecoveryError> {
+) -> Result<First, RecoveryError> {
     let file = disk.open(path, OpenMode::Read).map_err(disk_error(path))?;
     let file_bytes = file.len().map_err(disk_error(path))?;
     let mut sector = vec![0; SECTOR];
     // Any block of the segment tells its base: with the first one damaged, a later one does.
     let mut offset = 0;
+    let mut at_start = BlockError::Absent;
     while offset < file_bytes {
         let got = file.read_at(&mut sector, offset).map_err(disk_error(path))?;
-        match BlockHeader::parse(&sector[..got]) {
-            Ok(header) if header.log_id == log_id && header.segment == sequence => {
-                let base = header.position.0.checked_sub(offset).map(Position);
-                return Ok(base.map(|base| (base, file_bytes)));
+        match BlockHeader::parse_own(&sector[..got], log_id, sequence) {
+            Ok(header) => {
+                if let Some(base) = header.position.0.checked_sub(offset).map(Position) {
+                    return Ok(First::Found { base, file_bytes });
+                }
             }
-            _ => offset += SECTOR as u64,
+            Err(reason @ BlockError::Version(_)) => {
+                return Err(RecoveryError::Version { sequence, path: path.to_owned(), reason });
+            }
+            Err(reason) if offset == 0 => at_start = reason,
+            Err(_) => {}
         }
+        offset += SECTOR as u64;
     }
-    Ok(None)
+    Ok(First::Missing(at_start))
 }
 
 fn check_coverage(segments: &[Segment], from: Position) -> Result<(), RecoveryError> {
@@ -184,7 +261,7 @@ fn check_coverage(segments: &[Segment], from: Position) -> Result<(), RecoveryEr
             return Err(RecoveryError::Gap { from: end, to: pair[1].base });
         }
     }
-    let end = segments.last().map_or(Position(0), |last| last.base.plus(last.file_bytes));
+    let end = end_of(segments);
     if end < from {
         return Err(RecoveryError::Gap { from: end, to: from });
     }
@@ -221,6 +298,11 @@ impl Walk<'_> {
         }
         if at < self.from {
             return Err(RecoveryError::Gap { from: at, to: self.from });
+        }
+        let last = segments.last().map_or(0, |segment| segment.sequence);
+        if let Some((_, reason)) = self.recovered.remains.take().filter(|(begun, _)| *begun > last)
+        {
+            self.recovered.torn = Some((at, reason));
         }
         self.recovered.segments = segments;
         self.recovered.end = at;
@@ -268,7 +350,13 @@ impl Walk<'_> {
                     continue;
                 }
                 Ok(_) => "the block does not follow the one before it".to_owned(),
-                Err(BlockError::Absent) => BlockError::Absent.to_string(),
+                Err(error @ BlockError::Version(_)) => {
+                    return Err(RecoveryError::Version {
+                        sequence: segment.sequence,
+                        path: path.clone(),
+                        reason: error,
+                    });
+                }
                 Err(error) => error.to_string(),
             };
             return self.broken(&mut scan, segment, at, limit, reason);
@@ -306,6 +394,12 @@ impl Walk<'_> {
             }
             next = next.plus(SECTOR as u64);
         }
+        let remains = seen_later || reason != BlockError::Absent.to_string();
+        // A segment that was begun says so too, although not where: whatever is left of a block
+        // here, it was not being written any more.
+        if remains && self.recovered.begun.is_some_and(|begun| begun > segment.sequence) {
+            witness = witness.or(Some(at.plus(SECTOR as u64)));
+        }
         if let Some(durable_through) = witness {
             return Err(RecoveryError::Damaged {
                 sequence: segment.sequence,
@@ -315,7 +409,7 @@ impl Walk<'_> {
                 durable_through,
             });
         }
-        if seen_later || reason != BlockError::Absent.to_string() {
+        if remains {
             self.recovered.torn = Some((at, reason));
         }
         Ok(at)

@@ -54,14 +54,12 @@ impl SegmentScan {
         position: Position,
     ) -> io::Result<Result<Block<'_>, BlockError>> {
         let offset = position.since(self.base);
-        let header = match BlockHeader::parse(self.bytes(offset, SECTOR)?) {
+        let sequence = self.sequence;
+        let header = match BlockHeader::parse_own(self.bytes(offset, SECTOR)?, log_id, sequence) {
             Ok(header) => header,
             Err(error) => return Ok(Err(error)),
         };
-        let own = header.log_id == log_id
-            && header.segment == self.sequence
-            && header.position == position;
-        if !own {
+        if header.position != position {
             return Ok(Err(BlockError::Absent));
         }
         Ok(Block::parse(self.bytes(offset, header.block_bytes as usize)?))

@@ -96,6 +96,8 @@ struct Ready {
 
 #[derive(Default)]
 struct PoolState {
+    /// Dropped segments whose files could not be given back yet, oldest first.
+    owed: VecDeque<Arc<Segment>>,
     ready: VecDeque<Ready>,
     named: u64,
     /// End of what the segment in use has room for.
@@ -158,21 +160,35 @@ impl SegmentPool {
             self.disk.remove(path)?;
             return self.disk.sync_dir(&self.dir);
         }
+        let path = self.keep_name(path)?;
+        self.state().ready.push_back(Ready { path, bytes });
+        Ok(())
+    }
+
+    /// Gives a file of an earlier run a name of its own among those that wait: the one it has, or
+    /// one that no file has, because a rename would replace it.
+    fn keep_name(&self, path: &Path) -> io::Result<PathBuf> {
+        let numbers = self.disk.list(&self.dir)?.into_iter().filter_map(|name| ready_number(&name));
+        let highest = numbers.max().unwrap_or(0);
+        {
+            let mut state = self.state();
+            state.named = state.named.max(highest);
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.and_then(ready_number).is_some() {
+            return Ok(path.to_path_buf());
+        }
         let to = self.new_name();
         self.disk.rename(path, &to)?;
-        self.state().ready.push_back(Ready { path: to, bytes });
-        Ok(())
+        // Otherwise the next start may find it under its old name, and report it once more.
+        self.disk.sync_dir(&self.dir)?;
+        Ok(to)
     }
 
     fn new_name(&self) -> PathBuf {
         let mut state = self.state();
-        loop {
-            state.named += 1;
-            let path = self.dir.join(format!("ready-{}.segment", state.named));
-            if !state.ready.iter().any(|ready| ready.path == path) {
-                return path;
-            }
-        }
+        state.named += 1;
+        self.dir.join(format!("ready-{}.segment", state.named))
     }
 
     /// True while no file is ready.
@@ -265,7 +281,10 @@ impl SegmentPool {
             file.sync()
         });
         match made {
-            Ok(()) => Ok(Ready { path, bytes }),
+            Ok(()) => {
+                self.state().full = false;
+                Ok(Ready { path, bytes })
+            }
             Err(error) => {
                 self.state().full |= error.kind() == io::ErrorKind::StorageFull;
                 let _ = self.disk.remove(&path);
@@ -289,28 +308,69 @@ impl SegmentPool {
         }
         let usable = |ready: &Ready| ready.bytes.saturating_sub(slack);
         let all: u64 = state.ready.iter().map(usable).sum();
-        let held_back = state.ready.back().map_or(0, usable);
         let active = state.active_end.0.saturating_sub(slack);
-        Space { data: active + all - held_back, control: active + all }
+        // With none held back, what is left of the segment in use is all that control frames have.
+        let data = state.ready.back().map_or(0, |last| active + all - usable(last));
+        Space { data, control: active + all }
+    }
+
+    /// Looks whether a disk that was full has room for a segment again. For those who prepare no
+    /// files, and so would not find out.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn look_for_space(&self) -> io::Result<()> {
+        if self.state().full && self.disk.free_bytes(&self.dir)? >= self.segment_bytes {
+            self.state().full = false;
+        }
+        Ok(())
     }
 
     /// Takes back a dropped segment's file: for another use where one is wanted and nobody reads
     /// it, else it is removed. Returns the bytes given back to the disk.
     ///
+    /// Files go in the order of their segments, so that a crash never leaves a hole in the log: one
+    /// that could not be given back is tried again, before the next, with the next call.
+    ///
     /// # Errors
     /// What the disk says.
     pub fn recycle(&self, segment: Arc<Segment>) -> io::Result<u64> {
+        let mut owed = std::mem::take(&mut self.state().owed);
+        owed.push_back(segment);
+        let mut bytes = 0;
+        while let Some(oldest) = owed.front() {
+            match self.give_back(oldest) {
+                Ok(more) => bytes += more,
+                Err(error) => {
+                    self.state().owed = owed;
+                    return Err(error);
+                }
+            }
+            owed.pop_front();
+        }
+        Ok(bytes)
+    }
+
+    fn give_back(&self, segment: &Arc<Segment>) -> io::Result<u64> {
         let bytes = segment.file_bytes;
-        let unread = Arc::strong_count(&segment) == 1;
+        let unread = Arc::strong_count(segment) == 1;
         if unread && bytes == self.segment_bytes && self.wants_more() {
             self.disk.open(&segment.path, OpenMode::Read)?.drop_cache()?;
             let path = self.new_name();
             self.disk.rename(&segment.path, &path)?;
-            self.disk.sync_dir(&self.dir)?;
+            if let Err(error) = self.disk.sync_dir(&self.dir) {
+                // Under its old name it is tried again.
+                let _ = self.disk.rename(&path, &segment.path);
+                return Err(error);
+            }
             self.state().ready.push_back(Ready { path, bytes });
             return Ok(0);
         }
-        self.disk.remove(&segment.path)?;
+        match self.disk.remove(&segment.path) {
+            // Removed by the call before, which could not make it durable.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            result => result?,
+        }
         self.disk.sync_dir(&self.dir)?;
         // Room was made: the next attempt decides whether the disk is still full.
         Ok(bytes)
@@ -345,7 +405,13 @@ pub fn segment_path(dir: &Path, sequence: u64) -> PathBuf {
 /// The sequence number in a segment's file name; `None` for other names.
 #[must_use]
 pub fn sequence_of(name: &str) -> Option<u64> {
-    name.strip_suffix(".segment")?.parse().ok()
+    let sequence = name.strip_suffix(".segment")?.parse().ok()?;
+    (name == format!("{sequence:012}.segment")).then_some(sequence)
+}
+
+/// The number in the name of a file that waits to be used.
+fn ready_number(name: &str) -> Option<u64> {
+    name.strip_prefix("ready-")?.strip_suffix(".segment")?.parse().ok()
 }
 
 /// True for the name of a file that waits to be used.
@@ -353,3 +419,7 @@ pub fn sequence_of(name: &str) -> Option<u64> {
 pub fn is_ready_name(name: &str) -> bool {
     name.starts_with("ready-") && name.ends_with(".segment")
 }
+
+#[cfg(test)]
+#[path = "segment_tests.rs"]
+mod tests;

@@ -88,7 +88,8 @@ impl TailReader {
     pub fn with<R>(&self, oldest: Position, read: impl FnOnce(&TailView<'_>) -> R) -> Option<R> {
         let tail = self.log.tail();
         let pin = &tail.pins[self.slot];
-        pin.store(oldest.0, Ordering::SeqCst);
+        let before = pin.swap(oldest.0, Ordering::SeqCst);
+        assert_eq!(before, UNPINNED, "one read at a time: a second would unpin the first");
         let result = (tail.start.load(Ordering::SeqCst) <= oldest.0)
             .then(|| read(&TailView { log: &self.log, oldest }));
         pin.store(UNPINNED, Ordering::Release);

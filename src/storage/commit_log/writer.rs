@@ -102,6 +102,8 @@ pub struct Writer<S> {
     clock: Arc<dyn Clock>,
     options: WriterOptions,
     current: Option<Current>,
+    /// The segment being written, until something in it is durable.
+    opened: Option<Segment>,
     taken: Vec<Building>,
     /// End of what was written but, in interval mode, not yet synced.
     written: Position,
@@ -130,6 +132,7 @@ impl<S: BlockSink> Writer<S> {
             clock,
             options,
             current: None,
+            opened: None,
             taken: Vec::new(),
             written,
             synced_at,
@@ -150,6 +153,7 @@ impl<S: BlockSink> Writer<S> {
     }
 
     async fn try_step(&mut self) -> io::Result<Step> {
+        self.check_running()?;
         if self.taken.is_empty() {
             self.log.take_blocks(self.options.write_bytes_max, &mut self.taken);
         }
@@ -162,12 +166,18 @@ impl<S: BlockSink> Writer<S> {
         Ok(step)
     }
 
+    /// Nothing is written or acknowledged once the log has stopped, whoever stopped it.
+    fn check_running(&self) -> io::Result<()> {
+        self.log.failure().map_or(Ok(()), |failure| Err(io::Error::other(failure.to_owned())))
+    }
+
     /// Writes one empty block, if the last one was not empty: so everything before it is known to
     /// have been durable, whatever happens to the file's end later.
     ///
     /// # Errors
     /// As [`Writer::step`].
     pub async fn idle(&mut self) -> io::Result<()> {
+        self.check_running()?;
         if !self.owes_empty || !self.taken.is_empty() || self.written != self.log.durable() {
             return Ok(());
         }
@@ -181,6 +191,7 @@ impl<S: BlockSink> Writer<S> {
     /// # Errors
     /// As [`Writer::step`].
     pub async fn finish(&mut self) -> io::Result<()> {
+        self.check_running()?;
         let result = self.sync_if_due(true).await;
         if let Err(error) = &result {
             self.log.stop(format!("syncing the log failed: {error}"));
@@ -195,6 +206,7 @@ impl<S: BlockSink> Writer<S> {
         if room < first_bytes {
             match self.roll(start, first_bytes).await {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                    self.report_space();
                     return Ok(Step::NoSpace);
                 }
                 result => result?,
@@ -217,7 +229,7 @@ impl<S: BlockSink> Writer<S> {
         self.taken.drain(..count);
         self.written = end;
         if durable {
-            self.log.set_durable(end);
+            self.acknowledge(end);
         }
         Ok(Step::Wrote(length as u64))
     }
@@ -263,9 +275,17 @@ impl<S: BlockSink> Writer<S> {
         self.options.next_sequence += 1;
         self.sink.open(&segment.path).await?;
         self.current = Some(Current { sequence, base, bytes: segment.file_bytes });
-        self.segments.push(Segment { ..segment });
+        assert!(self.opened.is_none(), "a segment is left only after its last sync");
+        self.opened = Some(segment);
         self.report_space();
         Ok(())
+    }
+
+    /// Moves the durable position. A segment is shown to others only now that a block in it is
+    /// durable: whoever drops the ones before it leaves something that recovery can go on from.
+    fn acknowledge(&mut self, end: Position) {
+        self.opened.take().into_iter().for_each(|segment| self.segments.push(segment));
+        self.log.set_durable(end);
     }
 
     /// Tells the log what the disk has room for.
@@ -283,9 +303,24 @@ impl<S: BlockSink> Writer<S> {
         if now || time.saturating_sub(self.synced_at) >= self.options.sync_interval {
             self.sink.sync().await?;
             self.synced_at = time;
-            self.log.set_durable(self.written);
+            self.acknowledge(self.written);
         }
         Ok(())
+    }
+
+    /// Makes everything durable, and lets an empty block say so: what a clean stop left behind is
+    /// never taken for a torn tail.
+    async fn end(&mut self) -> io::Result<()> {
+        self.finish().await?;
+        self.idle().await?;
+        if self.taken.is_empty() { self.finish().await } else { self.give_up() }
+    }
+
+    /// Stops the log over frames that nobody can wait for any longer; none was acknowledged.
+    fn give_up(&self) -> io::Result<()> {
+        let error = io::Error::from(io::ErrorKind::StorageFull);
+        self.log.stop(format!("the log was closed before there was space for its end: {error}"));
+        Err(error)
     }
 
     /// Runs on a thread of its own until the log is closed and written out, or has stopped.
@@ -296,8 +331,9 @@ impl<S: BlockSink> Writer<S> {
             let step = self.step().await?;
             let wait = match step {
                 Step::Wrote(_) => continue,
+                Step::NoSpace if self.log.closing() => return self.give_up(),
                 Step::NoSpace => pauses.no_space,
-                Step::Idle if self.log.closing() => return self.finish().await,
+                Step::Idle if self.log.closing() => return self.end().await,
                 Step::Idle if self.written != self.log.durable() => self.options.sync_interval,
                 Step::Idle if self.owes_empty => pauses.idle,
                 Step::Idle => Duration::MAX,
