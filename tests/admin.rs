@@ -8,7 +8,8 @@ use std::{
 };
 
 use mainstem::{
-    admin::{AdminServer, Collecting, Family, MetricsSource, Snapshot, Stage, Stages, serve},
+    admin::{AdminServer, Collecting, Family, MetricsSource, Snapshot, serve},
+    base::{Stage, Stages},
     config::{Admin, Config},
 };
 
@@ -27,7 +28,7 @@ impl MetricsSource for Broker {
             let mut stages = Stages::default();
             stages.record(Stage::Write, Duration::from_micros(60));
             let mut snapshot = Snapshot::default();
-            snapshot.push(stages.family());
+            snapshot.push(Family::stages(&stages));
             let records = Family::counter("produced_records_total", "Records appended.");
             snapshot.push(records.count(&[("shard", "0")], 12));
             snapshot

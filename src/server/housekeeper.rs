@@ -32,8 +32,8 @@ use crate::{
 /// How often it looks whether there is something to do.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How soon making a segment is tried again on a full disk.
-const FULL_DISK_RETRY: Duration = Duration::from_secs(1);
+/// How soon what failed is tried again, as on a full disk.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Sizes and times from the config.
 #[derive(Clone, Copy, Debug)]
@@ -125,7 +125,7 @@ impl Housekeeper {
 
     fn run(&mut self, stopped: &flume::Receiver<()>) {
         let mut retention_due = self.clock.monotonic() + self.settings.retention_check;
-        let mut prepare_due = Duration::ZERO;
+        let (mut prepare_due, mut seal_due) = (Duration::ZERO, Duration::ZERO);
         while matches!(stopped.recv_timeout(LOOK), Err(flume::RecvTimeoutError::Timeout)) {
             if self.log.failure().is_some() {
                 continue;
@@ -134,7 +134,10 @@ impl Housekeeper {
             if now >= prepare_due {
                 prepare_due = self.prepare(now);
             }
-            if let Err(error) = self.seal_and_checkpoint() {
+            if now >= seal_due
+                && let Err(error) = self.seal_and_checkpoint()
+            {
+                seal_due = now + RETRY;
                 tracing::error!(%error, "index files or checkpoints could not be written");
             }
             if now >= retention_due {
@@ -163,7 +166,7 @@ impl Housekeeper {
             Ok(()) => now,
             Err(error) => {
                 tracing::warn!(%error, "no segment could be made ready");
-                now + FULL_DISK_RETRY
+                now + RETRY
             }
         }
     }

@@ -1,0 +1,24 @@
+//! The broker as a process, driven by librdkafka and by raw sockets: what its clients and whoever
+//! runs it can rely on.
+//!
+//! Every test has a process and a directory of its own; ports come from the system. Nothing waits a
+//! fixed time for something to happen.
+
+mod broker {
+    mod client;
+    mod process;
+    mod relay;
+    mod topics;
+    mod wire;
+
+    mod admin;
+    mod crash;
+    mod damage;
+    mod disk_full;
+    mod flush;
+    mod groups;
+    mod hostile;
+    mod messages;
+    mod retention;
+    mod start;
+}

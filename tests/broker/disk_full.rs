@@ -1,0 +1,175 @@
+//! A full disk: sends are refused, everything else goes on, and sends come back with the space.
+//!
+//! Needs a file system of its own, so that these tests say that they were skipped where nothing may
+//! be mounted.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+};
+
+use mainstem::wire::kafka::BatchBuilder;
+
+use super::{
+    client::{config, read, send_one},
+    process::{BrokerProcess, PATIENCE, until, verified},
+    topics::Administrator,
+    wire::{Wire, produce},
+};
+
+const VALUE_BYTES: usize = 500_000;
+const KAFKA_STORAGE_ERROR: i16 = 56;
+
+/// A small file system, unmounted when dropped.
+struct SmallDisk {
+    root: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    fn mount(bytes: u64) -> Option<Self> {
+        let root = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "mainstem-test"]);
+        let mounted = mount.arg(root.path()).stderr(Stdio::null()).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: no file system can be mounted here, so none can be filled");
+            return None;
+        }
+        Some(Self { root })
+    }
+
+    fn data(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    /// Takes all the space there is left; gives it back when the file is removed.
+    fn fill(&self) -> PathBuf {
+        let path = self.root.path().join("filler");
+        let mut file = File::create(&path).unwrap();
+        let full = loop {
+            match file.write_all(&[0; 4096]) {
+                Ok(()) => {}
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.root.path()).status();
+    }
+}
+
+/// Sends until the disk is full; returns how many messages were taken.
+///
+/// Not by librdkafka, which repeats such a send instead of telling its error.
+fn send_until_refused(broker: &BrokerProcess, topic: &str) -> usize {
+    let mut builder = BatchBuilder::new();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    builder.record(now, None, Some(&vec![b'x'; VALUE_BYTES]), &[]);
+    let request = produce(topic, builder.build().unwrap().to_vec().into());
+    let mut wire = Wire::connect(&broker.kafka);
+    let mut taken = 0;
+    let mut next = None;
+    loop {
+        let answer = wire.ask(9, &request);
+        let partition = &answer.responses[0].partition_responses[0];
+        if partition.error_code != 0 {
+            assert_eq!(partition.error_code, KAFKA_STORAGE_ERROR);
+            return taken;
+        }
+        assert_eq!(*next.get_or_insert(partition.base_offset), partition.base_offset);
+        next = next.map(|offset| offset + 1);
+        taken += 1;
+    }
+}
+
+fn commit(consumer: &BaseConsumer, topic: &str, offset: i64) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(offset)).unwrap();
+    consumer.commit(&list, CommitMode::Sync).unwrap();
+    let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
+    assert_eq!(committed.elements()[0].offset(), Offset::Offset(offset));
+}
+
+/// What must go on while sends are refused.
+fn serves_without_space(broker: &BrokerProcess, topic: &str, stored: usize) {
+    assert_eq!(broker.metric("log_disk_full"), 1);
+    let messages = read(&broker.kafka, topic, 0, stored);
+    assert_eq!(messages.len(), stored);
+    let group: BaseConsumer =
+        config(&broker.kafka, &[("group.id", "billing"), ("enable.auto.commit", "false")])
+            .create()
+            .unwrap();
+    for offset in 1..=20 {
+        commit(&group, topic, offset);
+    }
+    let admin = Administrator::new(&broker.kafka);
+    assert_eq!(admin.delete_records(topic, Offset::Offset(1)), Ok(1));
+}
+
+#[test]
+fn a_full_disk_refuses_sends_until_there_is_room() {
+    let Some(disk) = SmallDisk::mount(96 << 20) else { return };
+    let (data, settings) = (disk.data(), ["log.tail_bytes=16MiB"]);
+    let broker = BrokerProcess::start(&data, &settings);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    Administrator::new(&broker.kafka).create("other", 1, &[]).unwrap();
+    // One segment is in use, one is held back; no third one can be made.
+    until("a segment is held back", || has_ready_segment(&data));
+    let filler = disk.fill();
+    let taken = send_until_refused(&broker, "orders");
+    assert!(taken > 0);
+    serves_without_space(&broker, "orders", taken);
+    assert_eq!(Administrator::new(&broker.kafka).delete("other"), Ok(()));
+    fs::remove_file(filler).unwrap();
+    // The producer repeats its send until it is taken.
+    assert_eq!(send_one(&broker.kafka, "orders", "room again"), Ok(taken as i64));
+    until("sends are no longer refused", || broker.metric("log_disk_full") == 0);
+    // A crash on a full disk loses nothing either.
+    until("a segment is held back", || has_ready_segment(&data));
+    let filler = disk.fill();
+    let more = send_until_refused(&broker, "orders");
+    broker.kill();
+    verified(&data);
+    fs::remove_file(filler).unwrap();
+    let broker = BrokerProcess::start(&data, &settings);
+    assert_eq!(read(&broker.kafka, "orders", 0, taken + more).len(), taken + more);
+    broker.stop();
+    verified(&data);
+}
+
+fn has_ready_segment(data: &Path) -> bool {
+    let mut names = data.join("log").read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+    names.any(|name| name.to_string_lossy().starts_with("ready-"))
+}
+
+#[test]
+fn a_deleted_topic_makes_room_on_a_full_disk() {
+    let Some(disk) = SmallDisk::mount(96 << 20) else { return };
+    let data = disk.data();
+    let broker = BrokerProcess::start(&data, &["log.retention_check_ms=100"]);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("large", 1, &[]).unwrap();
+    admin.create("small", 1, &[]).unwrap();
+    assert_eq!(send_one(&broker.kafka, "small", "before"), Ok(0));
+    let taken = send_until_refused(&broker, "large");
+    assert!(taken * VALUE_BYTES > 32 << 20, "{taken}");
+    serves_without_space(&broker, "large", taken);
+    assert_eq!(admin.delete("large"), Ok(()));
+    assert_eq!(admin.delete_records("small", Offset::End), Ok(1));
+    assert_eq!(send_one(&broker.kafka, "small", "after"), Ok(1));
+    broker.stop();
+    verified(&data);
+}
