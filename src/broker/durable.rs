@@ -68,7 +68,12 @@ impl Broker {
         if line.is_empty() {
             line.signal.arm();
         }
+        let end = pending.end;
         line.pending.push_back(pending);
+        if self.log.durable() >= end {
+            // The writer was faster than this call: nobody else would say so.
+            line.signal.wake();
+        }
     }
 
     /// Applies everything that has become durable and wakes who waited for it.
@@ -136,7 +141,12 @@ impl Broker {
 
     /// Waits until the durable position has moved, so that the log may have room again.
     pub(super) async fn log_progress(&self) -> Result<(), LogStopped> {
-        let next = self.log.durable().plus(1);
+        let durable = self.log.durable();
+        if self.log.reserved() == durable {
+            // All of it moved before this was asked.
+            return Ok(());
+        }
+        let next = durable.plus(1);
         self.log.wake_writer();
         self.durable(next).await
     }

@@ -44,7 +44,7 @@ table! {
         /// Whether each shard stays on its core.
         pin: Pin = pin(), Restart;
         /// How long a shard's task may run before others get their turn.
-        preempt_us: u64 = micros(1_000, 100, 100_000), Restart;
+        preempt_us: u64 = micros(10_000, 1_000, 1_000_000), Restart;
         /// How long an idle shard spins before it sleeps; costs CPU, saves a wake-up.
         spin_us: u64 = micros(0, 0, 100_000), Restart;
         /// Messages waiting from one shard to another; each may carry many requests.
@@ -82,7 +82,7 @@ table! {
         /// How long the log is idle before an empty block confirms the last commit.
         idle_block_ms: u64 = millis(100, 1, MINUTE), Restart;
         /// Bytes of log between checkpoints, two of which a start may replay; unless given, at least log.segment_bytes.
-        checkpoint_bytes: u64 = bytes(512 * MIB, 16 * MIB, TIB), Restart;
+        checkpoint_bytes: u64 = bytes(128 * MIB, 16 * MIB, TIB), Restart;
         /// Segments kept ready in advance; one of them is reserved for deletions and commits.
         ready_segments: u32 = count(2, 1, 64), Restart;
         /// Limit for zero-filling segments beside the load; 0 never zero-fills.
@@ -158,7 +158,7 @@ table! {
         /// Reads one shard has under way at a time.
         reads: u32 = count(16, 1, 1_024), Restart;
         /// Largest single read.
-        read_bytes: u64 = bytes(MIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
+        read_bytes: u64 = bytes(256 * KIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
     }
 
     /// Metrics and health over HTTP.

@@ -17,6 +17,15 @@ pub use sink::DmaSink;
 
 use super::{Clock, Env, LocalFuture, Random, Tasks};
 
+/// The longest a shard sleeps.
+///
+/// glommio 0.9 asks whether its preemption timer has fired before it runs the first task that an
+/// event made ready. Where the thread lost its core for that long just then, it runs none, takes
+/// that for having nothing to run, and sleeps: a readable socket is left alone until something else
+/// happens (seen once in about ten thousand wake-ups with a timer of 1 ms on two busy cores).
+/// So the timer is long, and a shard never sleeps for long.
+const HEARTBEAT: Duration = Duration::from_millis(20);
+
 /// How a shard's executor is set up.
 #[derive(Clone, Debug)]
 pub struct ShardOptions {
@@ -85,6 +94,15 @@ where
                 tasks: Rc::new(GlommioTasks),
                 cold: Rc::new(GlommioColdRead::default()),
             };
+            let heartbeat = spawn_local_into(
+                async {
+                    loop {
+                        timer::sleep(HEARTBEAT).await;
+                    }
+                },
+                queue,
+            );
+            heartbeat.expect("the queue was just made").detach();
             let main = spawn_local_into(async move { main(env).await }, queue)
                 .expect("the queue was just made");
             main.await;

@@ -88,8 +88,9 @@ fn make_room(buffer: &mut BytesMut) {
         usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0).saturating_add(4)
     });
     let missing = claimed.saturating_sub(buffer.len());
-    let room = missing.min(buffer.len().max(READ_BYTES)).max(READ_BYTES / 2);
-    if buffer.capacity() - buffer.len() < missing.clamp(1, room) {
+    let room = missing.min(buffer.len()).max(READ_BYTES);
+    // Small reads cost as much as large ones.
+    if buffer.capacity() - buffer.len() < missing.clamp(READ_BYTES / 4, room) {
         buffer.reserve(room);
     }
 }

@@ -109,10 +109,15 @@ impl ShardSignal {
         self.armed.store(true, Ordering::SeqCst);
     }
 
+    /// Wakes the shard, whatever the position.
+    pub fn wake(&self) {
+        // A full channel holds a wake-up already.
+        let _ = self.wake.try_send(());
+    }
+
     fn fire(&self) {
         if self.armed.swap(false, Ordering::SeqCst) {
-            // A full channel holds a wake-up already.
-            let _ = self.wake.try_send(());
+            self.wake();
         }
     }
 }
