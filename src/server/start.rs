@@ -23,7 +23,7 @@ use crate::{
     storage::{
         checkpoint::{Checkpoint, CheckpointStore, SectionReader},
         commit_log::{
-            recovery::{Recovered, recover},
+            recovery::{Recovered, oldest_position, recover},
             segment::{NoPace, SegmentPool, Segments},
         },
         queue_index::{IndexEntry, LogRange, RunStore},
@@ -80,9 +80,15 @@ pub fn restore(
         None => (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0)),
     };
     // Replay also fills what index files lack.
-    let holes: Vec<LogRange> =
-        report.gaps.iter().copied().chain(report.damaged.iter().map(|run| run.covers)).collect();
-    let indexed = runs.covers().map_or(Position(0), |covers| covers.end);
+    let oldest = oldest_position(&**disk, &data.log(), data.log_id)?;
+    // Index files of dropped segments are of no use; a power cut may have brought some back.
+    runs.drop_below(oldest);
+    let lacking = report.gaps.iter().copied().chain(report.damaged.iter().map(|run| run.covers));
+    let holes: Vec<LogRange> = lacking
+        .filter(|hole| hole.end > oldest)
+        .map(|hole| LogRange::new(hole.start.max(oldest), hole.end))
+        .collect();
+    let indexed = runs.covers().map_or(oldest, |covers| covers.end.max(oldest));
     let from = holes.iter().map(|hole| hole.start).fold(checked.min(indexed), Position::min);
     let mut rebuilt: Vec<Vec<(QueueId, IndexEntry)>> = vec![Vec::new(); holes.len()];
     let mut recovered = recover(&**disk, &data.log(), data.log_id, Some(from), &mut |frame| {

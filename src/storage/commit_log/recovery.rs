@@ -162,6 +162,19 @@ fn disk_error(path: &Path) -> impl FnOnce(io::Error) -> RecoveryError + '_ {
     move |source| RecoveryError::Disk { path: path.to_path_buf(), source }
 }
 
+/// Position of the oldest byte the log in `dir` holds; 0 for a log without segments.
+///
+/// # Errors
+/// See [`RecoveryError`].
+pub fn oldest_position(
+    disk: &dyn Disk,
+    dir: &Path,
+    log_id: u64,
+) -> Result<Position, RecoveryError> {
+    let stock = take_stock(disk, dir, log_id)?;
+    Ok(stock.segments.first().map_or(Position(0), |segment| segment.base))
+}
+
 /// Sorts the directory's files into segments of the log and unused ones.
 fn take_stock(disk: &dyn Disk, dir: &Path, log_id: u64) -> Result<Recovered, RecoveryError> {
     let mut stock = Recovered::default();
