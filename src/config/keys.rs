@@ -93,8 +93,6 @@ table! {
         reserve_bytes: u64 = bytes(256 * MIB, 0, TIB), Restart;
         /// Time between looks for segments that retention lets go.
         retention_check_ms: u64 = millis(30 * SECOND, 100, HOUR), Restart;
-        /// Index files a look-up may have to ask before they are merged.
-        index_runs_max: u32 = count(8, 2, 256), Restart;
     }
 
     /// What a new topic starts with, unless it says otherwise.

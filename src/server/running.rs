@@ -169,6 +169,7 @@ impl Launch<'_> {
             previous: recovered.previous,
             sync_interval: Duration::from_millis(self.config.log.sync_interval_ms),
             write_bytes_max: self.config.log.block_bytes * 4,
+            segment_frames_max: u64::from(self.config.log.segment_frames),
         };
         let writing = Writing {
             log: Arc::clone(&log),

@@ -54,6 +54,7 @@ fn start(tail_bytes: u64) -> (Arc<CommitLog>, thread::JoinHandle<std::io::Result
         previous: 0,
         sync_interval: Duration::ZERO,
         write_bytes_max: 64 << 10,
+        segment_frames_max: u64::MAX,
     };
     let mut writer = Writer::new(
         Arc::clone(&log),

@@ -50,6 +50,7 @@ pub struct Setup {
     /// Files are zero-filled ahead; else the writer allocates them.
     pub zero_fill: bool,
     pub write_bytes_max: u64,
+    pub segment_frames_max: u64,
     pub inflight_bytes: u64,
 }
 
@@ -61,6 +62,7 @@ impl Setup {
             ready_target: dice.below(3) as usize,
             zero_fill: !dice.once_in(4),
             write_bytes_max: u64::from(BLOCK_BYTES) * [1, 2, 4][dice.below(3) as usize],
+            segment_frames_max: [20, u64::MAX][dice.below(2) as usize],
             inflight_bytes: [SEGMENT_BYTES, TAIL_BYTES / 2][dice.below(2) as usize],
         }
     }
@@ -193,6 +195,7 @@ impl World {
             previous: recovered.previous,
             sync_interval: self.setup.sync_interval,
             write_bytes_max: self.setup.write_bytes_max,
+            segment_frames_max: self.setup.segment_frames_max,
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let sink = FileSink::new(disk);

@@ -74,6 +74,8 @@ pub struct WriterOptions {
     pub sync_interval: Duration,
     /// Bytes written at once at most (at least one block).
     pub write_bytes_max: u64,
+    /// Frames after which a segment ends early; bounds the memory of its index.
+    pub segment_frames_max: u64,
 }
 
 /// What a step did.
@@ -91,6 +93,8 @@ struct Current {
     sequence: u64,
     base: Position,
     bytes: u64,
+    /// Frames in the log before its first block.
+    frames_before: u64,
 }
 
 /// The one writer of a log. Lives on the writer thread.
@@ -203,8 +207,10 @@ impl<S: BlockSink> Writer<S> {
         let first_bytes = u64::from(self.taken[0].bytes());
         let start = self.taken[0].start;
         let room = self.current.as_ref().map_or(0, |c| c.base.plus(c.bytes).0 - start.0);
-        if room < first_bytes {
+        let too_small = room < first_bytes;
+        if too_small || self.has_many_frames() {
             match self.roll(start, first_bytes).await {
+                Err(error) if error.kind() == io::ErrorKind::StorageFull && !too_small => {}
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                     self.report_space();
                     return Ok(Step::NoSpace);
@@ -232,6 +238,12 @@ impl<S: BlockSink> Writer<S> {
             self.acknowledge(end);
         }
         Ok(Step::Wrote(length as u64))
+    }
+
+    /// The segment's index has become large enough.
+    fn has_many_frames(&self) -> bool {
+        let frames = |current: &Current| self.options.frames - current.frames_before;
+        self.current.as_ref().is_some_and(|c| frames(c) >= self.options.segment_frames_max)
     }
 
     /// Puts the headers in front of the first `count` taken blocks.
@@ -274,7 +286,12 @@ impl<S: BlockSink> Writer<S> {
         let segment = self.pool.take(sequence, base, bytes_min)?;
         self.options.next_sequence += 1;
         self.sink.open(&segment.path).await?;
-        self.current = Some(Current { sequence, base, bytes: segment.file_bytes });
+        self.current = Some(Current {
+            sequence,
+            base,
+            bytes: segment.file_bytes,
+            frames_before: self.options.frames,
+        });
         assert!(self.opened.is_none(), "a segment is left only after its last sync");
         self.opened = Some(segment);
         self.report_space();
