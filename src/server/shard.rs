@@ -37,6 +37,7 @@ impl ShardMain {
             Rc::new(Gateway { broker: Rc::clone(&broker), settings: Arc::clone(&self.kafka) });
         let open = Rc::<OpenConnections>::default();
         tasks.spawn(Box::pin(Rc::clone(&open).take_in(gateway, self.accepted)));
+        tasks.spawn(Box::pin(Rc::clone(&open).end_idle(Rc::clone(&broker), self.kafka.idle)));
         if let Err(error) = name_cluster(&broker).await {
             tracing::error!(%error, "the cluster could not be named");
             return;
@@ -76,7 +77,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 impl OpenConnections {
     async fn take_in(self: Rc<Self>, gateway: Rc<Gateway>, accepted: flume::Receiver<Accepted>) {
         while let Ok(Accepted { socket, place }) = accepted.recv_async().await {
-            let connection = match Connection::new(socket) {
+            let now = gateway.broker.env().clock.monotonic();
+            let connection = match Connection::new(socket, now) {
                 Ok(connection) => Rc::new(connection),
                 Err(error) => {
                     tracing::debug!(%error, "a connection was gone before it was served");
@@ -104,6 +106,20 @@ impl OpenConnections {
             list.retain(|known| known.strong_count() > 0);
         }
         list.push(Rc::downgrade(connection));
+    }
+
+    /// Runs until the shard ends: ends connections that have asked for nothing for `idle`.
+    async fn end_idle(self: Rc<Self>, broker: Rc<Broker>, idle: Duration) {
+        loop {
+            broker.env().tasks.sleep(idle / 4).await;
+            let now = broker.env().clock.monotonic();
+            for connection in self.list.borrow().iter().filter_map(Weak::upgrade) {
+                if now.saturating_sub(connection.touched()) > idle {
+                    tracing::debug!(peer = %connection.peer(), "an idle connection is closed");
+                    connection.stop_reading();
+                }
+            }
+        }
     }
 
     /// Ends reading on all connections and waits until they have sent what they owe.

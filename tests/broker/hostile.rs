@@ -231,3 +231,11 @@ fn batches_that_are_no_batches_get_the_protocols_error() {
     refused("a negative count", &corrupt, &|records| records[57] = 0x80);
     victim.unharmed();
 }
+
+#[test]
+fn silent_connections_are_closed() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["kafka.idle_ms=1s"]);
+    // The client's own time limit would fail the test if the broker waited for more.
+    Wire::connect(&broker.kafka).expect_close(b"");
+}

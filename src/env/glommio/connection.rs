@@ -1,11 +1,12 @@
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     future::poll_fn,
     io::{self, IoSlice},
     net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd},
     pin::Pin,
     task::Poll,
+    time::Duration,
 };
 
 use bytes::BytesMut;
@@ -19,21 +20,33 @@ pub struct Connection {
     /// Borrowed only inside a poll, never across one.
     stream: RefCell<TcpStream>,
     peer: SocketAddr,
+    touched: Cell<Duration>,
 }
 
 impl Connection {
-    /// Takes over an accepted socket.
+    /// Takes over an accepted socket, at `now` on the monotonic clock.
     ///
     /// # Errors
     /// When it is not a connected TCP socket any more.
-    pub fn new(socket: OwnedFd) -> io::Result<Self> {
+    pub fn new(socket: OwnedFd, now: Duration) -> io::Result<Self> {
         let socket = std::net::TcpStream::from(socket);
         let peer = socket.peer_addr()?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         // SAFETY: the descriptor is a socket this function owns and gives away here.
         let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
-        Ok(Self { stream: RefCell::new(stream), peer })
+        Ok(Self { stream: RefCell::new(stream), peer, touched: Cell::new(now) })
+    }
+
+    /// Notes that the client has asked for something.
+    pub fn touch(&self, now: Duration) {
+        self.touched.set(now);
+    }
+
+    /// When the client asked for something last, on the monotonic clock.
+    #[must_use]
+    pub fn touched(&self) -> Duration {
+        self.touched.get()
     }
 
     /// The client's address.

@@ -109,6 +109,7 @@ async fn handle(
         };
         ConnectionError::Request { key: code(0), version: code(2), error }
     };
+    connection.touch(gateway.broker.env().clock.monotonic());
     let request = Request::parse(&frame, connection.peer().ip()).map_err(failed)?;
     let answer = gateway.handle(&request).await.map_err(failed)?;
     if let Some(answer) = answer {
