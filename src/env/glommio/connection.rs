@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use super::READS;
 use bytes::BytesMut;
 use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
@@ -68,6 +69,7 @@ impl Connection {
             let spare = unsafe { &mut *(std::ptr::from_mut(spare) as *mut [u8]) };
             let mut stream = self.stream.borrow_mut();
             Pin::new(&mut *stream).poll_read(context, spare).map_ok(|count| {
+                READS.set(READS.get() + 1);
                 // SAFETY: `recv` has filled the first `count` bytes of the spare capacity.
                 unsafe { buffer.set_len(buffer.len() + count) };
                 count

@@ -4,7 +4,7 @@ mod cold;
 mod connection;
 mod sink;
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, io, rc::Rc, sync::Arc, time::Duration};
 
 use glommio::{
     Latency, LocalExecutorBuilder, Placement, PoolPlacement, Shares, executor, spawn_local,
@@ -17,25 +17,33 @@ pub use sink::DmaSink;
 
 use super::{Clock, Env, LocalFuture, Random, Tasks};
 
-/// The longest a shard sleeps while it works, and while it is idle.
+/// The longest a shard sleeps while clients ask for something, and while they do not.
 ///
-/// An executor of glommio 0.9 has been seen to sleep over what it should have woken for (on Linux
-/// 6.18, two busy cores, once in some ten thousand wake-ups): a readable socket or a finished read
-/// is then left alone until something else happens. One way to get there is known: the executor asks
-/// whether its preemption timer has fired before it runs the first task that is ready, and where the
-/// thread lost its core for that long just then, it runs none, takes that for having nothing to run,
-/// and sleeps. So the timer is long, and a shard never sleeps for long.
-const HEARTBEAT_BUSY: Duration = Duration::from_millis(5);
+/// An executor of glommio 0.9 sleeps over tasks that are ready, once in about a thousand wake-ups
+/// under load: it asks whether it is to be preempted before it runs the first of them, and where its
+/// preemption timer or a wake-up from another thread comes in just then, it runs none, takes that
+/// for having nothing to run, and sleeps. Whatever was ready then waits for the next event. So the
+/// preemption timer is long, and a shard never sleeps for long.
+const HEARTBEAT_BUSY: Duration = Duration::from_millis(1);
 const HEARTBEAT_IDLE: Duration = Duration::from_millis(50);
+
+/// Heartbeats after the last read in which a shard still counts as busy.
+const BUSY_BEATS: u32 = 500;
+
+thread_local! {
+    /// Reads from clients on this shard so far.
+    static READS: Cell<u64> = const { Cell::new(0) };
+}
 
 /// Wakes the executor again and again, more often while it has other things to do.
 async fn heartbeat() {
-    let mut busy = false;
+    let (mut seen, mut quiet) = (0, BUSY_BEATS);
     loop {
-        let before = executor().executor_stats().tasks_executed();
+        let busy = quiet < BUSY_BEATS;
         timer::sleep(if busy { HEARTBEAT_BUSY } else { HEARTBEAT_IDLE }).await;
-        // This very task is one of them.
-        busy = executor().executor_stats().tasks_executed() > before + 1;
+        let reads = READS.get();
+        quiet = if reads == seen { quiet.saturating_add(1) } else { 0 };
+        seen = reads;
     }
 }
 

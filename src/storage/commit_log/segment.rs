@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use super::SECTOR;
 use crate::{
     base::Position,
     env::{Clock, Disk, OpenMode},
@@ -228,9 +229,12 @@ impl SegmentPool {
     }
 
     fn fill(&self, path: &Path, bytes: u64, per_s: u64, pace: &dyn Pace) -> io::Result<()> {
-        let file = self.disk.open(path, OpenMode::Create)?;
-        file.allocate(bytes)?;
-        let zeros = vec![0; FILL_BYTES];
+        self.disk.open(path, OpenMode::Create)?.allocate(bytes)?;
+        // Past the page cache, at the pace asked for: a whole file written back by one sync would
+        // hold up the log's own writes.
+        let file = self.disk.open(path, OpenMode::WriteDirect)?;
+        let unaligned = vec![0; FILL_BYTES + SECTOR];
+        let zeros = &unaligned[unaligned.as_ptr().align_offset(SECTOR)..];
         let started = pace.now();
         let mut at = 0;
         while at < bytes {
@@ -243,7 +247,6 @@ impl SegmentPool {
             }
         }
         file.sync()?;
-        file.drop_cache()?;
         self.disk.sync_dir(&self.dir)
     }
 
