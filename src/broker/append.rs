@@ -173,9 +173,7 @@ impl Broker {
             answer_at: if answer_async { Position(0) } else { appended.end },
         })
     }
-}
 
-impl Broker {
     /// As [`Broker::append`], after waiting for room in the log no longer than `stall`.
     ///
     /// # Errors

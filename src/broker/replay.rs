@@ -12,7 +12,7 @@ use crate::{
     cluster::{ClusterState, Command, TopicSettings},
     storage::{
         commit_log::{
-            frame::{FRAME_HEADER, FrameKind},
+            frame::{FRAME_HEADER, FrameKind, frame_span},
             recovery::FoundFrame,
         },
         queue_index::IndexEntry,
@@ -49,7 +49,8 @@ impl Replay {
         Self { cluster, queues, groups, entries: Vec::new() }
     }
 
-    /// Takes in a frame of the log and returns its index entry, if it has messages. Frames the checkpoint already covers change nothing.
+    /// Takes in a frame of the log and returns its index entry, if it has messages. Frames the
+    /// checkpoint already covers change nothing.
     ///
     /// # Errors
     /// What makes the frame unreadable, for whoever has to repair the log.
@@ -114,10 +115,8 @@ impl Replay {
             queue.next_offset = next;
             queue.bytes += frame.payload.len() as u64;
             if let Some(sequence) = sequence_of(&header) {
-                let end = frame.payload_at.plus(
-                    (frame.payload.len() + FRAME_HEADER).next_multiple_of(8) as u64
-                        - FRAME_HEADER as u64,
-                );
+                let behind_header = frame_span(frame.payload.len()) - FRAME_HEADER;
+                let end = frame.payload_at.plus(behind_header as u64);
                 queue.producers.record(&sequence, meta.base_offset, end, meta.append_time_ms);
             }
         }
@@ -132,12 +131,6 @@ impl Replay {
         };
         self.entries.push((meta.queue, entry));
         Ok(Some((meta.queue, entry)))
-    }
-
-    /// The cluster's state so far.
-    #[must_use]
-    pub fn cluster(&self) -> &ClusterState {
-        &self.cluster
     }
 
     /// Divides what was rebuilt among `shards` shards.
