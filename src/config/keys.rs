@@ -73,8 +73,10 @@ table! {
         segment_frames: u32 = count(1 << 20, 1 << 10, 1 << 24), Restart;
         /// Largest group commit; a larger frame is a block alone.
         block_bytes: u64 = bytes(MIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
-        /// Memory for the log's newest bytes, which consumers at the end read; at least 8 blocks.
+        /// Memory for the log's newest bytes, from which consumers are served without the disk; unless given, an eighth of the memory there is, from 128 MiB to 8 GiB.
         tail_bytes: u64 = bytes(128 * MIB, 16 * MIB, 64 * GIB).step(2 * MIB), Restart;
+        /// Takes that memory from the huge pages the system has set aside (vm.nr_hugepages), if there are enough.
+        huge_pages: bool = Switch(false), Restart;
         /// Bytes that sends may be ahead of the disk; unless given, at most half of log.tail_bytes.
         inflight_bytes: u64 = bytes(32 * MIB, MIB, 32 * GIB), Restart;
         /// How long a send may wait for the log before it gets an error it can retry.

@@ -36,6 +36,12 @@ pub use source::Sources;
 pub use table::{Change, Key};
 pub use value::{Advertised, Cores, Flush, Listen, LogFormat, LogWriter, Pin, WriterCore};
 
+/// What `log.tail_bytes` is a multiple of: a huge page.
+const TAIL_STEP_BYTES: u64 = 2 * MIB;
+
+/// The most that `log.tail_bytes` is by itself, however much memory there is.
+const TAIL_DEFAULT_BYTES_MAX: u64 = 8 * GIB;
+
 /// The key of this name.
 #[must_use]
 pub fn key(name: &str) -> Option<&'static Key> {
@@ -53,7 +59,7 @@ impl Config {
         if !settings.errors.is_empty() {
             return Err(ConfigErrors(settings.errors));
         }
-        config.fit_defaults(&settings.given);
+        config.fit_defaults(&settings.given, sources.memory_bytes);
         config.validate()?;
         Ok(config)
     }
@@ -85,9 +91,15 @@ impl Config {
         KEYS.iter().filter(differs).map(|key| (key.name, (key.get)(self))).collect()
     }
 
-    /// Fits the defaults of keys that were not given to the values that were.
-    fn fit_defaults(&mut self, given: &HashSet<&'static str>) {
+    /// Fits the defaults of keys that were not given to the machine and to the values that were.
+    fn fit_defaults(&mut self, given: &HashSet<&'static str>, memory_bytes: Option<u64>) {
         let (log, kafka) = (&mut self.log, &mut self.kafka);
+        if let Some(memory) = memory_bytes
+            && !given.contains("log.tail_bytes")
+        {
+            let share = memory / 8 / TAIL_STEP_BYTES * TAIL_STEP_BYTES;
+            log.tail_bytes = share.clamp(log.tail_bytes, TAIL_DEFAULT_BYTES_MAX);
+        }
         if !given.contains("log.inflight_bytes") {
             log.inflight_bytes = log.inflight_bytes.min(log.tail_bytes / 2);
         }

@@ -15,6 +15,8 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// Flags: how it was written, the key, the value. The last one of a key counts.
     pub flags: Vec<(String, String, String)>,
+    /// Memory this process may use, in bytes, for the defaults that depend on it.
+    pub memory_bytes: Option<u64>,
 }
 
 const PREFIX: &str = "MAINSTEM_";

@@ -7,13 +7,36 @@ use rustix::{
     mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap},
 };
 
+/// A page of the common size, in bytes.
+const PAGE: usize = 4 << 10;
+/// A huge page, in bytes.
+pub const HUGE_PAGE: usize = 2 << 20;
+
+/// What pages a mapping is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Of 4 KiB, which take memory only once they are touched.
+    Common,
+    /// Of 2 MiB, out of what the system has set aside for them (`vm.nr_hugepages`): a third less
+    /// work at their first touch, and less for each write that goes past the page cache.
+    Huge,
+}
+
 /// `capacity` bytes of zeroed memory that appear twice in a row: byte `i` and byte `i + capacity`
-/// are the same byte. Pages take memory only once they are touched.
+/// are the same byte.
 ///
 /// It hands out raw pointers only; whoever shares it says who may touch which part when.
 pub struct MirrorMemory {
     start: *mut u8,
     capacity: usize,
+    /// Held for its end.
+    _reserved: Reservation,
+}
+
+/// Addresses that belong to this value; what is mapped there goes with them.
+struct Reservation {
+    start: *mut u8,
+    bytes: usize,
 }
 
 // SAFETY: the mapping belongs to this value alone and lives until it is dropped; access goes through
@@ -23,22 +46,24 @@ unsafe impl Send for MirrorMemory {}
 unsafe impl Sync for MirrorMemory {}
 
 impl MirrorMemory {
-    /// Maps `capacity` bytes, a multiple of the page size.
+    /// Maps `capacity` bytes, a multiple of the pages' size.
     ///
     /// # Errors
-    /// What the kernel says when it has no memory file or no room for the mapping.
-    pub fn new(capacity: usize) -> io::Result<Self> {
-        assert!(capacity > 0 && capacity.is_multiple_of(4096), "capacity is in whole pages");
-        let memory = memfd_create("mainstem-tail", MemfdFlags::CLOEXEC)?;
+    /// What the kernel says when it has no memory file or no room for the mapping; of huge pages,
+    /// also when there are not enough.
+    pub fn new(capacity: usize, pages: Pages) -> io::Result<Self> {
+        let (page, flags) = match pages {
+            Pages::Common => (PAGE, MemfdFlags::CLOEXEC),
+            Pages::Huge => (HUGE_PAGE, MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB),
+        };
+        assert!(capacity > 0 && capacity.is_multiple_of(page), "capacity is in whole pages");
+        let memory = memfd_create("mainstem-tail", flags)?;
         ftruncate(&memory, capacity as u64)?;
-        // SAFETY: a fresh anonymous reservation; nobody else knows its address.
-        let start = unsafe {
-            mmap_anonymous(ptr::null_mut(), capacity * 2, ProtFlags::empty(), MapFlags::PRIVATE)?
-        }
-        .cast::<u8>();
-        let mirror = Self { start, capacity };
+        let reserved = Reservation::new(capacity * 2 + page)?;
+        // SAFETY: the reservation has a page to spare for this.
+        let start = unsafe { reserved.start.add(reserved.start.align_offset(page)) };
         for half in 0..2 {
-            // SAFETY: both halves lie inside the reservation made above, which `mirror` owns.
+            // SAFETY: both halves lie inside the reservation made above.
             unsafe {
                 mmap(
                     start.add(half * capacity).cast(),
@@ -50,7 +75,7 @@ impl MirrorMemory {
                 )?;
             }
         }
-        Ok(mirror)
+        Ok(Self { start, capacity, _reserved: reserved })
     }
 
     /// Bytes in the ring.
@@ -68,10 +93,20 @@ impl MirrorMemory {
     }
 }
 
-impl Drop for MirrorMemory {
+impl Reservation {
+    fn new(bytes: usize) -> io::Result<Self> {
+        // SAFETY: a fresh anonymous reservation; nobody else knows its address.
+        let start = unsafe {
+            mmap_anonymous(ptr::null_mut(), bytes, ProtFlags::empty(), MapFlags::PRIVATE)?
+        };
+        Ok(Self { start: start.cast(), bytes })
+    }
+}
+
+impl Drop for Reservation {
     fn drop(&mut self) {
         // SAFETY: the range is the one mapped in `new`, and nobody can hold this value any more.
-        let unmapped = unsafe { munmap(self.start.cast(), self.capacity * 2) };
+        let unmapped = unsafe { munmap(self.start.cast(), self.bytes) };
         debug_assert!(unmapped.is_ok());
     }
 }
@@ -82,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_write_across_the_end_is_seen_at_the_start() {
-        let memory = MirrorMemory::new(8192).unwrap();
+        let memory = MirrorMemory::new(8192, Pages::Common).unwrap();
         // SAFETY: one thread, inside the mapping.
         unsafe {
             memory.at(8190).copy_from(b"abcd".as_ptr(), 4);

@@ -3,11 +3,13 @@
 mod disk;
 mod io_uring;
 mod machine;
+mod memory;
 
 use std::fmt;
 
 pub use io_uring::{Explanation, io_uring_ready};
 pub use machine::available_cores;
+pub use memory::memory_bytes;
 
 use crate::config::Config;
 

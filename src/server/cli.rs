@@ -112,7 +112,7 @@ impl ServeArgs {
             ("--cores", "shards.cores", &self.cores),
             ("--flush", "log.flush", &self.flush),
         ];
-        let mut sources = Sources::default().with_environment();
+        let mut sources = PlaceArgs::sources();
         for (flag, key, value) in own {
             if let Some(value) = value {
                 sources.flag(flag, key, value);
@@ -128,7 +128,13 @@ impl PlaceArgs {
     /// # Errors
     /// Everything wrong with it.
     pub fn load(&self) -> Result<Config, ConfigErrors> {
-        self.load_over(Sources::default().with_environment())
+        self.load_over(Self::sources())
+    }
+
+    /// What there is besides flags and the file.
+    fn sources() -> Sources {
+        let memory_bytes = super::check::memory_bytes();
+        Sources { memory_bytes, ..Sources::default() }.with_environment()
     }
 
     fn load_over(&self, mut sources: Sources) -> Result<Config, ConfigErrors> {
@@ -183,7 +189,7 @@ mod tests {
     #[test]
     fn flags_have_their_keys() {
         let arguments = "mainstem serve --data-dir d --kafka off --admin 127.0.0.1:0 --cores 0-1,3 \
-                         --flush async --set log.segment_bytes=64MiB --set node.id=7";
+                         --flush async --set log.tail_bytes=128MiB --set log.segment_bytes=64MiB --set node.id=7";
         let cli = Cli::parse_from(arguments.split(' ').filter(|word| !word.is_empty()));
         let Some(Command::Serve(serve)) = cli.command else { panic!("{cli:?}") };
         let differences = serve.load().unwrap().differences();

@@ -38,6 +38,7 @@ use crate::{
         BlockSink, Clock, Disk, Env, Random,
         blocking::{BlockingDisk, SystemClock, SystemRandom},
         glommio::{DmaSink, ShardHandle, ShardOptions, start_shard},
+        mirror::{HUGE_PAGE, MirrorMemory, Pages},
     },
     gateway::kafka::{KafkaSettings, Node},
     storage::{
@@ -159,7 +160,12 @@ impl Launch<'_> {
         let failed = ServerError::Start;
         let Restored { recovered, segments, pool, runs, shards, checkpoints } = restored;
         let count = shards.len();
-        let (log, woken) = CommitLog::new(self.limits(), recovered.end, count).map_err(failed)?;
+        let (log, woken) = CommitLog::new(
+            self.limits(),
+            self.tail_memory().map_err(failed)?,
+            recovered.end,
+            count,
+        );
         let signals_of_shards = log.connect_shards(count);
         let options = WriterOptions {
             log_id: self.data.log_id,
@@ -307,11 +313,27 @@ impl Launch<'_> {
         }
     }
 
+    fn tail_memory(&self) -> io::Result<MirrorMemory> {
+        let log = &self.config.log;
+        let bytes = log.tail_bytes as usize;
+        if log.huge_pages {
+            match MirrorMemory::new(bytes, Pages::Huge) {
+                Ok(memory) => return Ok(memory),
+                Err(error) => tracing::warn!(
+                    %error,
+                    "there are not enough huge pages for log.tail_bytes: set vm.nr_hugepages to \
+                     {} or more",
+                    bytes / HUGE_PAGE
+                ),
+            }
+        }
+        MirrorMemory::new(bytes, Pages::Common)
+    }
+
     fn limits(&self) -> LogLimits {
         let log = &self.config.log;
         LogLimits {
             block_bytes: log.block_bytes as u32,
-            tail_bytes: log.tail_bytes,
             inflight_bytes: log.inflight_bytes,
             payload_bytes_max: self.config.largest_batch_bytes() as u32,
         }

@@ -64,6 +64,15 @@ fn a_wildcard_listener_with_an_advertised_address_starts() {
     assert_eq!(send_one(&format!("127.0.0.1:{port}"), "orders", "first"), Ok(0));
 }
 
+/// There may be none on the machine that tests; then the memory is of common pages.
+#[test]
+fn huge_pages_are_asked_for_and_not_needed() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["log.huge_pages=true"]);
+    assert_eq!(send_one(&broker.kafka, "orders", "first"), Ok(0));
+    broker.stop();
+}
+
 #[test]
 fn listeners_may_be_off() {
     let data = DataDir::new();

@@ -15,6 +15,7 @@ use mainstem::{
     env::{
         Disk,
         blocking::SystemClock,
+        mirror::{MirrorMemory, Pages},
         simulated::{SimulatedClock, SimulatedDisk},
     },
     storage::commit_log::{
@@ -39,11 +40,11 @@ fn start(tail_bytes: u64) -> (Arc<CommitLog>, thread::JoinHandle<std::io::Result
     disk.create_dir(&log_dir()).unwrap();
     let limits = LogLimits {
         block_bytes: 16 << 10,
-        tail_bytes,
         inflight_bytes: tail_bytes / 2,
         payload_bytes_max: 32 << 10,
     };
-    let (log, woken) = CommitLog::new(limits, Position(0), READERS).unwrap();
+    let memory = MirrorMemory::new(tail_bytes as usize, Pages::Common).unwrap();
+    let (log, woken) = CommitLog::new(limits, memory, Position(0), READERS);
     let pool = Arc::new(SegmentPool::new(Arc::clone(&disk), &log_dir(), 1 << 20, 1));
     pool.prepare(1 << 20, 0, &NoPace(&SimulatedClock::new(0))).unwrap();
     let options = WriterOptions {

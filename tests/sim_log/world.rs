@@ -13,6 +13,7 @@ use mainstem::{
     base::{Position, QueueId, checksum},
     env::{
         Clock, Disk,
+        mirror::{MirrorMemory, Pages},
         simulated::{SimulatedClock, SimulatedDisk},
     },
     storage::commit_log::{
@@ -182,11 +183,11 @@ impl World {
         self.model.accept(&recovered);
         let limits = LogLimits {
             block_bytes: BLOCK_BYTES,
-            tail_bytes: TAIL_BYTES,
             inflight_bytes: self.setup.inflight_bytes,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
         };
-        let (log, _woken) = CommitLog::new(limits, recovered.end, 1).unwrap();
+        let memory = MirrorMemory::new(TAIL_BYTES as usize, Pages::Common).unwrap();
+        let (log, _woken) = CommitLog::new(limits, memory, recovered.end, 1);
         let options = WriterOptions {
             log_id: LOG_ID,
             next_sequence: recovered.next_sequence,

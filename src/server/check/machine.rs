@@ -11,8 +11,9 @@ use rustix::{
 use super::{
     Row, Severity,
     io_uring::{KERNEL_MIN, MEMLOCK_BYTES_MIN, memlock_mend},
+    memory::{self, field_kib},
 };
-use crate::config::{Config, MIB};
+use crate::config::Config;
 
 /// The cores this process may run on, in ascending order; at least one.
 #[must_use]
@@ -57,7 +58,7 @@ fn without_false_enomem(version: (u32, u32, u32)) -> bool {
 
 pub(super) fn rows(config: &Config) -> Vec<Row> {
     let mut rows = vec![kernel(), stable_kernel(), memlock(), cores(config)];
-    rows.extend([buffers(config), open_files(config), memory(config)]);
+    rows.extend([buffers(config), open_files(config), memory::row(config)]);
     rows.extend([clock_source(), swappiness(), governor(), backlog()]);
     rows
 }
@@ -145,27 +146,6 @@ fn open_files(config: &Config) -> Row {
              lower kafka.max_connections"
         ),
     }
-}
-
-fn memory(config: &Config) -> Row {
-    let required = config.log.tail_bytes + config.kafka.request_memory_bytes + 256 * MIB;
-    let info = read("/proc/meminfo").unwrap_or_default();
-    let available = field_kib(&info, "MemAvailable:");
-    Row {
-        condition: "Memory",
-        required: format!("{} MiB available", required / MIB),
-        current: available.map_or("unknown".to_owned(), |kib| format!("{} MiB", kib / 1024)),
-        severity: Severity::Warning,
-        passed: available.is_none_or(|kib| kib * 1024 >= required),
-        mend: "lower log.tail_bytes or kafka.request_memory_bytes, or give the machine more memory"
-            .to_owned(),
-    }
-}
-
-/// A field of /proc/meminfo in KiB.
-fn field_kib(info: &str, name: &str) -> Option<u64> {
-    let rest = info.lines().find_map(|line| line.strip_prefix(name))?;
-    rest.trim().trim_end_matches("kB").trim_end().parse().ok()
 }
 
 fn clock_source() -> Row {

@@ -27,9 +27,7 @@ use crate::{
 pub struct LogLimits {
     /// Bytes at which a block closes; a larger frame gets a block of its own.
     pub block_bytes: u32,
-    /// Bytes of memory the hot tail keeps.
-    pub tail_bytes: u64,
-    /// Bytes that may be reserved ahead of the durable position; at most half of `tail_bytes`.
+    /// Bytes that may be reserved ahead of the durable position; at most half of the hot tail.
     pub inflight_bytes: u64,
     /// The longest payload a frame may have, in bytes.
     pub payload_bytes_max: u32,
@@ -146,19 +144,20 @@ pub struct CommitLog {
 
 impl CommitLog {
     /// A log that continues at `start`, for `readers` shards. The receiver belongs to the writer.
-    ///
-    /// # Errors
-    /// When there is no memory for the tail.
+    /// The hot tail is all of `memory`.
     pub fn new(
         limits: LogLimits,
+        memory: MirrorMemory,
         start: Position,
         readers: usize,
-    ) -> std::io::Result<(Arc<Self>, flume::Receiver<()>)> {
-        assert!(limits.inflight_bytes * 2 <= limits.tail_bytes, "unwritten blocks fit twice");
+    ) -> (Arc<Self>, flume::Receiver<()>) {
+        assert!(
+            limits.inflight_bytes * 2 <= memory.capacity() as u64,
+            "unwritten blocks fit twice"
+        );
         assert!(start.0.is_multiple_of(SECTOR as u64));
         let largest = BLOCK_HEADER + frame_span(limits.payload_bytes_max as usize) + SECTOR;
-        assert!(largest as u64 <= limits.tail_bytes, "the largest frame fits into the tail");
-        let memory = MirrorMemory::new(limits.tail_bytes as usize)?;
+        assert!(largest <= memory.capacity(), "the largest frame fits into the tail");
         let (writer_wake, writer_woken) = flume::bounded(1);
         let log = Self {
             limits,
@@ -175,7 +174,7 @@ impl CommitLog {
             writer_idle: AtomicBool::new(false),
             writer_wake,
         };
-        Ok((Arc::new(log), writer_woken))
+        (Arc::new(log), writer_woken)
     }
 
     /// Makes one signal per shard, once, before the writer starts.

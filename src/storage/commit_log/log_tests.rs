@@ -1,14 +1,13 @@
 //! What may be reserved, and what a block takes in.
 
 use super::*;
-use crate::storage::commit_log::frame::{Frame, FrameKind};
-
-const LIMITS: LogLimits = LogLimits {
-    block_bytes: 16 << 10,
-    tail_bytes: 256 << 10,
-    inflight_bytes: 64 << 10,
-    payload_bytes_max: 100 << 10,
+use crate::{
+    env::mirror::Pages,
+    storage::commit_log::frame::{Frame, FrameKind},
 };
+
+const LIMITS: LogLimits =
+    LogLimits { block_bytes: 16 << 10, inflight_bytes: 64 << 10, payload_bytes_max: 100 << 10 };
 const META: FrameMeta = FrameMeta {
     kind: FrameKind::Group,
     queue: crate::base::QueueId(0),
@@ -19,7 +18,8 @@ const META: FrameMeta = FrameMeta {
 };
 
 fn log() -> Arc<CommitLog> {
-    CommitLog::new(LIMITS, Position(0), 1).unwrap().0
+    let memory = MirrorMemory::new(256 << 10, Pages::Common).unwrap();
+    CommitLog::new(LIMITS, memory, Position(0), 1).0
 }
 
 /// The blocks taken: where they start, what they use and how many frames they have.

@@ -1,0 +1,95 @@
+//! How much memory there is.
+
+use std::path::{Path, PathBuf};
+
+use super::{Row, Severity, machine::read};
+use crate::config::{Config, MIB};
+
+/// Memory this process may use, in bytes: the machine's, or less where a control group says so.
+/// `None` where the kernel does not tell.
+#[must_use]
+pub fn memory_bytes() -> Option<u64> {
+    let info = read("/proc/meminfo").unwrap_or_default();
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    let machine = field_kib(&info, "MemTotal:").map(|kib| kib * 1024);
+    limit_files(&groups).iter().filter_map(|path| limit(&read(path)?)).chain(machine).min()
+}
+
+pub(super) fn row(config: &Config) -> Row {
+    let required = config.log.tail_bytes + config.kafka.request_memory_bytes + 256 * MIB;
+    let info = read("/proc/meminfo").unwrap_or_default();
+    let available = field_kib(&info, "MemAvailable:");
+    Row {
+        condition: "Memory",
+        required: format!("{} MiB available", required / MIB),
+        current: available.map_or("unknown".to_owned(), |kib| format!("{} MiB", kib / 1024)),
+        severity: Severity::Warning,
+        passed: available.is_none_or(|kib| kib * 1024 >= required),
+        mend: "lower log.tail_bytes or kafka.request_memory_bytes, or give the machine more memory"
+            .to_owned(),
+    }
+}
+
+/// The files that hold the limits of the control groups named in /proc/self/cgroup: of version 2
+/// (`0::/path`), where each group above counts too, and of version 1 (`4:memory:/path`). Inside a
+/// container the path is that of the host and not there; then the group is the root.
+fn limit_files(groups: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in groups.lines() {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (fields.next(), fields.next()) else { continue };
+        let (root, file) = if controllers.is_empty() {
+            ("/sys/fs/cgroup", "memory.max")
+        } else if controllers.split(',').any(|name| name == "memory") {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        } else {
+            continue;
+        };
+        let path = Path::new(path.trim_start_matches('/'));
+        files.extend(path.ancestors().map(|above| Path::new(root).join(above).join(file)));
+    }
+    files
+}
+
+/// A limit in bytes; `None` for `max`, version 2's word for no limit.
+fn limit(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+/// A field of /proc/meminfo in KiB.
+pub(super) fn field_kib(info: &str, name: &str) -> Option<u64> {
+    let rest = info.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.trim().trim_end_matches("kB").trim_end().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_meminfo_are_found() {
+        let info = "MemTotal:       24683820 kB\nMemFree:        20000000 kB";
+        assert_eq!(field_kib(info, "MemTotal:"), Some(24_683_820));
+        assert_eq!(field_kib(info, "MemAvailable:"), None);
+    }
+
+    #[test]
+    fn both_versions_of_control_groups_are_asked() {
+        let files = limit_files("4:cpu,memory:/pod\n3:cpuset:/pod\n0::/user.slice/a.scope\n");
+        let files: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
+        let expected = [
+            "/sys/fs/cgroup/memory/pod/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/user.slice/a.scope/memory.max",
+            "/sys/fs/cgroup/user.slice/memory.max",
+            "/sys/fs/cgroup/memory.max",
+        ];
+        assert_eq!(files, expected);
+        assert_eq!((limit("max"), limit("1073741824")), (None, Some(1 << 30)));
+    }
+
+    #[test]
+    fn this_machine_says_how_much_it_has() {
+        assert!(memory_bytes().is_some_and(|bytes| bytes > MIB));
+    }
+}
