@@ -45,17 +45,15 @@ pub fn produce(args: &ProduceArgs) -> Result<Report> {
     run("produce", args, &topics, records, records / 10)
 }
 
-/// The wide load of `topics`: many topics, and no more records waiting than the client's batches
-/// of two or three, so that the broker sees what many small writers would send it.
+/// The wide load of `topics`: many topics, each record to the next partition. What waits in the
+/// client, about 25 records for each partition, makes its batches.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn topics(args: &ProduceArgs) -> Result<Report> {
-    let mut args = args.clone();
-    args.producer.queue_records.get_or_insert(10_000);
     let topics = args.topics.topic_set(1_000, 4);
     let warmup = topics.all_partitions() as u64;
-    run("topics", &args, &topics, args.records.unwrap_or(500_000), warmup)
+    run("topics", args, &topics, args.records.unwrap_or(500_000), warmup)
 }
 
 fn run(

@@ -43,10 +43,9 @@ pub struct ProducerArgs {
     /// it, librdkafka keeps at most five requests in flight.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub idempotence: bool,
-    /// How many records may be waiting for their acknowledgement. [default: 100000; `topics`:
-    /// 10000]
-    #[arg(long)]
-    pub queue_records: Option<usize>,
+    /// How many records may be waiting for their acknowledgement.
+    #[arg(long, default_value_t = 100_000)]
+    pub queue_records: usize,
 }
 
 /// What is counted as acknowledgements come in. Lives as long as its producer; written by
@@ -110,16 +109,16 @@ impl Producer {
         epoch: Instant,
     ) -> Result<Self> {
         let mut config = topic_args.base_config();
-        let queue_records = args.queue_records.unwrap_or(100_000);
         config
             .set("acks", "all")
-            .set("message.timeout.ms", "60000")
+            // Kafka needs more than a minute for the first records of some thousand partitions.
+            .set("message.timeout.ms", "600000")
             .set("linger.ms", args.linger_ms.unwrap_or(5).to_string())
             .set("batch.size", args.batch_bytes.to_string())
             .set("batch.num.messages", "100000")
             .set("compression.type", &args.compression)
             .set("enable.idempotence", args.idempotence.to_string())
-            .set("queue.buffering.max.messages", queue_records.to_string())
+            .set("queue.buffering.max.messages", args.queue_records.to_string())
             .set("queue.buffering.max.kbytes", "2097151");
         topic_args.override_config(&mut config)?;
         let deliveries = Deliveries {

@@ -210,7 +210,7 @@ impl StartupArgs {
             batch_bytes: 1_000_000,
             compression: "none".into(),
             idempotence: true,
-            queue_records: Some(400_000),
+            queue_records: 400_000,
         }
     }
 }
