@@ -57,9 +57,17 @@ impl Broker {
     }
 
     async fn execute_here(self: &Rc<Self>, command: Command) -> Result<Applied, ControlError> {
-        let appended = self.append_control(FrameKind::Cluster, &command.encode()).await?;
+        let more = self.cluster().queues_added(&command);
+        let on_their_way = self.queues_on_their_way.get();
+        if let Err(error) = self.cluster().check_room(more, on_their_way) {
+            return Ok(Applied::Refused(error));
+        }
+        self.queues_on_their_way.set(on_their_way + more);
+        let appended = self.append_control(FrameKind::Cluster, &command.encode()).await;
+        let appended = appended.inspect_err(|_| self.queues_arrived(more))?;
         let (answer, answered) = flume::bounded(1);
         self.control_pending(appended.end, move |broker| {
+            broker.queues_arrived(more);
             let position = appended.payload;
             let applied = broker.apply_command(position, &command);
             if broker.mailboxes.len() == 1 {
@@ -75,6 +83,11 @@ impl Broker {
         // The waker may have run before the change was applied.
         self.apply_durable();
         answered.recv_async().await.map_err(|_| ControlError::Stopping)
+    }
+
+    /// Queues that were counted as on their way are there now, or will not come.
+    fn queues_arrived(&self, count: u32) {
+        self.queues_on_their_way.set(self.queues_on_their_way.get() - count);
     }
 
     /// Runs until the shard ends: passes applied commands to the other shards, in order.

@@ -132,6 +132,8 @@ pub struct Broker {
     stages: RefCell<Stages>,
     figures: Cell<ShardFigures>,
     producer_ids: RefCell<ProducerIds>,
+    /// Queues that commands in the log will make once they are durable; on the control shard.
+    queues_on_their_way: Cell<u32>,
 }
 
 /// What one shard's broker is made from.
@@ -184,6 +186,7 @@ impl Broker {
             stages: RefCell::default(),
             figures: Cell::default(),
             producer_ids: RefCell::default(),
+            queues_on_their_way: Cell::default(),
             env,
             log,
             segments,

@@ -66,7 +66,7 @@ impl ClusterState {
         let collides = topic.naming.collides();
         self.check_name_is_free(&topic.name, collides)?;
         let partitions = self.count_partitions(topic)?;
-        self.check_room(partitions)?;
+        self.check_room(partitions, 0)?;
         let mut configs = Configs::new();
         for (name, value) in &topic.configs {
             let value = value.as_ref().ok_or_else(|| {
@@ -97,7 +97,7 @@ impl ClusterState {
         let topic = self.named(name)?;
         let partitions = u32::try_from(total).unwrap_or(0);
         let more = Self::check_growth(topic, partitions)?;
-        self.check_room(more)?;
+        self.check_room(more, 0)?;
         self.check_topic_limit(partitions)?;
         if let Some(assignments) = assignments {
             if assignments.len() != more as usize {

@@ -297,19 +297,34 @@ impl ClusterState {
         (*key == least.0).then_some(other)
     }
 
-    /// Fails unless this many new queues may be made under this broker's limits. Only plans ask:
-    /// what was applied once must apply again after the limits were lowered.
-    pub(super) fn check_room(&self, more: u32) -> Result<(), ClusterError> {
+    /// How many queues a command would add.
+    #[must_use]
+    pub fn queues_added(&self, command: &Command) -> u32 {
+        match command {
+            Command::CreateTopic { partitions, .. } => *partitions,
+            Command::CreatePartitions { id, partitions } => {
+                let now = self.topic_by_id(*id).map_or(0, |topic| topic.queues.len() as u32);
+                partitions.saturating_sub(now)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Fails unless this many new queues may be made under this broker's limits, beside those that
+    /// commands on their way to the log will make. Asked before a command is appended and not when
+    /// it is applied: what was applied once must apply again after the limits were lowered.
+    pub fn check_room(&self, more: u32, on_their_way: u32) -> Result<(), ClusterError> {
         let limit = self.setup.limits.queues;
-        if u64::from(self.queues) + u64::from(more) > u64::from(limit) {
+        let taken = u64::from(self.queues) + u64::from(on_their_way);
+        if taken + u64::from(more) > u64::from(limit) {
             return Err(ClusterError::PolicyViolation {
                 reason: format!(
-                    "{more} more partitions would exceed this broker's limit of {limit}, {} exist.",
-                    self.queues
+                    "{more} more partitions would exceed this broker's limit of {limit}, {taken} \
+                     exist."
                 ),
             });
         }
-        self.check_numbers(more)
+        self.check_numbers(on_their_way.saturating_add(more))
     }
 
     /// Fails unless there are numbers left for this many new queues.

@@ -11,7 +11,9 @@ use kafka_protocol::{
 };
 use rdkafka::{
     Offset, TopicPartitionList,
-    admin::{AlterConfig, ConfigSource, ResourceSpecifier},
+    admin::{
+        AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+    },
     consumer::{BaseConsumer, Consumer as _},
     error::KafkaError,
     types::RDKafkaErrorCode as Code,
@@ -81,6 +83,24 @@ fn partitions_only_grow() {
     let broker = BrokerProcess::start(data.path(), &[]);
     assert_eq!(described(&broker, "orders").unwrap().1, 4);
     assert_eq!(watermarks(&broker.kafka, "orders", 3), (0, 1));
+}
+
+/// The limit counts what the same request has asked for before, and what others ask for meanwhile.
+#[test]
+fn one_request_cannot_exceed_the_limit_of_partitions() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["kafka.max_partitions=10"]);
+    let admin = Administrator::new(&broker.kafka);
+    let new = ["a", "b", "c"].map(|name| NewTopic::new(name, 6, TopicReplication::Fixed(1)));
+    let created = block_on(admin.0.create_topics(&new, &options())).unwrap();
+    let refused = |name: &str| Err((name.to_owned(), Code::PolicyViolation));
+    assert_eq!(created, [Ok("a".to_owned()), refused("b"), refused("c")]);
+    admin.create("d", 2, &[]).unwrap();
+    let more = [NewPartitions::new("a", 7), NewPartitions::new("d", 4)];
+    let grown = block_on(admin.0.create_partitions(&more, &options())).unwrap();
+    assert_eq!(grown, [Ok("a".to_owned()), refused("d")]);
+    assert_eq!(admin.delete("a"), Ok(()));
+    assert_eq!(admin.create("e", 8, &[]), Ok(()), "what is gone makes room");
 }
 
 /// A config's value, and whether it was set for the topic itself.
