@@ -12,6 +12,7 @@ mod data_dir;
 mod housekeeper;
 pub mod log_tool;
 mod metrics;
+mod open_files;
 mod running;
 mod shard;
 mod start;
@@ -57,6 +58,14 @@ pub enum ServerError {
     /// A checkpoint cannot be read.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+    /// The limit on open files is too low for any connection.
+    #[error("{limit} files may be open, too few: raise the limit with `ulimit -n {required}`")]
+    OpenFiles {
+        /// How many may be open.
+        limit: u64,
+        /// How many would do.
+        required: u64,
+    },
     /// A listener could not be opened.
     #[error("{key}: cannot listen on {address}: {source}")]
     Listen {

@@ -24,6 +24,7 @@ use super::{
     data_dir::DataDir,
     housekeeper::{Housekeeper, HousekeeperHandle, HousekeeperSettings},
     metrics::Metrics,
+    open_files,
     shard::ShardMain,
     start::{Restored, restore},
 };
@@ -134,6 +135,8 @@ pub fn start(config: &Config) -> Result<Running, ServerError> {
         random: Arc::new(SystemRandom),
     };
     let placement = config.placement(&check::available_cores()).map_err(ServerError::Placement)?;
+    let connections =
+        open_files::connections(config.kafka.max_connections as usize, placement.shards.len())?;
     let data = DataDir::open(&config.data_dir, &*machine.disk, &*machine.random)?;
     let listeners = Listeners::open(config)?;
     let restored = restore(
@@ -144,7 +147,7 @@ pub fn start(config: &Config) -> Result<Running, ServerError> {
         listeners.kafka_address,
         placement.shards.len(),
     )?;
-    Launch { config, machine, data, placement, listeners }.run(restored, signals)
+    Launch { config, machine, data, placement, listeners, connections }.run(restored, signals)
 }
 
 struct Launch<'a> {
@@ -153,6 +156,8 @@ struct Launch<'a> {
     data: DataDir,
     placement: Placement,
     listeners: Listeners,
+    /// How many clients may be connected at a time.
+    connections: usize,
 }
 
 impl Launch<'_> {
@@ -247,9 +252,9 @@ impl Launch<'_> {
         };
         let housekeeper = housekeeper.start().map_err(failed)?;
         let is_ready = Arc::<AtomicBool>::default();
-        let max = self.config.kafka.max_connections as usize;
         let listener = self.listeners.kafka;
-        let acceptor = listener.map(|listener| Acceptor::start(listener, accepts, max));
+        let acceptor =
+            listener.map(|listener| Acceptor::start(listener, accepts, self.connections));
         let acceptor = acceptor.transpose().map_err(failed)?;
         let metrics = Metrics {
             log: Arc::clone(&log),

@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, kill_process, set_parent_process_death_signal, setrlimit,
+};
 
 /// How long anything may take before a test gives it up. Generous: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -132,13 +134,31 @@ impl BrokerProcess {
 
     /// Starts a broker and waits until it is ready or has ended. `settings` outweigh the tests' own.
     pub fn try_start(data: &Path, settings: &[&str]) -> Result<Self, Ended> {
+        Self::launch(Self::serve(data, settings))
+    }
+
+    /// As [`BrokerProcess::try_start`], with so many files open at a time.
+    pub fn try_start_with_files(data: &Path, settings: &[&str], files: u64) -> Result<Self, Ended> {
+        let mut command = Self::serve(data, settings);
+        let limit = Rlimit { current: Some(files), maximum: Some(files) };
+        // SAFETY: setrlimit neither allocates nor locks.
+        unsafe {
+            command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?));
+        }
+        Self::launch(command)
+    }
+
+    fn serve(data: &Path, settings: &[&str]) -> Command {
         let ports = ["kafka.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"];
         let own: Vec<_> = ports.iter().chain(&SMALL).copied().collect();
         let name = |setting: &str| setting.split('=').next().unwrap().to_owned();
         let given: Vec<_> = settings.iter().map(|setting| name(setting)).collect();
         let defaults = own.into_iter().filter(|setting| !given.contains(&name(setting)));
         let all: Vec<_> = defaults.chain(settings.iter().copied()).collect();
-        let mut command = mainstem(&["serve"], data, &all);
+        mainstem(&["serve"], data, &all)
+    }
+
+    fn launch(mut command: Command) -> Result<Self, Ended> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // SAFETY: prctl is all that happens between fork and exec; it neither allocates nor locks.
         unsafe {

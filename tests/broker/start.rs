@@ -1,9 +1,9 @@
 //! What keeps a broker from starting, and what does not.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 
 use super::{
-    client::send_one,
+    client::{Sender, Sent, send_one},
     process::{BrokerProcess, DataDir, get, verify},
 };
 
@@ -70,6 +70,30 @@ fn huge_pages_are_asked_for_and_not_needed() {
     let data = DataDir::new();
     let broker = BrokerProcess::start(data.path(), &["log.huge_pages=true"]);
     assert_eq!(send_one(&broker.kafka, "orders", "first"), Ok(0));
+    broker.stop();
+}
+
+/// Clients cannot take the descriptors that the log needs.
+#[test]
+fn the_log_finds_a_descriptor_whatever_clients_do() {
+    let data = DataDir::new();
+    let few = BrokerProcess::try_start_with_files(data.path(), &[], 60).err().unwrap();
+    assert!(few.errors.contains("60 files may be open, too few"), "{}", few.errors);
+
+    let settings = ["log.segment_frames=1024", "shards.count=1"];
+    let broker = BrokerProcess::try_start_with_files(data.path(), &settings, 240).unwrap();
+    broker.wait_for_error("leaves room for 16 connections");
+    let sender = Sender::new(&broker.kafka, &[("linger.ms", "0")]);
+    sender.send("orders", 0, &Sent::value("first"));
+    assert_eq!(sender.delivered(), [0]);
+    let idle: Vec<_> = (0..300).map(|_| TcpStream::connect(&broker.kafka).unwrap()).collect();
+    broker.wait_for_error("too many are open");
+    // Each is a frame of its own, so that segments end and begin.
+    for offset in 1..2_100 {
+        sender.send("orders", 0, &Sent::value("more"));
+        assert_eq!(sender.delivered(), [offset]);
+    }
+    drop(idle);
     broker.stop();
 }
 

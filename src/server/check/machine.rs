@@ -13,7 +13,7 @@ use super::{
     io_uring::{KERNEL_MIN, MEMLOCK_BYTES_MIN, memlock_mend},
     memory::{self, field_kib},
 };
-use crate::config::Config;
+use crate::{config::Config, server::open_files};
 
 /// The cores this process may run on, in ascending order; at least one.
 #[must_use]
@@ -132,9 +132,10 @@ fn cores(config: &Config) -> Row {
 }
 
 fn open_files(config: &Config) -> Row {
-    // Beside the connections: segments and index files, rings, listeners.
-    let required = u64::from(config.kafka.max_connections) + 4_096;
-    let current = getrlimit(Resource::Nofile).current;
+    let shards = config.placement(&available_cores()).map_or(1, |placement| placement.shards.len());
+    let required = u64::from(config.kafka.max_connections) + open_files::beside_connections(shards);
+    // The start raises the soft limit to the hard one.
+    let current = open_files::limit();
     Row {
         condition: "Open files",
         required: required.to_string(),
