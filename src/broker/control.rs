@@ -5,9 +5,9 @@ use std::rc::Rc;
 use super::{Broker, LogStopped, Stopping, queue::Queue};
 use crate::{
     base::{Position, QueueId, ShardId},
-    cluster::{Applied, Command},
+    cluster::{Applied, Command, Numbers},
     storage::commit_log::{
-        Appended, ReserveError,
+        Appended, Reservation, ReserveError,
         frame::{FrameKind, FrameMeta},
     },
 };
@@ -38,10 +38,32 @@ impl From<Stopping> for ControlError {
     }
 }
 
+/// What the frame of a command says beside it.
+#[must_use]
+pub fn command_meta(numbers: Numbers, append_time_ms: i64) -> FrameMeta {
+    FrameMeta {
+        queue: numbers.queue,
+        base_offset: numbers.producer_id,
+        ..FrameMeta::control(FrameKind::Cluster, append_time_ms)
+    }
+}
+
+/// The numbers in a command's frame.
+pub(super) fn numbers_of(meta: &FrameMeta) -> Numbers {
+    Numbers { queue: meta.queue, producer_id: meta.base_offset }
+}
+
+/// A command that is in the log.
+#[derive(Clone)]
+struct Ordered {
+    position: Position,
+    numbers: Numbers,
+    command: Command,
+}
+
 /// A command that was applied here and is owed to the other shards.
 pub(super) struct Broadcast {
-    position: Position,
-    command: Command,
+    ordered: Ordered,
     applied: Applied,
     answer: flume::Sender<Applied>,
 }
@@ -63,17 +85,22 @@ impl Broker {
             return Ok(Applied::Refused(error));
         }
         self.queues_on_their_way.set(on_their_way + more);
-        let appended = self.append_control(FrameKind::Cluster, &command.encode()).await;
-        let appended = appended.inspect_err(|_| self.queues_arrived(more))?;
+        let encoded = command.encode();
+        let room = self.reserve_control(encoded.len()).await;
+        let room = room.inspect_err(|_| self.queues_arrived(more))?;
+        let numbers = self.numbers.get().max(self.cluster.borrow().numbers());
+        self.numbers.set(numbers.behind(&command));
+        let meta = command_meta(numbers, self.env.clock.wall_ms());
+        let appended = fill(room, &encoded, &meta);
         let (answer, answered) = flume::bounded(1);
         self.control_pending(appended.end, move |broker| {
             broker.queues_arrived(more);
-            let position = appended.payload;
-            let applied = broker.apply_command(position, &command);
+            let ordered = Ordered { position: appended.payload, numbers, command };
+            let applied = broker.apply_command(&ordered);
             if broker.mailboxes.len() == 1 {
                 let _ = answer.send(applied);
             } else {
-                let owed = Broadcast { position, command, applied, answer };
+                let owed = Broadcast { ordered, applied, answer };
                 let sent = broker.broadcasts.0.send(owed);
                 debug_assert!(sent.is_ok(), "the broker holds the receiver itself");
             }
@@ -94,10 +121,10 @@ impl Broker {
     pub(super) async fn pass_commands(self: Rc<Self>) {
         while let Ok(owed) = self.broadcasts.1.recv_async().await {
             for shard in 1..self.mailboxes.len() {
-                let (position, command) = (owed.position, owed.command.clone());
+                let ordered = owed.ordered.clone();
                 let applied = self
                     .on(ShardId(shard as u16), move |broker| {
-                        Box::pin(async move { drop(broker.apply_command(position, &command)) })
+                        Box::pin(async move { drop(broker.apply_command(&ordered)) })
                     })
                     .await;
                 if applied.is_err() {
@@ -110,26 +137,19 @@ impl Broker {
 
     /// Puts a control frame into the log, waiting for room. Its change is to be registered with
     /// [`Broker::control_pending`] before anything is awaited, and the writer to be woken.
-    pub(super) async fn append_control(
-        &self,
-        kind: FrameKind,
-        payload: &[u8],
-    ) -> Result<Appended, ControlError> {
-        let meta = FrameMeta::control(kind, self.env.clock.wall_ms());
-        self.append_control_frame(&meta, payload).await
-    }
-
     pub(super) async fn append_control_frame(
         &self,
         meta: &FrameMeta,
         payload: &[u8],
     ) -> Result<Appended, ControlError> {
+        Ok(fill(self.reserve_control(payload.len()).await?, payload, meta))
+    }
+
+    /// Waits for room for a control frame, which is to be filled before anything is awaited.
+    async fn reserve_control(&self, bytes: usize) -> Result<Reservation<'_>, ControlError> {
         loop {
-            match self.log.reserve(payload.len(), true) {
-                Ok(mut room) => {
-                    room.payload().copy_from_slice(payload);
-                    return Ok(room.commit(meta));
-                }
+            match self.log.reserve(bytes, true) {
+                Ok(room) => return Ok(room),
                 Err(ReserveError::Busy) => self.log_progress().await?,
                 Err(_) => return Err(ControlError::Storage),
             }
@@ -137,8 +157,12 @@ impl Broker {
     }
 
     /// Applies a durable command to this shard's copy of the state.
-    fn apply_command(self: &Rc<Self>, position: Position, command: &Command) -> Applied {
-        let applied = self.cluster.borrow_mut().apply(position, command);
+    fn apply_command(self: &Rc<Self>, ordered: &Ordered) -> Applied {
+        let applied = {
+            let mut cluster = self.cluster.borrow_mut();
+            cluster.number_from(ordered.numbers);
+            cluster.apply(ordered.position, &ordered.command)
+        };
         let mut queues = self.queues.borrow_mut();
         for &id in applied.removed() {
             if queues.remove(&id).is_some() {
@@ -184,4 +208,9 @@ impl Broker {
     pub(super) fn owns(&self, queue: QueueId) -> bool {
         self.owner(queue) == self.shard
     }
+}
+
+fn fill(mut room: Reservation<'_>, payload: &[u8], meta: &FrameMeta) -> Appended {
+    room.payload().copy_from_slice(payload);
+    room.commit(meta)
 }

@@ -33,7 +33,7 @@ use tokio::sync::Semaphore;
 use crate::{
     base::{QueueId, ShardId, Stage, Stages},
     cluster::{
-        Applied, ClusterError, ClusterState, Command, ControlPlane, Topic,
+        Applied, ClusterError, ClusterState, Command, ControlPlane, Numbers, Topic,
         control_plane::ProducerIds,
     },
     env::{Env, LocalFuture},
@@ -45,7 +45,7 @@ use crate::{
 
 pub use append::{AppendError, AppendedBatch};
 pub use cold::{ColdError, LogSlice};
-pub use control::ControlError;
+pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
@@ -134,6 +134,8 @@ pub struct Broker {
     producer_ids: RefCell<ProducerIds>,
     /// Queues that commands in the log will make once they are durable; on the control shard.
     queues_on_their_way: Cell<u32>,
+    /// What the next command may give; ahead of the cluster's state by what is not yet applied.
+    numbers: Cell<Numbers>,
 }
 
 /// What one shard's broker is made from.
@@ -187,6 +189,7 @@ impl Broker {
             figures: Cell::default(),
             producer_ids: RefCell::default(),
             queues_on_their_way: Cell::default(),
+            numbers: Cell::default(),
             env,
             log,
             segments,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
-    append::sequence_of, coordinator::group_shard, group::GroupRecord, seal::QueueSnapshot,
+    append::sequence_of, control::numbers_of, coordinator::group_shard, group::GroupRecord,
+    seal::QueueSnapshot,
 };
 use crate::{
     base::{QueueId, TopicId},
@@ -68,6 +69,7 @@ impl Replay {
         match frame.meta.kind {
             FrameKind::Cluster => {
                 let command = Command::decode(frame.payload).map_err(|error| error.to_string())?;
+                self.cluster.number_from(numbers_of(&frame.meta));
                 let applied = self.cluster.apply(frame.payload_at, &command);
                 applied.removed().iter().for_each(|id| drop(self.queues.remove(id)));
                 Ok(())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Configs, DecodeError, Naming};
-use crate::base::TopicId;
+use crate::base::{QueueId, TopicId};
 
 /// Format version of an encoded command; its first byte.
 const VERSION: u8 = 1;
@@ -70,6 +70,39 @@ pub enum Command {
         /// How many.
         count: u32,
     },
+}
+
+/// The first numbers a command may give. Its frame says them beside the command.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// To new queues.
+    pub queue: QueueId,
+    /// To producers.
+    pub producer_id: i64,
+}
+
+impl Numbers {
+    /// The numbers that are left behind `command`, or further on: it may be refused.
+    #[must_use]
+    pub fn behind(self, command: &Command) -> Self {
+        let (queues, ids) = match command {
+            Command::CreateTopic { partitions, .. }
+            | Command::CreatePartitions { partitions, .. } => (*partitions, 0),
+            Command::AllocateProducerIds { count } => (0, *count),
+            _ => (0, 0),
+        };
+        let queue = QueueId(self.queue.0.saturating_add(queues).min(QueueId::MAX.0 + 1));
+        Self { queue, producer_id: self.producer_id.saturating_add(i64::from(ids)) }
+    }
+
+    /// The higher of each.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            queue: self.queue.max(other.queue),
+            producer_id: self.producer_id.max(other.producer_id),
+        }
+    }
 }
 
 /// Whose dynamic configs.

@@ -33,7 +33,7 @@ pub mod topic_settings;
 #[cfg(test)]
 mod tests;
 
-pub use command::{BrokerScope, Command};
+pub use command::{BrokerScope, Command, Numbers};
 pub use config_view::{ConfigEntry, ConfigSource, ConfigSynonym};
 pub use control_plane::{ConfigResource, ConfigUpdate, ControlPlane, NewPartitions, ProducerIds};
 pub use error::{ClusterError, DecodeError};

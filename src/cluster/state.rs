@@ -8,7 +8,9 @@ use std::{
 
 use hashbrown::HashMap;
 
-use super::{BrokerScope, ClusterError, Command, Configs, Setup, Topic, TopicSettings, topic_name};
+use super::{
+    BrokerScope, ClusterError, Command, Configs, Numbers, Setup, Topic, TopicSettings, topic_name,
+};
 use crate::base::{Position, QueueId, TopicId};
 
 /// Topics, configs and producer ids, up to one position of the log.
@@ -207,6 +209,19 @@ impl ClusterState {
         }
         self.applied = Some(position);
         self.change(command).unwrap_or_else(Applied::Refused)
+    }
+
+    /// Makes the next command give no number below `numbers`. Before each command of the log, so that
+    /// a copy that misses earlier ones, because they are lost, gives the same numbers as the others.
+    pub fn number_from(&mut self, numbers: Numbers) {
+        self.next_queue = self.next_queue.max(numbers.queue.0);
+        self.next_producer_id = self.next_producer_id.max(numbers.producer_id);
+    }
+
+    /// The numbers that the next command gives.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        Numbers { queue: self.next_queue(), producer_id: self.next_producer_id }
     }
 
     fn change(&mut self, command: &Command) -> Result<Applied, ClusterError> {

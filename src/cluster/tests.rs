@@ -475,3 +475,53 @@ proptest! {
         drop(ClusterState::restore(setup(), &bytes));
     }
 }
+
+#[test]
+fn a_copy_that_misses_commands_gives_the_same_numbers() {
+    let create = |n: u8, partitions| Command::CreateTopic {
+        id: id(n),
+        name: text(&format!("topic-{n}")),
+        collides: false,
+        partitions,
+        configs: Configs::new(),
+        created_ms: 0,
+    };
+    let commands = [
+        create(1, 3),
+        create(2, 4),
+        Command::CreatePartitions { id: id(1), partitions: 5 },
+        Command::AllocateProducerIds { count: 1000 },
+        // Refused: it takes numbers all the same.
+        create(1, 2),
+        create(3, 1),
+        Command::AllocateProducerIds { count: 1000 },
+    ];
+    let mut ordered = Vec::new();
+    let mut ahead = Numbers::default();
+    for command in &commands {
+        ordered.push((ahead, command));
+        ahead = ahead.behind(command);
+    }
+    let replay = |missing: Option<usize>| {
+        let mut state = ClusterState::new(setup());
+        let mut applied = Vec::new();
+        for (at, (numbers, command)) in ordered.iter().enumerate() {
+            if Some(at) != missing {
+                state.number_from(*numbers);
+                applied.push(state.apply(Position(at as u64 + 1), command));
+            }
+        }
+        (state, applied)
+    };
+    let (whole, all) = replay(None);
+    for missing in 0..commands.len() {
+        let (state, applied) = replay(Some(missing));
+        let last = state.topic("topic-3").map(|topic| &topic.queues);
+        if missing != 5 {
+            assert_eq!(last, whole.topic("topic-3").map(|topic| &topic.queues), "{missing}");
+        }
+        if missing != 6 {
+            assert_eq!(applied.last(), all.last(), "{missing}");
+        }
+    }
+}
