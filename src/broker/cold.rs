@@ -1,6 +1,11 @@
 //! Payload bytes of frames: from the hot tail where they are borrowed, else read and verified.
 
-use std::{io, rc::Rc, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::Broker;
 use crate::{
@@ -57,8 +62,10 @@ pub enum ColdError {
     #[error("reading the log: {0}")]
     Disk(String),
     /// What was read is not the frame that was stored.
-    #[error("the frame at position {position} is damaged: {reason}")]
+    #[error("{}: the frame at position {position} is damaged: {reason}", path.display())]
     Damaged {
+        /// The segment's file.
+        path: PathBuf,
         /// Where its payload should be.
         position: Position,
         /// What is wrong.
@@ -106,9 +113,12 @@ impl Broker {
             let read = self.read_range(&segment, start, end).await;
             for &at in group {
                 loaded[at] = match &read {
-                    Ok(bytes) => verified(&slices[at], bytes, start),
+                    Ok(bytes) => verified(&slices[at], bytes, start, &segment.path),
                     Err(error) => Err(ColdError::Disk(error.to_string())),
                 };
+                if let Err(ColdError::Damaged { .. }) = &loaded[at] {
+                    self.count(|figures| figures.damaged_reads += 1);
+                }
             }
             rest = others;
         }
@@ -128,8 +138,14 @@ impl Broker {
     }
 }
 
-fn verified(slice: &LogSlice, bytes: &ColdBytes, start: u64) -> Result<ColdBytes, ColdError> {
-    let damaged = |reason: String| ColdError::Damaged { position: slice.position, reason };
+fn verified(
+    slice: &LogSlice,
+    bytes: &ColdBytes,
+    start: u64,
+    path: &Path,
+) -> Result<ColdBytes, ColdError> {
+    let (position, path) = (slice.position, path.to_path_buf());
+    let damaged = |reason: String| ColdError::Damaged { path: path.clone(), position, reason };
     let at = (slice.frame_at() - start) as usize;
     let frame = bytes.get(at..).ok_or_else(|| damaged("the file is too short".to_owned()))?;
     let frame = Frame::parse(frame).map_err(|error| damaged(error.to_string()))?;

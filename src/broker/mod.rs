@@ -95,6 +95,8 @@ pub struct ShardFigures {
     pub bytes_in: u64,
     /// Bytes of payload found for fetches.
     pub bytes_out: u64,
+    /// Frames that were read and did not verify.
+    pub damaged_reads: u64,
     /// Queues there are.
     pub queues: u64,
     /// Groups there are.
@@ -108,6 +110,7 @@ impl ShardFigures {
         self.batches_in += other.batches_in;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.damaged_reads += other.damaged_reads;
         self.queues += other.queues;
         self.groups += other.groups;
     }

@@ -110,6 +110,8 @@ fn shard_families(snapshot: &mut Snapshot, figures: &ShardFigures) {
             .count(&[], figures.batches_in),
         Family::counter("bytes_fetched_total", "Payload bytes found for fetches.")
             .count(&[], figures.bytes_out),
+        Family::counter("damaged_reads_total", "Frames read from disk that did not verify.")
+            .count(&[], figures.damaged_reads),
         gauge("partitions", "Partitions.", figures.queues),
         gauge("groups", "Consumer groups.", figures.groups),
     ];

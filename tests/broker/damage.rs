@@ -4,11 +4,18 @@ use std::{
     fs::{self, OpenOptions},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    time::Instant,
+};
+
+use rdkafka::{
+    Message as _, Offset,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::OwnedMessage,
 };
 
 use super::{
-    client::{Sender, Sent, read_texts},
-    process::{BrokerProcess, DataDir, verified, verify},
+    client::{POLL, Sender, Sent, consumer_at, read_texts, send_one, take},
+    process::{BrokerProcess, DataDir, PATIENCE, get, verified, verify},
 };
 
 const COUNT: usize = 200;
@@ -81,6 +88,58 @@ fn a_flipped_bit_in_acknowledged_data_stops_start_and_verification() {
     assert!(before == after, "a refused start changed the log");
     let broker = BrokerProcess::start(data.path(), &[]);
     assert_eq!(read_texts(&broker.kafka, "orders", COUNT), values());
+}
+
+/// Reads partition 0 from `offset` on until the broker answers an error, which must be that the
+/// message is damaged; returns what was read.
+fn read_to_damage(broker: &BrokerProcess, topic: &str, offset: Offset) -> Vec<String> {
+    let consumer = consumer_at(&broker.kafka, topic, 0, offset);
+    let mut read = Vec::new();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        assert!(Instant::now() < deadline, "no error came after {} messages", read.len());
+        match consumer.poll(POLL) {
+            None => {}
+            Some(Ok(message)) => {
+                read.push(String::from_utf8(message.payload().unwrap().to_vec()).unwrap());
+            }
+            Some(Err(error)) => {
+                let damaged = KafkaError::MessageConsumption(RDKafkaErrorCode::InvalidMessage);
+                assert_eq!(error, damaged);
+                return read;
+            }
+        }
+    }
+}
+
+fn read_from(broker: &BrokerProcess, topic: &str, offset: i64, count: usize) -> Vec<String> {
+    let consumer = consumer_at(&broker.kafka, topic, 0, Offset::Offset(offset));
+    let text = |message: OwnedMessage| String::from_utf8(message.payload().unwrap().to_vec());
+    take(&consumer, count).into_iter().map(|message| text(message).unwrap()).collect()
+}
+
+/// Damage that no start reads is found by whoever reads it, and is nobody else's.
+#[test]
+fn a_bit_that_flips_under_a_running_broker_is_an_error_of_its_message_alone() {
+    let data = filled();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert_eq!(send_one(&broker.kafka, "other", "intact"), Ok(0));
+    broker.stop();
+    // Nothing is in memory after a restart.
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert_eq!(broker.metric("damaged_reads_total"), 0);
+    let (path, at) = find(data.path(), &values()[COUNT / 2]);
+    flip(&path, at);
+    assert_eq!(read_to_damage(&broker, "orders", Offset::Beginning), values()[..COUNT / 2]);
+    assert!(broker.metric("damaged_reads_total") >= 1);
+    broker.wait_for_error(&format!("{}: the frame at position ", path.display()));
+    let behind = COUNT / 2 + 1;
+    let rest = read_from(&broker, "orders", behind as i64, COUNT - behind);
+    assert_eq!(rest, values()[behind..]);
+    assert_eq!(read_texts(&broker.kafka, "other", 1), ["intact"]);
+    assert_eq!(send_one(&broker.kafka, "orders", "goes on"), Ok(COUNT as i64));
+    assert!(get(&broker.admin, "/readyz").starts_with("HTTP/1.1 200"));
+    broker.stop();
 }
 
 #[test]

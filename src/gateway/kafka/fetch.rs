@@ -188,16 +188,12 @@ async fn encode(
                 Some(Ok(read)) => read.slices.as_slice(),
                 _ => &[],
             };
-            let parts: Result<Vec<_>, ColdError> = slices
-                .iter()
-                .map(|slice| match is_cold(&slice) {
-                    true => loaded.next().expect("one for each cold slice").map(Part::Cold),
-                    false => Ok(Part::Log { slice: *slice, sent: 0 }),
-                })
-                // All are taken, so that the next partition finds its own.
-                .collect::<Vec<_>>()
-                .into_iter()
-                .collect();
+            let parts = slices.iter().map(|slice| match is_cold(&slice) {
+                true => loaded.next().expect("one for each cold slice").map(Part::Cold),
+                false => Ok(Part::Log { slice: *slice, sent: 0 }),
+            });
+            // All are taken, so that the next partition finds its own.
+            let parts = parts.collect();
             partition_response(one, parts, &mut payloads)
         });
         let partitions = partitions.collect();
@@ -233,11 +229,11 @@ fn spliced(out: &Bytes, cuts: &[Cut], payloads: Vec<(Part, usize)>) -> Vec<Part>
 
 fn partition_response(
     one: Wanted,
-    parts: Result<Vec<Part>, ColdError>,
+    parts: Vec<Result<Part, ColdError>>,
     payloads: &mut Vec<(Part, usize)>,
 ) -> FetchPartitionResponse {
     let failed = |error: ResponseError| FetchPartitionResponse::failed(one.index, error.code());
-    let read = match (one.target, one.found) {
+    let mut read = match (one.target, one.found) {
         (Err(error), _) => return failed(error),
         (Ok(_), Some(Ok(read))) => read,
         (Ok(_), Some(Err(ReadError::OutOfRange { log_start, high_watermark }))) => {
@@ -256,16 +252,17 @@ fn partition_response(
             return failed(ResponseError::UnknownTopicOrPartition);
         }
     };
-    match parts {
-        Ok(parts) => {
-            let bytes = read.slices.iter().map(|slice| slice.length as usize);
-            payloads.extend(parts.into_iter().zip(bytes));
+    // What lies before something unreadable is sent; the error is for whoever asks for that.
+    let whole = parts.iter().take_while(|part| part.is_ok()).count();
+    if let Some(Err(error)) = parts.get(whole) {
+        tracing::error!(%error, "messages cannot be read back");
+        if whole == 0 {
+            return failed(cold_error(error));
         }
-        Err(error) => {
-            tracing::error!(%error, "messages cannot be read back");
-            return failed(ResponseError::KafkaStorageError);
-        }
+        read.slices.truncate(whole);
     }
+    let bytes = read.slices.iter().map(|slice| slice.length as usize);
+    payloads.extend(parts.into_iter().flatten().zip(bytes));
     FetchPartitionResponse {
         index: one.index,
         error_code: 0,
@@ -275,5 +272,14 @@ fn partition_response(
         aborted: None,
         preferred_read_replica: -1,
         records_bytes: read.bytes() as usize,
+    }
+}
+
+/// A consumer is told of damage by `CORRUPT_MESSAGE`, with the offset (KAFKA-9206); on
+/// `KAFKA_STORAGE_ERROR` it tries again, silently and for ever.
+fn cold_error(error: &ColdError) -> ResponseError {
+    match error {
+        ColdError::Damaged { .. } => ResponseError::CorruptMessage,
+        ColdError::Disk(_) | ColdError::Gone(_) => ResponseError::KafkaStorageError,
     }
 }
