@@ -1,10 +1,10 @@
 //! `mainstem log verify` and `mainstem log dump`: the log of a broker that is not running.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use super::{ServerError, cli::print, data_dir::DataDir};
 use crate::{
-    base::QueueId,
+    base::{Position, QueueId},
     config::Config,
     env::{
         Disk,
@@ -14,7 +14,7 @@ use crate::{
         checkpoint::CheckpointStore,
         commit_log::{
             frame::FrameKind,
-            recovery::{FoundFrame, Recovered, recover},
+            recovery::{FoundFrame, Hole, Recovered, RecoveryError, recover},
         },
         queue_index::{self, RunStore},
     },
@@ -26,9 +26,29 @@ struct QueueTotals {
     frames: u64,
     next: i64,
     bytes: u64,
+    /// Where its last frame is.
+    last: Position,
 }
 
-fn open(config: &Config) -> Result<(Arc<dyn Disk>, DataDir), ServerError> {
+/// Offsets that no frame has, between two of a queue's frames.
+struct Gap {
+    queue: QueueId,
+    offsets: Range<i64>,
+    positions: Range<Position>,
+}
+
+impl Gap {
+    /// Whether it is where something was lost.
+    fn is_at(&self, hole: &Hole) -> bool {
+        self.positions.contains(&hole.start)
+    }
+}
+
+/// Opens the data directory of a broker that is not running.
+///
+/// # Errors
+/// When there is none, or a process works in it.
+pub(super) fn open(config: &Config) -> Result<(Arc<dyn Disk>, DataDir), ServerError> {
     let disk: Arc<dyn Disk> = Arc::new(BlockingDisk);
     // A tool makes nothing where there is nothing.
     let missing = |source| ServerError::DataDir { path: config.data_dir.clone(), source };
@@ -40,10 +60,15 @@ fn open(config: &Config) -> Result<(Arc<dyn Disk>, DataDir), ServerError> {
 fn read(
     disk: &dyn Disk,
     data: &DataDir,
-    mut visit: impl FnMut(&FoundFrame<'_>) -> Result<(), String>,
+    durable: Position,
+    mut visit: impl FnMut(&FoundFrame<'_>),
 ) -> Result<Recovered, ServerError> {
-    let recovered = recover(disk, &data.log(), data.log_id, None, &mut |frame| visit(&frame))?;
-    Ok(recovered)
+    let dir = data.log();
+    let mut visit = |frame: FoundFrame<'_>| {
+        visit(&frame);
+        Ok(())
+    };
+    Ok(recover(disk, &dir, data.log_id, None, durable, &mut visit)?)
 }
 
 /// Reads the whole log under `config.data_dir`, every index file and every checkpoint, and checks
@@ -53,27 +78,38 @@ fn read(
 /// What is damaged, or what kept it from being read.
 pub fn verify(config: &Config) -> Result<(), ServerError> {
     let (disk, data) = open(config)?;
+    let (runs, report) = RunStore::open(Arc::clone(&disk), &data.index())?;
+    let (_, loaded) = CheckpointStore::load_latest(Arc::clone(&disk), &data.checkpoints())
+        .map_err(|error| ServerError::Checkpoint(error.to_string()))?;
+    let checkpoint = loaded.latest.map(|latest| latest.header().replay_from);
     let mut queues = BTreeMap::<QueueId, QueueTotals>::new();
-    let mut control = 0u64;
-    let recovered = read(&*disk, &data, |frame| {
+    let (mut control, mut gaps) = (0u64, Vec::new());
+    let recovered = read(&*disk, &data, checkpoint.unwrap_or_default(), |frame| {
         if !frame.meta.kind.is_data() {
             control += 1;
-            return Ok(());
+            return;
         }
-        let meta = frame.meta;
+        let (meta, at) = (frame.meta, frame.payload_at);
         let totals = queues
             .entry(meta.queue)
             .or_insert(QueueTotals { next: meta.base_offset, ..QueueTotals::default() });
         if meta.base_offset != totals.next {
-            let (queue, next) = (meta.queue, totals.next);
-            return Err(format!("queue {queue} goes on at {}, not {next}", meta.base_offset));
+            let offsets = totals.next..meta.base_offset;
+            gaps.push(Gap { queue: meta.queue, offsets, positions: totals.last..at });
         }
-        totals.next += i64::from(meta.count);
+        totals.next = meta.base_offset + i64::from(meta.count);
+        totals.last = at;
         totals.frames += 1;
         totals.bytes += frame.payload.len() as u64;
-        Ok(())
     })?;
-    let (runs, report) = RunStore::open(Arc::clone(&disk), &data.index())?;
+    if !recovered.holes.is_empty() {
+        return Err(ServerError::Damaged(recovered.holes));
+    }
+    let unexplained = |gap: &&Gap| !recovered.given_up.iter().any(|hole| gap.is_at(hole));
+    if let Some(Gap { queue, offsets, positions }) = gaps.iter().find(unexplained) {
+        let reason = format!("queue {queue} goes on at {}, not {}", offsets.end, offsets.start);
+        return Err(RecoveryError::Frame { position: positions.end, reason }.into());
+    }
     if let Some(damaged) = report.damaged.into_iter().next() {
         return Err(damaged.error.into());
     }
@@ -81,8 +117,6 @@ pub fn verify(config: &Config) -> Result<(), ServerError> {
     for run in runs.runs().iter() {
         indexed += queue_index::verify(&*disk, run)?.entries;
     }
-    let (_, loaded) = CheckpointStore::load_latest(Arc::clone(&disk), &data.checkpoints())
-        .map_err(|error| ServerError::Checkpoint(error.to_string()))?;
     if let Some(damaged) = loaded.damaged.first() {
         return Err(ServerError::Checkpoint(damaged.to_string()));
     }
@@ -96,11 +130,13 @@ pub fn verify(config: &Config) -> Result<(), ServerError> {
         recovered.end,
         queues.len(),
     );
+    for hole in &recovered.given_up {
+        text += &format!("given up: {hole}\n");
+    }
     if let Some((position, reason)) = recovered.torn {
         text += &format!("torn tail: a write at position {position} was cut off ({reason})\n");
     }
     text += &format!("index: {} files with {indexed} entries\n", runs.runs().len());
-    let checkpoint = loaded.latest.map(|latest| latest.header().replay_from);
     text += &checkpoint.map_or("checkpoint: none\n".to_owned(), |from| {
         format!("checkpoint: replay starts at position {from}\n")
     });
@@ -115,7 +151,7 @@ pub fn verify(config: &Config) -> Result<(), ServerError> {
 pub fn dump(config: &Config) -> Result<(), ServerError> {
     let (disk, data) = open(config)?;
     print("position queue kind base_offset count bytes append_time_ms\n");
-    let recovered = read(&*disk, &data, |frame| {
+    let recovered = read(&*disk, &data, Position(0), |frame| {
         let meta = frame.meta;
         let kind = match meta.kind {
             FrameKind::Void => "void",
@@ -134,8 +170,10 @@ pub fn dump(config: &Config) -> Result<(), ServerError> {
             frame.payload.len(),
             meta.append_time_ms
         ));
-        Ok(())
     })?;
+    for hole in recovered.given_up.iter().chain(&recovered.holes) {
+        print(&format!("# damaged: {hole}\n"));
+    }
     if let Some((position, reason)) = recovered.torn {
         print(&format!("# a write at position {position} was cut off: {reason}\n"));
     }

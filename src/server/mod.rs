@@ -23,7 +23,10 @@ use thiserror::Error;
 
 use crate::{
     config::{Config, Flush, LogFormat},
-    storage::{commit_log::recovery::RecoveryError, queue_index::IndexError},
+    storage::{
+        commit_log::recovery::{Hole, RecoveryError},
+        queue_index::IndexError,
+    },
 };
 
 /// Why the broker did not start, or stopped.
@@ -52,6 +55,9 @@ pub enum ServerError {
     /// The log cannot be opened.
     #[error(transparent)]
     Recovery(#[from] RecoveryError),
+    /// Data that had been made durable does not verify.
+    #[error("acknowledged data is damaged:{}", listed(.0))]
+    Damaged(Vec<Hole>),
     /// An index cannot be read or written.
     #[error("index: {0}")]
     Index(#[from] IndexError),
@@ -85,6 +91,11 @@ pub enum ServerError {
     /// The log stopped while the broker ran.
     #[error("{0}")]
     LogStopped(String),
+}
+
+/// Each on a line of its own.
+fn listed(holes: &[Hole]) -> String {
+    holes.iter().map(|hole| format!("\n{hole}")).collect()
 }
 
 /// Runs a broker until it is told to stop (SIGTERM or SIGINT).

@@ -23,7 +23,7 @@ use crate::{
     storage::{
         checkpoint::{Checkpoint, CheckpointStore, SectionReader},
         commit_log::{
-            recovery::{Recovered, oldest_position, recover},
+            recovery::{FoundFrame, Recovered, RecoveryError, oldest_position, recover},
             segment::{NoPace, SegmentPool, Segments},
         },
         queue_index::{IndexEntry, LogRange, RunStore},
@@ -81,6 +81,10 @@ pub fn restore(
     };
     // Replay also fills what index files lack.
     let oldest = oldest_position(&**disk, &data.log(), data.log_id)?;
+    if loaded.latest.is_none() && oldest > Position(0) {
+        // Without a checkpoint the state is what the whole log says.
+        return Err(RecoveryError::Gap { from: Position(0), to: oldest }.into());
+    }
     // Index files of dropped segments are of no use; a power cut may have brought some back.
     runs.drop_below(oldest);
     let lacking = report.gaps.iter().copied().chain(report.damaged.iter().map(|run| run.covers));
@@ -91,16 +95,19 @@ pub fn restore(
     let indexed = runs.covers().map_or(oldest, |covers| covers.end.max(oldest));
     let from = holes.iter().map(|hole| hole.start).fold(checked.min(indexed), Position::min);
     let mut rebuilt: Vec<Vec<(QueueId, IndexEntry)>> = vec![Vec::new(); holes.len()];
-    let mut recovered = recover(&**disk, &data.log(), data.log_id, Some(from), &mut |frame| {
-        if let Some(entry) = replay.frame(&frame)?
-            && let Some(hole) = holes
-                .iter()
-                .position(|hole| hole.start <= frame.payload_at && frame.payload_at < hole.end)
-        {
+    let mut visit = |frame: FoundFrame<'_>| {
+        let at = frame.payload_at;
+        let hole = holes.iter().position(|hole| hole.start <= at && at < hole.end);
+        if let (Some(entry), Some(hole)) = (replay.frame(&frame)?, hole) {
             rebuilt[hole].push(entry);
         }
         Ok(())
-    })?;
+    };
+    let (dir, durable) = (data.log(), checked.max(indexed));
+    let mut recovered = recover(&**disk, &dir, data.log_id, Some(from), durable, &mut visit)?;
+    if !recovered.holes.is_empty() {
+        return Err(ServerError::Damaged(recovered.holes));
+    }
     if let Some((position, reason)) = &recovered.torn {
         tracing::warn!(%position, reason, "the last write before the crash was cut off; nothing of it was acknowledged");
     }

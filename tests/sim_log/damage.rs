@@ -1,18 +1,25 @@
 //! Bits that flip after they were durable: every one is noticed, and told from a torn tail wherever
 //! something was written later.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_lite::future::block_on;
 use mainstem::{
     base::{Position, checksum},
     env::{Disk, OpenMode},
-    storage::commit_log::{SegmentScan, recovery::RecoveryError},
+    storage::commit_log::{
+        CommitLog, FileSink, LogLimits, Pauses, SECTOR, SegmentScan, Writer, WriterOptions,
+        frame::{FrameKind, FrameMeta},
+        given_up::GivenUp,
+        recovery::{Recovered, RecoveryError},
+        segment::SegmentPool,
+    },
 };
 
 use crate::{
     dice::Dice,
-    world::{LOG_ID, Setup, World},
+    model::Found,
+    world::{LOG_ID, SEGMENT_BYTES, Setup, World, log_dir},
 };
 
 /// A block as it lies on the disk.
@@ -30,7 +37,7 @@ struct Lying {
 /// Writes a log of a few runs and segments; recycled files are among them.
 fn written(seed: u64) -> (World, Vec<Lying>) {
     let mut world = World::new(seed);
-    world.setup = Setup { sync_interval: std::time::Duration::ZERO, ..world.setup };
+    world.setup = Setup { sync_interval: Duration::ZERO, ..world.setup };
     for _ in 0..=world.dice.below(2) {
         let mut live = world.start();
         for _ in 0..10 + world.dice.below(30) {
@@ -85,42 +92,55 @@ fn some_byte(dice: &mut Dice, block: &Lying) -> u64 {
     block.offset + dice.below(within)
 }
 
+/// What a restart finds with one bit of a block flipped, and which bit that was.
+fn flipped(world: &mut World, block: &Lying) -> (Recovered, Vec<Found>, String) {
+    let (offset, bit) = (some_byte(&mut world.dice, block), world.dice.below(8) as u8);
+    world.disk.flip_bit(&block.path, offset, bit);
+    let (recovered, found) = world.recover(Some(world.model.checkpoint.position)).unwrap();
+    world.disk.flip_bit(&block.path, offset, bit);
+    (recovered, found, format!("bit {bit} of byte {offset} of {block:?}"))
+}
+
+/// The damage is named, nothing outside of the block is lost, and nothing else is shown than what
+/// was written.
+fn only_the_block_is_lost(world: &World, block: &Lying, recovered: &Recovered, found: &[Found]) {
+    assert!(recovered.torn.is_none(), "{recovered:?}");
+    let block_end = block.position.plus(block.bytes);
+    let [hole] = recovered.holes.as_slice() else { panic!("{:?}", recovered.holes) };
+    assert!(block.position <= hole.start && hole.start < hole.end, "{hole}");
+    assert!(hole.start < block_end, "{hole}");
+    // What is behind the only block of a segment does not say where the block ended.
+    assert!(hole.end <= block_end || hole.frame.is_none(), "{hole}");
+    let written = &world.model.frames[world.model.checkpoint.frames..];
+    let mut shown = found.iter().peekable();
+    for frame in written {
+        let Some(at) = frame.payload_at else { continue };
+        while shown.next_if(|found| found.is_given_up()).is_some() {}
+        if shown.next_if(|found| found.is(frame)).is_none() {
+            assert!(block.position <= at && at < block_end, "{frame:?} is lost over {hole}");
+            let known = hole.frame.is_none_or(|meta| meta == frame.meta);
+            assert!(known && hole.holds(Position(at.0 - 40)), "{frame:?} is not in {hole}");
+        }
+    }
+    assert!(shown.all(Found::is_given_up), "more was shown than written");
+}
+
 /// Flips a bit of one block and says what became of it.
 fn flip(world: &mut World, blocks: &[Lying], number: usize) {
     let block = &blocks[number];
     let last = blocks.last().expect("the block is one");
-    let (offset, bit) = (some_byte(&mut world.dice, block), world.dice.below(8) as u8);
-    world.disk.flip_bit(&block.path, offset, bit);
-    let result = world.recover(Some(world.model.checkpoint.position));
-    world.disk.flip_bit(&block.path, offset, bit);
-    let place = format!("bit {bit} of byte {offset} of {block:?}");
+    let (recovered, found, place) = flipped(world, block);
     // Blocks of the last write have no witness.
-    let in_last_write = block.durable_through == last.durable_through;
-    match result {
-        Ok((recovered, found)) => {
-            assert!(in_last_write, "damage went unnoticed: {place}");
-            assert_eq!(recovered.end, block.position, "{place}");
-            assert_eq!(recovered.torn.as_ref().map(|(at, _)| *at), Some(block.position), "{place}");
-            assert_eq!(recovered.frames, block.frames_before, "{place}");
-            let behind = recovered.frames as usize - world.model.checkpoint.frames;
-            assert_eq!(found.len(), behind, "{place}");
-        }
-        Err(RecoveryError::Damaged { sequence, position, durable_through, .. }) => {
-            assert!(!in_last_write, "nothing says that it was durable: {place}");
-            assert_eq!(sequence, block.sequence, "{place}");
-            assert!(position < durable_through, "{place}");
-            let others = blocks
-                .iter()
-                .any(|other| other.sequence == block.sequence && other.position != block.position);
-            // The only block of a segment is all that says where the segment begins.
-            assert!(position == block.position || !others, "{place}: {position}");
-        }
-        Err(RecoveryError::Gap { from, to }) => {
-            assert!(!in_last_write, "{place}");
-            assert!(from <= block.position && block.position < to, "{place}: {from} to {to}");
-        }
-        Err(error) => panic!("{place}: {error}"),
+    if block.durable_through != last.durable_through {
+        assert_eq!(recovered.end, last.position.plus(last.bytes), "{place}");
+        return only_the_block_is_lost(world, block, &recovered, &found);
     }
+    assert_eq!(recovered.holes, [], "nothing says that it was durable: {place}");
+    assert_eq!(recovered.end, block.position, "{place}");
+    assert_eq!(recovered.torn.as_ref().map(|(at, _)| *at), Some(block.position), "{place}");
+    assert_eq!(recovered.frames, block.frames_before, "{place}");
+    let behind = recovered.frames as usize - world.model.checkpoint.frames;
+    assert_eq!(found.len(), behind, "{place}");
 }
 
 #[test]
@@ -152,16 +172,154 @@ fn an_idle_log_has_a_witness_for_its_last_commit() {
         let Some(before_last) = blocks.len().checked_sub(2) else { continue };
         for _ in 0..4 {
             let block = &blocks[before_last];
-            let (offset, bit) = (some_byte(&mut world.dice, block), world.dice.below(8) as u8);
-            world.disk.flip_bit(&block.path, offset, bit);
-            let result = world.recover(Some(world.model.checkpoint.position));
-            world.disk.flip_bit(&block.path, offset, bit);
-            let noticed = matches!(&result, Err(RecoveryError::Damaged { sequence, .. })
-                if *sequence == block.sequence);
-            assert!(noticed, "byte {offset} of {block:?}: {:?}", result.err());
+            let (recovered, found, _) = flipped(&mut world, block);
+            only_the_block_is_lost(&world, block, &recovered, &found);
         }
         flip(&mut world, &blocks, before_last + 1);
     }
+}
+
+/// Damages one place or more: bits, sectors, all headers of a file, a file as a whole. The log's last
+/// write stays, as a witness.
+fn wreck(world: &mut World, blocks: &[Lying]) {
+    let last = blocks.last().expect("there are blocks").clone();
+    for _ in 0..=world.dice.below(3) {
+        let block = &blocks[world.dice.below(blocks.len() as u64) as usize];
+        if block.durable_through == last.durable_through {
+            continue;
+        }
+        let zeros = [0; SECTOR];
+        match world.dice.below(4) {
+            0 => {
+                let (offset, bit) = (some_byte(&mut world.dice, block), world.dice.below(8) as u8);
+                world.disk.flip_bit(&block.path, offset, bit);
+            }
+            1 => {
+                let sector = world.dice.below(block.bytes) / SECTOR as u64 * SECTOR as u64;
+                let file = world.disk.open(&block.path, OpenMode::Write);
+                file.and_then(|file| file.write_durable(&zeros, block.offset + sector)).unwrap();
+            }
+            _ if block.sequence == last.sequence => {}
+            2 => {
+                for other in blocks.iter().filter(|other| other.sequence == block.sequence) {
+                    world.disk.flip_bit(&other.path, other.offset + 50, 0);
+                }
+            }
+            _ => {
+                // It may be gone already.
+                let _ = world.disk.remove(&block.path);
+                world.disk.sync_dir(&log_dir()).unwrap();
+                return;
+            }
+        }
+    }
+}
+
+/// Appends a frame as a repair does, in a segment of its own.
+fn append_one(world: &World, recovered: &Recovered) {
+    let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
+    let pool = SegmentPool::new(Arc::clone(&disk), &log_dir(), SEGMENT_BYTES, 0);
+    let limits = LogLimits {
+        block_bytes: 8 << 10,
+        tail_bytes: 64 << 10,
+        inflight_bytes: 16 << 10,
+        payload_bytes_max: 4 << 10,
+    };
+    let (log, woken) = CommitLog::new(limits, recovered.end, 1).unwrap();
+    let options = WriterOptions {
+        log_id: LOG_ID,
+        next_sequence: recovered.next_sequence,
+        frames: recovered.frames,
+        blocks: recovered.blocks,
+        previous: recovered.previous,
+        sync_interval: Duration::ZERO,
+        write_bytes_max: 16 << 10,
+        segment_frames_max: u64::MAX,
+    };
+    let clock = Arc::clone(&world.clock) as _;
+    let sink = FileSink::new(disk);
+    let mut writer =
+        Writer::new(Arc::clone(&log), sink, Arc::new(pool), Arc::default(), clock, options);
+    let mut room = log.reserve(7, true).unwrap();
+    room.payload().copy_from_slice(b"repairs");
+    room.commit(&FrameMeta::control(FrameKind::Group, 0));
+    log.close();
+    block_on(writer.run(&woken, Pauses { idle: Duration::ZERO, no_space: Duration::ZERO }))
+        .unwrap();
+}
+
+/// All that is missing lay in a hole; the damage stays known until it is given up, which changes
+/// nothing of what is found; and the log goes on behind it.
+#[test]
+fn damage_is_passed_over_and_given_up() {
+    let mut seen = BTreeSet::new();
+    for seed in 400..480 {
+        let (mut world, blocks) = written(seed);
+        if blocks.is_empty() {
+            continue;
+        }
+        wreck(&mut world, &blocks);
+        let from = Some(world.model.checkpoint.position);
+        let (mut recovered, found) = world.recover(from).unwrap();
+        let written = &world.model.frames[world.model.checkpoint.frames..];
+        for frame in written.iter().filter(|frame| frame.payload_at.is_some()) {
+            let at = Position(frame.payload_at.unwrap().0 - 40);
+            let there = found.iter().any(|found| found.is(frame));
+            let lost = recovered.holes.iter().any(|hole| hole.holds(at));
+            assert!(there != lost, "seed {seed}: {at}: {:?}", recovered.holes);
+        }
+        assert!(recovered.torn.is_none(), "seed {seed}: {:?}", recovered.torn);
+        let last = blocks.last().unwrap();
+        assert_eq!(recovered.end, last.position.plus(last.bytes), "seed {seed}");
+        let holes = recovered.holes.clone();
+        seen.insert(holes.len().min(3));
+
+        recovered.settle(&world.disk).unwrap();
+        append_one(&world, &recovered);
+        world.power_cut();
+        let (again, more) = world.recover(from).unwrap();
+        assert_eq!(again.holes, holes, "seed {seed}");
+        assert_eq!(more[..found.len()], found, "seed {seed}");
+        assert_eq!(more.len(), found.len() + 1, "seed {seed}");
+        let mut given_up = GivenUp::load(&world.disk, &log_dir(), LOG_ID).unwrap();
+        holes.iter().for_each(|hole| given_up.add(hole.start, hole.end));
+        given_up.store(&world.disk, &log_dir()).unwrap();
+        world.power_cut();
+        let (repaired, same) = world.recover(from).unwrap();
+        assert_eq!(repaired.holes, [], "seed {seed}");
+        assert_eq!((repaired.given_up, same), (holes, more), "seed {seed}");
+        // From wherever the next starts read, and as a whole.
+        world.model.checkpoint.position = repaired.end;
+        for from in [Some(repaired.end), None] {
+            assert_eq!(world.recover(from).unwrap().0.holes, [], "seed {seed}");
+        }
+    }
+    assert_eq!(seen, BTreeSet::from([0, 1, 2, 3]));
+}
+
+/// Also where no start reads it: its blocks are all that says where it began.
+#[test]
+fn a_first_segment_without_any_header_is_not_taken_for_an_empty_file() {
+    let mut tried = 0;
+    for seed in 500..520 {
+        let (mut world, blocks) = written(seed);
+        let Some((first, last)) = blocks.first().zip(blocks.last()) else { continue };
+        let (recovered, _) = world.recover(None).unwrap();
+        if first.sequence == last.sequence || recovered.segments[0].sequence != first.sequence {
+            continue;
+        }
+        let whole = blocks.iter().filter(|block| block.sequence == first.sequence);
+        whole.for_each(|block| world.disk.flip_bit(&block.path, block.offset + 50, 0));
+        world.model.checkpoint.position = last.position;
+        let (recovered, _) = world.recover(Some(last.position)).unwrap();
+        // Its blocks from before the checkpoint may be left.
+        if recovered.segments[0].sequence != first.sequence {
+            assert_eq!(recovered.holes[0].path, first.path, "seed {seed}");
+            assert!(!recovered.unused.contains(&first.path), "seed {seed}");
+            tried += 1;
+        }
+    }
+    assert!(tried > 0);
 }
 
 /// The writer has taken the next segment but nothing of it reached the disk: that it did says that
@@ -174,13 +332,14 @@ fn a_segment_that_was_begun_is_a_witness() {
         let next = format!("/data/log/{:012}.segment", last.sequence + 1);
         drop(world.disk.open(next.as_ref(), OpenMode::Create).unwrap());
         assert!(world.recover(Some(world.model.checkpoint.position)).is_ok());
-        let offset = some_byte(&mut world.dice, last);
-        world.disk.flip_bit(&last.path, offset, 0);
-        let result = world.recover(Some(world.model.checkpoint.position));
+        let (recovered, found, place) = flipped(&mut world, last);
         let alone = blocks.iter().filter(|block| block.sequence == last.sequence).count() == 1;
-        let noticed = matches!(&result, Err(RecoveryError::Damaged { sequence, .. })
-            if *sequence == last.sequence);
-        assert!(noticed || alone, "byte {offset} of {last:?}: {:?}", result.err());
+        if !recovered.holes.is_empty() {
+            only_the_block_is_lost(&world, last, &recovered, &found);
+        } else {
+            // The only block of a segment is all that says where the segment begins.
+            assert!(alone, "{place}: {recovered:?}");
+        }
     }
 }
 

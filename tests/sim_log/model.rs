@@ -48,7 +48,7 @@ pub struct Model {
 }
 
 /// A frame as recovery showed it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     payload_at: Position,
     meta: FrameMeta,
@@ -58,6 +58,19 @@ pub struct Found {
 impl From<FoundFrame<'_>> for Found {
     fn from(frame: FoundFrame<'_>) -> Self {
         Self { payload_at: frame.payload_at, meta: frame.meta, payload: frame.payload.to_vec() }
+    }
+}
+
+impl Found {
+    /// A reservation that was given up.
+    pub fn is_given_up(&self) -> bool {
+        self.meta.kind == FrameKind::Void
+    }
+
+    /// True if it is `frame`, byte for byte.
+    pub fn is(&self, frame: &ModelFrame) -> bool {
+        Some(self.payload_at) == frame.payload_at
+            && (&self.meta, &self.payload) == (&frame.meta, &frame.payload)
     }
 }
 
@@ -75,6 +88,7 @@ impl Model {
         assert!(count >= self.acknowledged(), "acknowledged frames are gone");
         assert!(count <= self.frames.len(), "frames appeared that were never committed");
         assert!(recovered.blocks >= self.blocks, "blocks are gone");
+        assert_eq!(recovered.holes, [], "nothing was damaged");
         assert_eq!(self.checkpoint.frames + found.len(), count, "frames found and counted");
         for (number, found) in found.iter().enumerate() {
             let number = self.checkpoint.frames + number;

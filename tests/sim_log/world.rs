@@ -20,7 +20,7 @@ use mainstem::{
         CommitLog, FileSink, LogLimits, Reservation, ReserveError, Step, TailReader, Writer,
         WriterOptions,
         frame::{FrameKind, FrameMeta},
-        recovery::{Recovered, RecoveryError, recover},
+        recovery::{FoundFrame, Recovered, RecoveryError, recover},
         segment::{NoPace, SegmentPool, Segments},
     },
 };
@@ -155,10 +155,12 @@ impl World {
         from: Option<Position>,
     ) -> Result<(Recovered, Vec<Found>), RecoveryError> {
         let mut found = Vec::new();
-        let recovered = recover(&self.disk, &log_dir(), LOG_ID, from, &mut |frame| {
+        let mut visit = |frame: FoundFrame<'_>| {
             found.push(Found::from(frame));
             Ok(())
-        })?;
+        };
+        let durable = self.model.checkpoint.position;
+        let recovered = recover(&self.disk, &log_dir(), LOG_ID, from, durable, &mut visit)?;
         Ok((recovered, found))
     }
 

@@ -14,7 +14,7 @@
 
 use super::{
     SECTOR,
-    frame::{self, Frame, FrameError},
+    frame::{self, Frame, FrameError, FrameKind, FrameMeta},
 };
 use crate::base::{Position, Term, checksum};
 use crc_fast::{CrcAlgorithm, Digest};
@@ -236,12 +236,80 @@ impl<'a> Block<'a> {
     }
 }
 
+/// What is left of a damaged block whose header verifies.
+#[derive(Debug)]
+pub struct Salvage<'a> {
+    /// What the block says of itself.
+    pub header: BlockHeader,
+    /// The envelope's checksum, which the next block must repeat.
+    pub checksum: u32,
+    /// The frames that verify, each with its distance in bytes from the block's start.
+    pub frames: Vec<(usize, Frame<'a>)>,
+    /// What does not, in order; at least one.
+    pub lost: Vec<LostBytes>,
+}
+
+/// Bytes of a block that do not verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostBytes {
+    /// Distance of the first from the block's start.
+    pub start: usize,
+    /// Distance of the end.
+    pub end: usize,
+    /// The frame they were, where its header verifies.
+    pub meta: Option<FrameMeta>,
+    /// What is wrong with them.
+    pub reason: BlockError,
+}
+
+impl<'a> Salvage<'a> {
+    /// What can be relied upon of the damaged block at the start of `bytes`; `None` where not even
+    /// its header can, or its end is missing.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Option<Self> {
+        let header = BlockHeader::parse(bytes).ok()?;
+        let (head, rest) = bytes.get(..header.block_bytes as usize)?.split_at(BLOCK_HEADER);
+        let frames = &rest[..header.frames_bytes as usize];
+        // Frames behind a damaged one are found only if all lengths are right.
+        let lengths_hold = shared_checksum(head, frames) == Some(u32_at(head, 92));
+        let checksum = u32_at(head, 4);
+        let mut salvage = Self { header, checksum, frames: Vec::new(), lost: Vec::new() };
+        let mut at = 0;
+        while at < frames.len() {
+            let start = BLOCK_HEADER + at;
+            match Frame::parse(&frames[at..]) {
+                Ok(frame) => {
+                    at += frame.span();
+                    salvage.frames.push((start, frame));
+                }
+                Err(reason) => {
+                    let length =
+                        frame::length_and_checksum(&frames[at..]).map(|(length, _)| length);
+                    let payload = length.and_then(|length| length.checked_sub(frame::FRAME_HEADER));
+                    let span = payload.filter(|_| lengths_hold).map(frame::frame_span);
+                    let meta = Frame::surviving_meta(&frames[at..]).filter(|_| lengths_hold);
+                    at = span.map_or(frames.len(), |span| at + span);
+                    let end = BLOCK_HEADER + at;
+                    salvage.lost.push(LostBytes { start, end, meta, reason: reason.into() });
+                }
+            }
+        }
+        if salvage.lost.is_empty() {
+            // Only zeros between or behind the frames are damaged.
+            let (start, end) = (BLOCK_HEADER + frames.len(), header.block_bytes as usize);
+            let meta = Some(FrameMeta::control(FrameKind::Void, 0));
+            salvage.lost.push(LostBytes { start, end, meta, reason: BlockError::Content });
+        }
+        Some(salvage)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
         base::QueueId,
-        storage::commit_log::frame::{FRAME_HEADER, FrameKind, FrameMeta, frame_span, seal_frame},
+        storage::commit_log::frame::{FRAME_HEADER, frame_span, seal_frame},
     };
 
     /// A block of a few frames with these payloads.
@@ -287,6 +355,41 @@ mod tests {
             assert!(error.is_some(), "a flip in byte {at} went unnoticed");
             assert_ne!(error, Some(BlockError::Absent), "a flip in byte {at} hides the block");
             assert_eq!(error == Some(BlockError::Header), at < BLOCK_HEADER, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_a_flip_does_not_touch_is_salvaged() {
+        let payloads: [&[u8]; 3] = [b"a payload", b"", b"another one"];
+        let (block, header) = sealed(&payloads);
+        let starts = [0, 1, 2].map(|n| {
+            let before = payloads[..n].iter().map(|payload| frame_span(payload.len()));
+            BLOCK_HEADER + before.sum::<usize>()
+        });
+        let frames_end = BLOCK_HEADER + header.frames_bytes as usize;
+        for at in 0..block.len() {
+            let mut broken = block.clone();
+            broken[at] ^= 1 << (at % 8);
+            let Some(salvage) = Salvage::of(&broken) else {
+                assert!(at < BLOCK_HEADER, "nothing is left with byte {at} flipped");
+                continue;
+            };
+            assert_eq!(salvage.header, header);
+            if at >= frames_end {
+                assert_eq!(salvage.frames.len(), 3, "byte {at}");
+                continue;
+            }
+            let hit = starts.iter().rposition(|&start| start <= at).unwrap();
+            for (start, frame) in &salvage.frames {
+                let number = starts.iter().position(|known| known == start).unwrap();
+                assert_eq!(frame.payload, payloads[number], "byte {at}");
+            }
+            let kept = |number: usize| salvage.frames.iter().any(|(at, _)| *at == starts[number]);
+            (0..hit).for_each(|number| assert!(kept(number), "byte {at}: frame {number}"));
+            let within = at - starts[hit];
+            // Neither a length nor a checksum: what lies behind is found.
+            let behind = within >= 8;
+            (hit + 1..3).for_each(|number| assert_eq!(kept(number), behind, "byte {at}"));
         }
     }
 

@@ -166,6 +166,22 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// Any doubt about any of its bytes.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, FrameError> {
+        let frame = Self::parse_head(bytes)?;
+        if frame.meta.kind == FrameKind::KafkaBatch && !kafka_checksum_holds(frame.payload) {
+            return Err(FrameError::Payload);
+        }
+        Ok(frame)
+    }
+
+    /// What the frame at the start of `bytes` says of itself, where that can be relied upon although
+    /// its payload may be damaged.
+    #[must_use]
+    pub fn surviving_meta(bytes: &'a [u8]) -> Option<FrameMeta> {
+        Self::parse_head(bytes).ok().map(|frame| frame.meta)
+    }
+
+    /// Verifies all that the frame's own checksum covers.
+    fn parse_head(bytes: &'a [u8]) -> Result<Self, FrameError> {
         let (length, sum) = length_and_checksum(bytes).ok_or(FrameError::Short)?;
         if length < FRAME_HEADER || length > bytes.len() {
             return Err(FrameError::Short);
@@ -174,20 +190,15 @@ impl<'a> Frame<'a> {
         if frame_checksum(frame) != sum {
             return Err(FrameError::Checksum);
         }
-        let kind = FrameKind::from_byte(frame[8]).ok_or(FrameError::Kind(frame[8]))?;
-        let payload = &frame[FRAME_HEADER..];
-        if kind == FrameKind::KafkaBatch && !kafka_checksum_holds(payload) {
-            return Err(FrameError::Payload);
-        }
         let meta = FrameMeta {
-            kind,
+            kind: FrameKind::from_byte(frame[8]).ok_or(FrameError::Kind(frame[8]))?,
             queue: QueueId(u32_at(frame, 12)),
             base_offset: i64_at(frame, 16),
             count: u32_at(frame, 24),
             tag_hash: u32_at(frame, 28),
             append_time_ms: i64_at(frame, 32),
         };
-        Ok(Self { meta, payload })
+        Ok(Self { meta, payload: &frame[FRAME_HEADER..] })
     }
 
     /// Bytes this frame takes in its block, padding included.

@@ -9,12 +9,14 @@
 
 pub mod block;
 pub mod frame;
+pub mod given_up;
 pub mod recovery;
 pub mod segment;
 
 mod log;
 mod scan;
 mod tail;
+mod walk;
 mod writer;
 
 pub use log::{Appended, CommitLog, LogLimits, Reservation, ReserveError, ShardSignal};

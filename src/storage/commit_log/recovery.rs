@@ -1,21 +1,22 @@
 //! Finds the end of a log that was not closed, and tells a torn tail from damage.
 //!
 //! Blocks are read from the checkpoint's position on. The first one that does not verify ends the
-//! log, unless a later block says that it had been durable: then acknowledged data is damaged, and
-//! the log is not opened. What lies behind the end is dead: the writer goes on in a new segment whose
-//! first block follows the last kept one in the chain of checksums.
+//! log, unless something written later says that it had been durable: then it is a [`Hole`], and
+//! reading goes on behind it. What lies behind the end is dead: the writer goes on in a new segment
+//! whose first block follows the last kept one in the chain of checksums.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use super::{
     SECTOR,
     block::{BlockError, BlockHeader},
-    frame::{FRAME_HEADER, FrameMeta},
-    scan::SegmentScan,
+    frame::FrameMeta,
+    given_up::GivenUp,
     segment::{Segment, is_ready_name, segment_path, sequence_of},
+    walk::Walk,
 };
 use crate::{
     base::Position,
@@ -32,23 +33,6 @@ pub enum RecoveryError {
         path: PathBuf,
         /// What the disk said.
         source: io::Error,
-    },
-    /// Data that had been made durable does not verify.
-    #[error(
-        "acknowledged data is damaged: segment {sequence} ({path}) at position {position}: {reason}; \
-         what was written later says that everything before position {durable_through} was durable"
-    )]
-    Damaged {
-        /// The segment's number.
-        sequence: u64,
-        /// Its file.
-        path: PathBuf,
-        /// Where the damaged block begins.
-        position: Position,
-        /// What is wrong with it.
-        reason: String,
-        /// What later blocks witness.
-        durable_through: Position,
     },
     /// A newer version of this program wrote the log.
     #[error("segment {sequence} ({path}): {reason}")]
@@ -89,6 +73,37 @@ pub struct FoundFrame<'a> {
     pub payload: &'a [u8],
 }
 
+/// A stretch of the log that had been durable and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hole {
+    /// Its first position.
+    pub start: Position,
+    /// The position behind it.
+    pub end: Position,
+    /// The file it begins in, or should.
+    pub path: PathBuf,
+    /// What is wrong there.
+    pub reason: String,
+    /// The frame that was there, where its header is left, or a void one where there was none; `None`
+    /// where anything may have been.
+    pub frame: Option<FrameMeta>,
+}
+
+impl Hole {
+    /// True if `position` lies in it.
+    #[must_use]
+    pub fn holds(&self, position: Position) -> bool {
+        self.start <= position && position < self.end
+    }
+}
+
+impl fmt::Display for Hole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, end, path, reason, .. } = self;
+        write!(f, "{}: positions {start} to {end}: {reason}", path.display())
+    }
+}
+
 /// The end of the log, and what is to become of the files.
 #[derive(Debug, Default)]
 pub struct Recovered {
@@ -108,13 +123,25 @@ pub struct Recovered {
     pub unused: Vec<PathBuf>,
     /// A write that was cut off by the crash, if there was one: where, and what was seen of it.
     pub torn: Option<(Position, String)>,
+    /// Damage nobody has given up, in the log's order. With any, the log must not be written.
+    pub holes: Vec<Hole>,
+    /// Damage that was given up.
+    pub given_up: Vec<Hole>,
     /// Number of the newest segment file without any block header: the writer had begun it.
-    begun: Option<u64>,
+    pub(super) begun: Option<u64>,
     /// One that has the remains of a header where its first block would begin.
-    remains: Option<(u64, String)>,
+    pub(super) remains: Option<(u64, String)>,
 }
 
 impl Recovered {
+    /// The file in front of the log's first segment, which begins at `base`, holds no block any more.
+    fn lost_front(&mut self, path: PathBuf, base: Position) {
+        let reason = "nothing in the file verifies".to_owned();
+        // It held one block at least; where it began nobody knows.
+        let start = Position(base.0.saturating_sub(SECTOR as u64));
+        self.holes.push(Hole { start, end: base, path, reason, frame: None });
+    }
+
     /// Cuts off what lies behind the end, durably, so that the log can go on in a new segment. The
     /// log's last file is synced in any case: its last blocks may have been found in a cache of the
     /// machine only, and from now on they count as durable.
@@ -138,7 +165,9 @@ impl Recovered {
     }
 }
 
-/// Reads the log in `dir` from `from` on, or from its oldest segment on for `None`, and hands every frame at or behind it to `visit`.
+/// Reads the log in `dir` from `from` on, or from its oldest segment on for `None`, and hands every
+/// frame at or behind it to `visit`. Everything before `durable` is known to have been durable, because
+/// checkpoints or index files cover it.
 ///
 /// # Errors
 /// See [`RecoveryError`]; nothing on disk was changed.
@@ -147,18 +176,21 @@ pub fn recover(
     dir: &Path,
     log_id: u64,
     from: Option<Position>,
+    durable: Position,
     visit: &mut dyn FnMut(FoundFrame<'_>) -> Result<(), String>,
 ) -> Result<Recovered, RecoveryError> {
     let mut recovered = take_stock(disk, dir, log_id)?;
     let oldest = || recovered.segments.first().map_or(Position(0), |segment| segment.base);
     let from = from.unwrap_or_else(oldest);
-    check_coverage(&recovered.segments, from)?;
-    let mut walk = Walk { disk, log_id, from, visit, chain: None, recovered: &mut recovered };
-    walk.run()?;
+    Walk { disk, dir, log_id, from, durable, visit, chain: None, recovered: &mut recovered }
+        .run()?;
+    let given_up = GivenUp::load(disk, dir, log_id).map_err(disk_error(dir))?;
+    let accepted = |hole: &Hole| given_up.covers(hole.start, hole.end);
+    (recovered.given_up, recovered.holes) = recovered.holes.drain(..).partition(accepted);
     Ok(recovered)
 }
 
-fn disk_error(path: &Path) -> impl FnOnce(io::Error) -> RecoveryError + '_ {
+pub(super) fn disk_error(path: &Path) -> impl FnOnce(io::Error) -> RecoveryError + '_ {
     move |source| RecoveryError::Disk { path: path.to_path_buf(), source }
 }
 
@@ -187,41 +219,33 @@ fn take_stock(disk: &dyn Disk, dir: &Path, log_id: u64) -> Result<Recovered, Rec
         }
     }
     sequences.sort_unstable();
-    // Segment files without a header, and what their first sector looks like.
-    let mut headless: Vec<(u64, String)> = Vec::new();
     stock.next_sequence = sequences.last().map_or(1, |last| last + 1);
+    // Segment files without a header.
+    let mut headless = Vec::new();
     for sequence in sequences {
         let path = segment_path(dir, sequence);
         match first_block(disk, &path, log_id, sequence)? {
             First::Found { base, file_bytes } => {
-                if let Some((lost, reason)) = headless.first() {
-                    // The next segment is begun only once there is a durable block in this one.
-                    return Err(RecoveryError::Damaged {
-                        sequence: *lost,
-                        path: segment_path(dir, *lost),
-                        position: end_of(&stock.segments),
-                        reason: reason.clone(),
-                        durable_through: base,
-                    });
+                // The next segment is begun only once there is a durable block in this one: what was
+                // left behind it without a header is damaged, and not for another use. In front of
+                // the log's first segment nothing else would tell.
+                if stock.segments.is_empty() {
+                    headless.drain(..).rev().for_each(|(_, path)| stock.lost_front(path, base));
                 }
+                headless.clear();
                 stock.segments.push(Segment { sequence, base, file_bytes, path });
             }
             First::Missing(reason) => {
-                headless.push((sequence, reason.to_string()));
                 if reason != BlockError::Absent {
                     stock.remains = Some((sequence, reason.to_string()));
                 }
-                stock.unused.push(path);
+                headless.push((sequence, path));
             }
         }
     }
-    stock.begun = headless.pop().map(|(sequence, _)| sequence);
+    stock.begun = headless.last().map(|(sequence, _)| *sequence);
+    stock.unused.extend(headless.into_iter().map(|(_, path)| path));
     Ok(stock)
-}
-
-/// Where the last file ends.
-fn end_of(segments: &[Segment]) -> Position {
-    segments.last().map_or(Position(0), |last| last.base.plus(last.file_bytes))
 }
 
 /// What a segment's file begins with.
@@ -261,170 +285,4 @@ fn first_block(
         offset += SECTOR as u64;
     }
     Ok(First::Missing(at_start))
-}
-
-fn check_coverage(segments: &[Segment], from: Position) -> Result<(), RecoveryError> {
-    let first = segments.first().map_or(Position(0), |segment| segment.base);
-    if first > from {
-        return Err(RecoveryError::Gap { from, to: first });
-    }
-    for pair in segments.windows(2) {
-        let end = pair[0].base.plus(pair[0].file_bytes);
-        if pair[1].base > end {
-            return Err(RecoveryError::Gap { from: end, to: pair[1].base });
-        }
-    }
-    let end = end_of(segments);
-    if end < from {
-        return Err(RecoveryError::Gap { from: end, to: from });
-    }
-    Ok(())
-}
-
-/// What the next block must say of the ones before it.
-#[derive(Clone, Copy)]
-struct Chain {
-    previous: u32,
-    frames: u64,
-    blocks: u64,
-}
-
-struct Walk<'a> {
-    disk: &'a dyn Disk,
-    log_id: u64,
-    from: Position,
-    visit: &'a mut dyn FnMut(FoundFrame<'_>) -> Result<(), String>,
-    chain: Option<Chain>,
-    recovered: &'a mut Recovered,
-}
-
-impl Walk<'_> {
-    fn run(&mut self) -> Result<(), RecoveryError> {
-        let segments = std::mem::take(&mut self.recovered.segments);
-        // The segment that holds `from`; the one before it where `from` is a border, because the
-        // one behind may hold nothing yet and the chain must be picked up somewhere.
-        let first = segments.partition_point(|s| s.base < self.from).saturating_sub(1);
-        let mut at = segments.get(first).map_or(self.from, |segment| segment.base);
-        for (index, segment) in segments.iter().enumerate().skip(first) {
-            let limit = segments.get(index + 1).map(|next| next.base);
-            at = self.segment(segment, at, limit)?;
-        }
-        if at < self.from {
-            return Err(RecoveryError::Gap { from: at, to: self.from });
-        }
-        let last = segments.last().map_or(0, |segment| segment.sequence);
-        if let Some((_, reason)) = self.recovered.remains.take().filter(|(begun, _)| *begun > last)
-        {
-            self.recovered.torn = Some((at, reason));
-        }
-        self.recovered.segments = segments;
-        self.recovered.end = at;
-        let chain = self.chain.unwrap_or(Chain { previous: 0, frames: 0, blocks: 0 });
-        self.recovered.previous = chain.previous;
-        self.recovered.frames = chain.frames;
-        self.recovered.blocks = chain.blocks;
-        Ok(())
-    }
-
-    /// Reads one segment from `at` to `limit`, where the next segment begins, or to the log's end.
-    fn segment(
-        &mut self,
-        segment: &Segment,
-        mut at: Position,
-        limit: Option<Position>,
-    ) -> Result<Position, RecoveryError> {
-        let path = &segment.path;
-        let mut scan = SegmentScan::open(self.disk, path, segment.sequence, segment.base)
-            .map_err(disk_error(path))?;
-        let stop = limit.unwrap_or(scan.end());
-        while at < stop {
-            let found = scan.block(self.log_id, at).map_err(disk_error(path))?;
-            let reason = match found {
-                Ok(block) if self.follows(&block.header) => {
-                    let header = block.header;
-                    self.chain = Some(Chain {
-                        previous: block.checksum,
-                        frames: header.frames_before + u64::from(header.frame_count),
-                        blocks: header.index + 1,
-                    });
-                    for frame in block.frames() {
-                        let (offset, frame) = frame.expect("the block was verified");
-                        let payload_at = at.plus((offset + FRAME_HEADER) as u64);
-                        if at >= self.from {
-                            let found =
-                                FoundFrame { payload_at, meta: frame.meta, payload: frame.payload };
-                            (self.visit)(found).map_err(|reason| RecoveryError::Frame {
-                                position: payload_at,
-                                reason,
-                            })?;
-                        }
-                    }
-                    at = at.plus(u64::from(header.block_bytes));
-                    continue;
-                }
-                Ok(_) => "the block does not follow the one before it".to_owned(),
-                Err(error @ BlockError::Version(_)) => {
-                    return Err(RecoveryError::Version {
-                        sequence: segment.sequence,
-                        path: path.clone(),
-                        reason: error,
-                    });
-                }
-                Err(error) => error.to_string(),
-            };
-            return self.broken(&mut scan, segment, at, limit, reason);
-        }
-        Ok(at)
-    }
-
-    fn follows(&self, header: &BlockHeader) -> bool {
-        self.chain.is_none_or(|chain| {
-            header.previous == chain.previous
-                && header.frames_before == chain.frames
-                && header.index == chain.blocks
-        })
-    }
-
-    /// The block at `at` is not there. Ends the log, if nothing says that it was once durable.
-    fn broken(
-        &mut self,
-        scan: &mut SegmentScan,
-        segment: &Segment,
-        at: Position,
-        limit: Option<Position>,
-        reason: String,
-    ) -> Result<Position, RecoveryError> {
-        // A later segment was begun only after everything before it was durable.
-        let mut witness = limit;
-        let mut seen_later = false;
-        let mut next = at.plus(SECTOR as u64);
-        while witness.is_none() && next < scan.end() {
-            let found = scan.block(self.log_id, next).map_err(disk_error(&segment.path))?;
-            if let Ok(block) = found {
-                seen_later = true;
-                let durable = block.header.durable_through;
-                witness = (durable > at).then_some(durable);
-            }
-            next = next.plus(SECTOR as u64);
-        }
-        let remains = seen_later || reason != BlockError::Absent.to_string();
-        // A segment that was begun says so too, although not where: whatever is left of a block
-        // here, it was not being written any more.
-        if remains && self.recovered.begun.is_some_and(|begun| begun > segment.sequence) {
-            witness = witness.or(Some(at.plus(SECTOR as u64)));
-        }
-        if let Some(durable_through) = witness {
-            return Err(RecoveryError::Damaged {
-                sequence: segment.sequence,
-                path: segment.path.clone(),
-                position: at,
-                reason,
-                durable_through,
-            });
-        }
-        if remains {
-            self.recovered.torn = Some((at, reason));
-        }
-        Ok(at)
-    }
 }

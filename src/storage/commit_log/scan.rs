@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use super::{
     SECTOR,
-    block::{Block, BlockError, BlockHeader},
+    block::{Block, BlockError, BlockHeader, Salvage},
 };
 use crate::{
     base::Position,
@@ -63,6 +63,26 @@ impl SegmentScan {
             return Ok(Err(BlockError::Absent));
         }
         Ok(Block::parse(self.bytes(offset, header.block_bytes as usize)?))
+    }
+
+    /// What is left of the block at `position`, where its header verifies.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn salvage(&mut self, log_id: u64, position: Position) -> io::Result<Option<Salvage<'_>>> {
+        let Some(header) = self.header(log_id, position)? else { return Ok(None) };
+        let offset = position.since(self.base);
+        Ok(Salvage::of(self.bytes(offset, header.block_bytes as usize)?))
+    }
+
+    /// The header of the block at `position`, if one of this segment is there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn header(&mut self, log_id: u64, position: Position) -> io::Result<Option<BlockHeader>> {
+        let (offset, sequence) = (position.since(self.base), self.sequence);
+        let header = BlockHeader::parse_own(self.bytes(offset, SECTOR)?, log_id, sequence);
+        Ok(header.ok().filter(|header| header.position == position))
     }
 
     /// Up to `length` bytes at file offset `offset`; fewer at the file's end.

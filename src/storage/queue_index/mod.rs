@@ -38,7 +38,7 @@ pub use memory::{Generation, MemoryIndex};
 pub use page::DirectoryEntry;
 pub use run::{Run, RunList};
 pub use run_set::RunSet;
-pub use scan::{DirectoryScan, RunSummary, verify};
+pub use scan::{DirectoryScan, RunSummary, each_entry, verify};
 pub use store::{DamagedRun, OpenReport, RunStore};
 
 use crate::base::{Position, QueueId};

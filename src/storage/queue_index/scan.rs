@@ -148,6 +148,25 @@ impl EntryScan {
     }
 }
 
+/// Shows every entry of a run, each queue's in their order. Blocks.
+///
+/// # Errors
+/// When the file cannot be read or a page does not verify.
+pub fn each_entry(
+    disk: &dyn Disk,
+    run: &Arc<Run>,
+    mut each: impl FnMut(QueueId, IndexEntry),
+) -> Result<()> {
+    let mut scan = EntryScan::open(disk, run)?;
+    while let Some(queue) = scan.queue() {
+        scan.queue_entries(|entry| {
+            each(queue, entry);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// What a verified run holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RunSummary {

@@ -297,6 +297,20 @@ impl RunStore {
         self.retired.extend(self.runs.drain(..kept));
     }
 
+    /// Leaves the runs from the first on that reaches behind `position` out of use, for as long as this
+    /// process runs. Their files stay.
+    pub fn leave_from(&mut self, position: Position) {
+        self.runs.truncate(self.runs.partition_point(|run| run.covers().end <= position));
+    }
+
+    /// Gives up the runs that hold something of a stretch, to be rebuilt from the log.
+    pub fn drop_overlapping(&mut self, stretch: LogRange) {
+        let overlaps = |run: &mut Arc<Run>| {
+            run.covers().start < stretch.end && stretch.start < run.covers().end
+        };
+        self.retired.extend(self.runs.extract_if(.., overlaps));
+    }
+
     /// Removes the files of given-up runs that no shard holds any more, and frees written generations
     /// likewise; returns how many files are left.
     ///
