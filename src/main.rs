@@ -6,7 +6,7 @@ use clap::Parser as _;
 use mainstem::server::{
     self, check,
     cli::{Cli, Command, LogAction, ServeArgs, print},
-    log_tool,
+    log_tool, repair,
 };
 
 fn main() -> ExitCode {
@@ -38,6 +38,10 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
         }
         Some(Command::Log { action: LogAction::Dump(args) }) => {
             log_tool::dump(&args.load()?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(Command::Log { action: LogAction::Repair(args) }) => {
+            repair::repair(&args.place.load()?, args.dry_run)?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -98,3 +98,26 @@ fn check_ends_with_1_when_a_fatal_row_fails() {
     assert_eq!(output.status.code(), Some(1));
     assert!(out(&output).contains("core 8000 is not available"), "{}", out(&output));
 }
+
+#[test]
+fn log_tools_make_nothing_where_there_is_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("data");
+    let data_dir = missing.to_str().unwrap();
+    for action in [&["verify"][..], &["dump"], &["repair"], &["repair", "--dry-run"]] {
+        let arguments = [&["log"], action, &["--data-dir", data_dir]].concat();
+        let output = mainstem(&arguments, &[]);
+        assert_eq!(output.status.code(), Some(1), "{action:?}");
+        assert!(err(&output).contains(data_dir), "{action:?}: {}", err(&output));
+        assert!(!missing.exists(), "{action:?}");
+    }
+}
+
+#[test]
+fn there_is_nothing_to_repair_in_an_empty_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let data_dir = directory.path().to_str().unwrap();
+    let output = mainstem(&["log", "repair", "--data-dir", data_dir], &[]);
+    assert!(output.status.success(), "{}", err(&output));
+    assert_eq!(out(&output), "no damage is left to repair\n");
+}

@@ -227,7 +227,12 @@ impl Broker {
 
     pub(super) fn start_coordinator(self: &Rc<Self>) {
         let at = self.moment();
-        self.coordinator.borrow_mut().groups.start(at);
+        // Without a log there is nobody to join, and offsets are only read.
+        if self.log.failure().is_some() {
+            self.coordinator.borrow_mut().groups.stop();
+        } else {
+            self.coordinator.borrow_mut().groups.start(at);
+        }
         let woken = self.coordinator.borrow().timer_wake.1.clone();
         let broker = Rc::clone(self);
         self.env.tasks.spawn(Box::pin(async move { broker.run_timers(woken).await }));

@@ -10,6 +10,7 @@ mod control;
 mod coordinator;
 mod durable;
 pub mod group;
+mod losses;
 mod mailbox;
 mod offsets;
 mod producers;
@@ -47,6 +48,7 @@ pub use append::{AppendError, AppendedBatch};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;
+pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
 pub use producers::{Producer, SequenceError};
@@ -174,10 +176,13 @@ impl Broker {
             Rc::clone(&cluster),
             &state.groups,
         );
-        let queues = state.queues.into_iter().map(|(id, (topic, settings, snapshot))| {
+        let restored = state.queues.into_iter().map(|(id, (topic, settings, snapshot))| {
             (id, queue::Queue::restored(topic, settings, snapshot))
         });
-        let queues = queues.collect();
+        let mut queues: HashMap<_, _> = restored.collect();
+        for (id, lost) in state.lost {
+            queues.entry(id).and_modify(|queue| queue.lost = lost);
+        }
         let broker = Rc::new(Self {
             shard,
             tail: log.reader(usize::from(shard.0)),

@@ -1,6 +1,6 @@
 //! One queue as its owner knows it.
 
-use std::{cell::Cell, rc::Rc, sync::Arc, task::Waker};
+use std::{cell::Cell, ops::Range, rc::Rc, sync::Arc, task::Waker};
 
 use super::{producers::Producers, seal::QueueSnapshot};
 use crate::{
@@ -42,6 +42,8 @@ pub(super) struct Queue {
     pub(super) bytes: u64,
     /// No message between log start and high watermark lies before this position.
     pub(super) oldest: Position,
+    /// Offsets whose messages are lost, ascending; only while the log is damaged.
+    pub(super) lost: Vec<Range<i64>>,
     watches: Vec<Rc<Watch>>,
 }
 
@@ -56,8 +58,15 @@ impl Queue {
             producers: Producers::default(),
             bytes: 0,
             oldest: Position(0),
+            lost: Vec::new(),
             watches: Vec::new(),
         }
+    }
+
+    /// The first lost offsets at or behind `offset`.
+    pub(super) fn lost_from(&self, offset: i64) -> Option<Range<i64>> {
+        let at = self.lost.partition_point(|lost| lost.end <= offset);
+        self.lost.get(at).cloned()
     }
 
     /// Nothing can be read.

@@ -1,6 +1,6 @@
 //! Reading queues: which frames answer a fetch, and waiting for more.
 
-use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
+use std::{future::poll_fn, ops::Range, rc::Rc, task::Poll, time::Duration};
 
 use super::{Broker, cold::LogSlice, queue::Watch};
 use crate::{
@@ -33,6 +33,9 @@ pub enum ReadError {
         /// First offset not readable yet.
         high_watermark: i64,
     },
+    /// The messages there were damaged on disk.
+    #[error("offsets {} to {} are lost: the log is damaged", .0.start, .0.end - 1)]
+    Lost(Range<i64>),
     /// An index or the log could not be read.
     #[error("{0}")]
     Storage(String),
@@ -83,14 +86,21 @@ impl Broker {
         bytes_left: u64,
         first: bool,
     ) -> Result<Read, ReadError> {
-        let (log_start, high_watermark, next_offset) = {
+        let (log_start, high_watermark, next_offset, lost) = {
             let queues = self.queues.borrow();
             let queue = queues.get(&request.queue).ok_or(ReadError::UnknownQueue)?;
-            (queue.log_start, queue.high_watermark, queue.next_offset)
+            let lost = queue.lost_from(request.offset);
+            (queue.log_start, queue.high_watermark, queue.next_offset, lost)
         };
         if request.offset < log_start || request.offset > next_offset {
             return Err(ReadError::OutOfRange { log_start, high_watermark });
         }
+        // Nobody is led past what is lost without being told.
+        let readable = match lost {
+            Some(lost) if lost.start <= request.offset => return Err(ReadError::Lost(lost)),
+            Some(lost) => lost.start,
+            None => i64::MAX,
+        };
         let mut read = Read { log_start, high_watermark, slices: Vec::new() };
         let bytes_max = bytes_left.min(u64::from(request.bytes_max));
         if request.offset >= high_watermark || (bytes_max == 0 && !first) {
@@ -106,7 +116,8 @@ impl Broker {
         if !entries.first().is_some_and(fits) {
             return Ok(read);
         }
-        read.slices = entries.iter().map(|entry| LogSlice::new(request.queue, entry)).collect();
+        let entries = entries.iter().take_while(|entry| entry.base_offset < readable);
+        read.slices = entries.map(|entry| LogSlice::new(request.queue, entry)).collect();
         self.count(|figures| figures.bytes_out += read.bytes());
         Ok(read)
     }

@@ -5,16 +5,20 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
-    append::sequence_of, control::numbers_of, coordinator::group_shard, group::GroupRecord,
+    append::sequence_of,
+    control::numbers_of,
+    coordinator::group_shard,
+    group::GroupRecord,
+    losses::{Ledger, LostOffsets},
     seal::QueueSnapshot,
 };
 use crate::{
     base::{QueueId, TopicId},
-    cluster::{ClusterState, Command, TopicSettings},
+    cluster::{ClusterState, Command, Numbers, TopicSettings},
     storage::{
         commit_log::{
             frame::{FRAME_HEADER, FrameKind, frame_span},
-            recovery::FoundFrame,
+            recovery::{FoundFrame, Hole},
         },
         queue_index::IndexEntry,
     },
@@ -26,6 +30,7 @@ pub struct ShardState {
     pub(super) cluster: ClusterState,
     pub(super) queues: HashMap<QueueId, (TopicId, Arc<TopicSettings>, QueueSnapshot)>,
     pub(super) groups: Vec<GroupRecord>,
+    pub(super) lost: LostOffsets,
     /// Index entries of frames behind the last index file, in log order.
     pub entries: Vec<(QueueId, IndexEntry)>,
 }
@@ -36,6 +41,9 @@ pub struct Replay {
     queues: HashMap<QueueId, QueueSnapshot>,
     groups: Vec<GroupRecord>,
     entries: Vec<(QueueId, IndexEntry)>,
+    lost: LostOffsets,
+    /// The highest number of a queue that messages name, whether or not it is known.
+    named: QueueId,
 }
 
 impl Replay {
@@ -47,7 +55,14 @@ impl Replay {
         groups: Vec<GroupRecord>,
     ) -> Self {
         let queues = queues.into_iter().map(|queue| (queue.id, queue)).collect();
-        Self { cluster, queues, groups, entries: Vec::new() }
+        Self {
+            cluster,
+            queues,
+            groups,
+            entries: Vec::new(),
+            lost: LostOffsets::new(),
+            named: QueueId(0),
+        }
     }
 
     /// Takes in a frame of the log and returns its index entry, if it has messages. Frames the
@@ -108,6 +123,7 @@ impl Replay {
             return Err("messages of this kind cannot be read yet".to_owned());
         }
         let header = BatchHeader::parse(frame.payload).map_err(|error| error.to_string())?;
+        self.named = self.named.max(meta.queue);
         let Some(queue) = self.queue(meta.queue) else { return Ok(None) };
         let next = meta.base_offset + i64::from(meta.count);
         if next > queue.next_offset {
@@ -135,6 +151,45 @@ impl Replay {
         Ok(Some((meta.queue, entry)))
     }
 
+    /// Numbers that no command has given, as far as anything still tells.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let mut numbers = self.cluster.numbers();
+        numbers.queue = numbers.queue.max(QueueId(self.named.0 + 1));
+        numbers
+    }
+
+    /// The cluster's state as rebuilt so far.
+    #[must_use]
+    pub fn cluster(&self) -> &ClusterState {
+        &self.cluster
+    }
+
+    /// Begins to look for what is lost in `holes`, once all frames were taken in. Index files hold the
+    /// entries of older frames, which the ledger is to be shown first.
+    #[must_use]
+    pub fn ledger<'a>(&self, holes: &'a [Hole]) -> Ledger<'a> {
+        let ids = self.cluster.topics().flat_map(|topic| topic.queues.iter().copied());
+        let start = |id| self.queues.get(&id).map_or(0, |queue| queue.log_start);
+        Ledger::new(holes, ids.map(|id| (id, start(id))))
+    }
+
+    /// Shows the ledger what was replayed.
+    pub fn complete(&self, ledger: &mut Ledger<'_>) {
+        ledger.frames(&self.entries);
+        self.queues.values().for_each(|queue| ledger.end(queue.id, queue.next_offset));
+    }
+
+    /// Lets queues end behind what is lost, and answer for it.
+    pub fn lose(&mut self, lost: &LostOffsets) {
+        for (&id, ranges) in lost {
+            let end = ranges.last().map_or(0, |last| last.end);
+            let queue = self.queues.entry(id).or_insert_with(|| QueueSnapshot::empty(id));
+            queue.next_offset = queue.next_offset.max(end);
+        }
+        self.lost.clone_from(lost);
+    }
+
     /// Divides what was rebuilt among `shards` shards.
     #[must_use]
     pub fn divide(mut self, shards: usize) -> Vec<ShardState> {
@@ -143,6 +198,7 @@ impl Replay {
                 cluster: self.cluster.clone(),
                 queues: HashMap::new(),
                 groups: Vec::new(),
+                lost: LostOffsets::new(),
                 entries: Vec::new(),
             })
             .collect();
@@ -160,6 +216,9 @@ impl Replay {
             if part.queues.contains_key(&id) {
                 part.entries.push((id, entry));
             }
+        }
+        for (id, lost) in self.lost {
+            parts[id.0 as usize % shards].lost.insert(id, lost);
         }
         for record in self.groups {
             let shard = group_shard(record.group(), shards);

@@ -12,10 +12,13 @@ use crate::{
 const ENTRIES: usize = 1024;
 
 impl Broker {
-    /// Runs until the shard ends.
+    /// Runs until the shard ends, or the log has stopped.
     pub(super) async fn retain(self: Rc<Self>) {
         loop {
             self.env.tasks.sleep(self.settings.retention_check).await;
+            if self.log.failure().is_some() {
+                return;
+            }
             let expired = self.env.clock.wall_ms()
                 - i64::try_from(self.settings.producer_expiration.as_millis()).unwrap_or(i64::MAX);
             let ids: Vec<_> = {

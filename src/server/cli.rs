@@ -98,6 +98,19 @@ pub enum LogAction {
     Verify(PlaceArgs),
     /// Print blocks and frames.
     Dump(PlaceArgs),
+    /// Give up what is damaged, so that the broker takes messages again.
+    Repair(RepairArgs),
+}
+
+/// How to repair a log.
+#[derive(Debug, Args)]
+pub struct RepairArgs {
+    /// Where the log is.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Only say what is damaged and what would be done.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 impl ServeArgs {

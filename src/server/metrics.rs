@@ -24,6 +24,8 @@ pub struct Metrics {
     pub connections: Arc<AtomicUsize>,
     /// Listeners accept.
     pub ready: Arc<AtomicBool>,
+    /// Damaged stretches of the log that the start found.
+    pub holes: u64,
 }
 
 impl MetricsSource for Metrics {
@@ -91,8 +93,13 @@ impl Metrics {
                 u64::from(log.disk_full()),
             ),
             gauge(
+                "log_holes",
+                "Damaged stretches of the log; with any, the broker only serves what is left.",
+                self.holes,
+            ),
+            gauge(
                 "log_stopped",
-                "1 after the log has stopped.",
+                "1 while nothing can be written: a write failed, or the log is damaged.",
                 u64::from(log.failure().is_some()),
             ),
         ];

@@ -8,11 +8,13 @@
 mod acceptor;
 pub mod check;
 pub mod cli;
+mod damage;
 mod data_dir;
 mod housekeeper;
 pub mod log_tool;
 mod metrics;
 mod open_files;
+pub mod repair;
 mod running;
 mod shard;
 mod start;

@@ -163,14 +163,16 @@ struct Launch<'a> {
 impl Launch<'_> {
     fn run(self, restored: Restored, signals: Signals) -> Result<Running, ServerError> {
         let failed = ServerError::Start;
-        let Restored { recovered, segments, pool, runs, shards, checkpoints } = restored;
+        let Restored { recovered, segments, pool, runs, shards, checkpoints, damage } = restored;
         let count = shards.len();
-        let (log, woken) = CommitLog::new(
-            self.limits(),
-            self.tail_memory().map_err(failed)?,
-            recovered.end,
-            count,
-        );
+        let memory = self.tail_memory().map_err(failed)?;
+        let (log, woken) = CommitLog::new(self.limits(), memory, recovered.end, count);
+        let holes = damage.as_ref().map_or(0, |damage| damage.holes.len());
+        if let Some(damage) = damage {
+            damage.lines.iter().for_each(|line| tracing::error!("{line}"));
+            // It is as if the log had failed before it was first written.
+            log.stop(damage.reason());
+        }
         let signals_of_shards = log.connect_shards(count);
         let options = WriterOptions {
             log_id: self.data.log_id,
@@ -262,6 +264,7 @@ impl Launch<'_> {
             mailboxes,
             connections: acceptor.as_ref().map(Acceptor::open_counter).unwrap_or_default(),
             ready: Arc::clone(&is_ready),
+            holes: holes as u64,
         };
         let admin = self.listeners.admin.map(|listener| {
             admin::serve(listener, Arc::new(metrics), &self.config.admin).map_err(failed)

@@ -54,7 +54,9 @@ impl ShardMain {
 
 /// Gives a new cluster its id, on the first shard.
 async fn name_cluster(broker: &Rc<Broker>) -> Result<(), ControlError> {
-    if broker.shard() != ShardId(0) || broker.cluster().cluster_id().is_some() {
+    // One whose id is lost has none until the log is repaired.
+    let named = broker.cluster().cluster_id().is_some() || broker.log().failure().is_some();
+    if broker.shard() != ShardId(0) || named {
         return Ok(());
     }
     let mut random = [0; 16];

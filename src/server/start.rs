@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::{
     ServerError,
+    damage::Damage,
     data_dir::DataDir,
     housekeeper::{CLUSTER, GROUPS, QUEUES},
 };
@@ -44,9 +45,11 @@ pub struct Restored {
     pub checkpoints: CheckpointStore,
     /// One part for each shard.
     pub shards: Vec<ShardState>,
+    /// Why nothing may be written.
+    pub damage: Option<Damage>,
 }
 
-/// Reads everything back.
+/// Reads everything back. A damaged log stays as it is, and what is left of it can be read.
 ///
 /// # Errors
 /// What makes the data unusable.
@@ -58,68 +61,133 @@ pub fn restore(
     kafka: Option<SocketAddr>,
     shards: usize,
 ) -> Result<Restored, ServerError> {
-    let bad_checkpoint = |error: &dyn Display| ServerError::Checkpoint(error.to_string());
-    let (checkpoints, loaded) = CheckpointStore::load_latest(Arc::clone(disk), &data.checkpoints())
-        .map_err(|error| bad_checkpoint(&error))?;
-    for damaged in &loaded.damaged {
-        tracing::warn!(%damaged, "a checkpoint is damaged; an older one is used");
-    }
-    let (mut runs, report) = RunStore::open(Arc::clone(disk), &data.index())?;
-    for damaged in &report.damaged {
-        tracing::warn!(error = %damaged.error, "an index file is damaged; it is rebuilt");
-    }
-    let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    let (host, port) = config.kafka.advertised.of(kafka.unwrap_or(nowhere));
-    let setup = Setup::of(config, (&host, port));
-    let (mut replay, checked) = match &loaded.latest {
-        Some(checkpoint) => {
-            let replay =
-                read_checkpoint(checkpoint, setup).map_err(|error| bad_checkpoint(&error))?;
-            (replay, checkpoint.header().replay_from)
-        }
-        None => (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0)),
-    };
-    // Replay also fills what index files lack.
-    let oldest = oldest_position(&**disk, &data.log(), data.log_id)?;
-    if loaded.latest.is_none() && oldest > Position(0) {
-        // Without a checkpoint the state is what the whole log says.
-        return Err(RecoveryError::Gap { from: Position(0), to: oldest }.into());
-    }
-    // Index files of dropped segments are of no use; a power cut may have brought some back.
-    runs.drop_below(oldest);
-    let lacking = report.gaps.iter().copied().chain(report.damaged.iter().map(|run| run.covers));
-    let holes: Vec<LogRange> = lacking
-        .filter(|hole| hole.end > oldest)
-        .map(|hole| LogRange::new(hole.start.max(oldest), hole.end))
-        .collect();
-    let indexed = runs.covers().map_or(oldest, |covers| covers.end.max(oldest));
-    let from = holes.iter().map(|hole| hole.start).fold(checked.min(indexed), Position::min);
-    let mut rebuilt: Vec<Vec<(QueueId, IndexEntry)>> = vec![Vec::new(); holes.len()];
-    let mut visit = |frame: FoundFrame<'_>| {
-        let at = frame.payload_at;
-        let hole = holes.iter().position(|hole| hole.start <= at && at < hole.end);
-        if let (Some(entry), Some(hole)) = (replay.frame(&frame)?, hole) {
-            rebuilt[hole].push(entry);
-        }
-        Ok(())
-    };
-    let (dir, durable) = (data.log(), checked.max(indexed));
-    let mut recovered = recover(&**disk, &dir, data.log_id, Some(from), durable, &mut visit)?;
-    if !recovered.holes.is_empty() {
-        return Err(ServerError::Damaged(recovered.holes));
-    }
+    let ReadBack { mut recovered, mut replay, mut runs, checkpoints, lacking, damage } =
+        ReadBack::of(config, data, disk, kafka, Extent::Checkpoint)?;
     if let Some((position, reason)) = &recovered.torn {
         tracing::warn!(%position, reason, "the last write before the crash was cut off; nothing of it was acknowledged");
     }
-    for (hole, entries) in holes.into_iter().zip(rebuilt) {
-        runs.rebuild(hole, entries)?;
-    }
-    let pool = prepare_segments(config, data, disk, clock, &mut recovered)
-        .map_err(|source| ServerError::DataDir { path: data.log(), source })?;
+    let pool = match &damage {
+        None => {
+            for (hole, entries) in lacking {
+                runs.rebuild(hole, entries)?;
+            }
+            prepare_segments(config, data, disk, clock, &mut recovered)
+                .map_err(|source| ServerError::DataDir { path: data.log(), source })?
+        }
+        Some(damage) => {
+            // What an index file would be rebuilt without might still be known to be lost.
+            if let Some(first) = lacking.iter().map(|(hole, _)| hole.start).min() {
+                runs.leave_from(first);
+            }
+            replay.lose(&damage.lost);
+            SegmentPool::new(Arc::clone(disk), &data.log(), config.log.segment_bytes, 0)
+        }
+    };
     let segments = Arc::<Segments>::default();
     recovered.segments.drain(..).for_each(|segment| segments.push(segment));
     let shards = replay.divide(shards);
-    Ok(Restored { recovered, segments, pool: Arc::new(pool), runs, checkpoints, shards })
+    Ok(Restored { recovered, segments, pool: Arc::new(pool), runs, checkpoints, shards, damage })
+}
+
+/// How much of the log is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// What the checkpoint and the index files lack.
+    Checkpoint,
+    /// All of it.
+    Whole,
+}
+
+/// Everything as it was found; nothing was changed.
+pub struct ReadBack {
+    /// The log.
+    pub recovered: Recovered,
+    /// The state.
+    pub replay: Replay,
+    /// Index files.
+    pub runs: RunStore,
+    /// Checkpoints.
+    pub checkpoints: CheckpointStore,
+    /// Stretches that no index file covers, and their entries.
+    pub lacking: Vec<(LogRange, Vec<(QueueId, IndexEntry)>)>,
+    /// What is damaged.
+    pub damage: Option<Damage>,
+}
+
+impl ReadBack {
+    /// Reads checkpoint, index files and log.
+    ///
+    /// # Errors
+    /// What makes the data unusable.
+    pub fn of(
+        config: &Config,
+        data: &DataDir,
+        disk: &Arc<dyn Disk>,
+        kafka: Option<SocketAddr>,
+        extent: Extent,
+    ) -> Result<Self, ServerError> {
+        let bad_checkpoint = |error: &dyn Display| ServerError::Checkpoint(error.to_string());
+        let (checkpoints, loaded) =
+            CheckpointStore::load_latest(Arc::clone(disk), &data.checkpoints())
+                .map_err(|error| bad_checkpoint(&error))?;
+        for damaged in &loaded.damaged {
+            tracing::warn!(%damaged, "a checkpoint is damaged; an older one is used");
+        }
+        let (mut runs, report) = RunStore::open(Arc::clone(disk), &data.index())?;
+        for damaged in &report.damaged {
+            tracing::warn!(error = %damaged.error, "an index file is damaged; it is rebuilt");
+        }
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (host, port) = config.kafka.advertised.of(kafka.unwrap_or(nowhere));
+        let setup = Setup::of(config, (&host, port));
+        let oldest = oldest_position(&**disk, &data.log(), data.log_id)?;
+        let (mut replay, checked) = match &loaded.latest {
+            Some(checkpoint) => {
+                let replay =
+                    read_checkpoint(checkpoint, setup).map_err(|error| bad_checkpoint(&error))?;
+                (replay, checkpoint.header().replay_from)
+            }
+            // Without one the state is what the whole log says.
+            None if oldest > Position(0) => {
+                return Err(RecoveryError::Gap { from: Position(0), to: oldest }.into());
+            }
+            None => (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0)),
+        };
+        // Index files of dropped segments are of no use; a power cut may have brought some back.
+        runs.drop_below(oldest);
+        let front =
+            runs.covers().map(|covers| LogRange::new(oldest.min(covers.start), covers.start));
+        let damaged = report.damaged.iter().map(|run| run.covers);
+        // Replay also fills what index files lack.
+        let holes: Vec<LogRange> = front
+            .into_iter()
+            .chain(report.gaps.iter().copied())
+            .chain(damaged)
+            .filter(|hole| hole.end > oldest && hole.start < hole.end)
+            .map(|hole| LogRange::new(hole.start.max(oldest), hole.end))
+            .collect();
+        let indexed = runs.covers().map_or(oldest, |covers| covers.end.max(oldest));
+        let known = holes.iter().map(|hole| hole.start).fold(indexed, Position::min);
+        let from = match extent {
+            Extent::Checkpoint => checked.min(known),
+            Extent::Whole => oldest.min(checked),
+        };
+        let durable = checked.max(indexed);
+        let mut rebuilt: Vec<Vec<(QueueId, IndexEntry)>> = vec![Vec::new(); holes.len()];
+        let mut visit = |frame: FoundFrame<'_>| {
+            let at = frame.payload_at;
+            let hole = holes.iter().position(|hole| hole.start <= at && at < hole.end);
+            if let (Some(entry), Some(hole)) = (replay.frame(&frame)?, hole) {
+                rebuilt[hole].push(entry);
+            }
+            Ok(())
+        };
+        let (dir, log_id) = (data.log(), data.log_id);
+        let recovered = recover(&**disk, &dir, log_id, Some(from), durable, &mut visit)?;
+        let damage = Damage::assess(&recovered.holes, &replay, disk, &runs, known);
+        let lacking = holes.into_iter().zip(rebuilt).collect();
+        Ok(Self { recovered, replay, runs, checkpoints, lacking, damage })
+    }
 }
 
 /// Cuts off what is dead, takes unused files in, and sees to it that one segment is ready.

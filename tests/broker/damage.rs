@@ -7,15 +7,26 @@ use std::{
     time::Instant,
 };
 
+use kafka_protocol::{
+    messages::{
+        GroupId, OffsetCommitRequest, TopicName,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+    },
+    protocol::StrBytes,
+};
 use rdkafka::{
     Message as _, Offset,
     error::{KafkaError, RDKafkaErrorCode},
     message::OwnedMessage,
 };
 
+use mainstem::wire::kafka::BatchBuilder;
+
 use super::{
-    client::{POLL, Sender, Sent, consumer_at, read_texts, send_one, take},
-    process::{BrokerProcess, DataDir, PATIENCE, get, verified, verify},
+    client::{POLL, Sender, Sent, consumer_at, read, read_texts, send_one, take, watermarks},
+    process::{BrokerProcess, DataDir, PATIENCE, get, repair, verified, verify},
+    topics::Administrator,
+    wire::{Wire, produce},
 };
 
 const COUNT: usize = 200;
@@ -66,28 +77,8 @@ fn used(path: &Path) -> u64 {
     bytes.iter().rposition(|byte| *byte != 0).unwrap() as u64 + 1
 }
 
-#[test]
-fn a_flipped_bit_in_acknowledged_data_stops_start_and_verification() {
-    let data = filled();
-    let (path, at) = find(data.path(), &values()[COUNT / 2]);
-    let before: Vec<_> = data.segments().iter().map(|path| fs::read(path).unwrap()).collect();
-    flip(&path, at);
-    let place = format!("{}: positions ", path.display());
-    let output = verify(data.path());
-    assert_eq!(output.status.code(), Some(1));
-    let verified_errors = String::from_utf8(output.stderr).unwrap();
-    let Err(ended) = BrokerProcess::try_start(data.path(), &[]) else { panic!("it started") };
-    assert_eq!(ended.status.code(), Some(1));
-    for errors in [&verified_errors, &ended.errors] {
-        assert!(errors.contains("acknowledged data is damaged"), "{errors}");
-        assert!(errors.contains(&place), "{errors}");
-    }
-    // Neither has touched anything: with the bit back, all is there.
-    flip(&path, at);
-    let after: Vec<_> = data.segments().iter().map(|path| fs::read(path).unwrap()).collect();
-    assert!(before == after, "a refused start changed the log");
-    let broker = BrokerProcess::start(data.path(), &[]);
-    assert_eq!(read_texts(&broker.kafka, "orders", COUNT), values());
+fn contents(data: &DataDir) -> Vec<Vec<u8>> {
+    data.segments().iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
 /// Reads partition 0 from `offset` on until the broker answers an error, which must be that the
@@ -118,6 +109,66 @@ fn read_from(broker: &BrokerProcess, topic: &str, offset: i64, count: usize) -> 
     take(&consumer, count).into_iter().map(|message| text(message).unwrap()).collect()
 }
 
+/// What a broker on a damaged log does, whatever the damage.
+fn is_read_only(broker: &BrokerProcess, topic: &str) {
+    const KAFKA_STORAGE_ERROR: i16 = 56;
+    const COORDINATOR_NOT_AVAILABLE: i16 = 15;
+    broker.wait_for_error("run `mainstem log repair`");
+    let page = get(&broker.admin, "/readyz");
+    assert!(page.starts_with("HTTP/1.1 503") && page.contains("mainstem log repair"), "{page}");
+    assert!(broker.metric("log_holes") >= 1);
+    assert_eq!(broker.metric("log_stopped"), 1);
+    let mut wire = Wire::connect(&broker.kafka);
+    let mut builder = BatchBuilder::new();
+    builder.record(1, None, Some(b"value"), &[]);
+    let answer = wire.ask(9, &produce(topic, builder.build().unwrap().into()));
+    let error = answer.responses[0].partition_responses[0].error_code;
+    assert_eq!(error, KAFKA_STORAGE_ERROR);
+    let partition = OffsetCommitRequestPartition::default().with_committed_offset(1);
+    let committed = OffsetCommitRequestTopic::default()
+        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+        .with_partitions(vec![partition]);
+    let commit = OffsetCommitRequest::default()
+        .with_group_id(GroupId(StrBytes::from_static_str("billing")))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![committed]);
+    let answer = wire.ask(8, &commit);
+    assert_eq!(answer.topics[0].partitions[0].error_code, COORDINATOR_NOT_AVAILABLE);
+}
+
+#[test]
+fn around_a_flipped_bit_everything_is_served_and_nothing_is_written() {
+    let data = filled();
+    let (path, at) = find(data.path(), &values()[COUNT / 2]);
+    let before = contents(&data);
+    flip(&path, at);
+    let place = format!("{}: positions ", path.display());
+    let output = verify(data.path());
+    assert_eq!(output.status.code(), Some(1));
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains("acknowledged data is damaged"), "{errors}");
+    assert!(errors.contains(&place), "{errors}");
+
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let lost = format!("lost: orders-0, offsets {0} to {0}", COUNT / 2);
+    broker.wait_for_error(&lost);
+    broker.wait_for_error(&place);
+    is_read_only(&broker, "orders");
+    assert_eq!(watermarks(&broker.kafka, "orders", 0), (0, COUNT as i64));
+    assert_eq!(read_to_damage(&broker, "orders", Offset::Beginning), values()[..COUNT / 2]);
+    let behind = COUNT / 2 + 1;
+    let rest = read_from(&broker, "orders", behind as i64, COUNT - behind);
+    assert_eq!(rest, values()[behind..]);
+    let ended = broker.terminate();
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.errors);
+    // Nobody has touched anything: with the bit back, all is there.
+    flip(&path, at);
+    assert!(before == contents(&data), "the log was changed");
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert_eq!(read_texts(&broker.kafka, "orders", COUNT), values());
+    broker.stop();
+}
+
 /// Damage that no start reads is found by whoever reads it, and is nobody else's.
 #[test]
 fn a_bit_that_flips_under_a_running_broker_is_an_error_of_its_message_alone() {
@@ -140,6 +191,172 @@ fn a_bit_that_flips_under_a_running_broker_is_an_error_of_its_message_alone() {
     assert_eq!(send_one(&broker.kafka, "orders", "goes on"), Ok(COUNT as i64));
     assert!(get(&broker.admin, "/readyz").starts_with("HTTP/1.1 200"));
     broker.stop();
+    // A repair reads all of the log.
+    let said = repair(data.path(), &[]);
+    assert!(said.contains(&format!("lost: orders-0, offsets {0} to {0}\n", COUNT / 2)), "{said}");
+    assert!(!said.contains("go on at"), "{said}");
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut left = without(COUNT / 2);
+    left.push("goes on".to_owned());
+    assert_eq!(read_texts(&broker.kafka, "orders", COUNT), left);
+    broker.stop();
+    verified(data.path());
+}
+
+/// All values but one.
+fn without(number: usize) -> Vec<String> {
+    let mut values = values();
+    values.remove(number);
+    values
+}
+
+#[test]
+fn a_repaired_log_takes_messages_again_and_consumers_pass_over_the_hole() {
+    let data = filled();
+    let (path, at) = find(data.path(), &values()[COUNT / 2]);
+    flip(&path, at);
+    let before = contents(&data);
+    let said = repair(data.path(), &["--dry-run"]);
+    assert!(said.contains(&format!("lost: orders-0, offsets {0} to {0}\n", COUNT / 2)), "{said}");
+    assert!(said.contains("give up 1 damaged stretches"), "{said}");
+    assert!(said.ends_with("nothing was done\n"), "{said}");
+    assert!(before == contents(&data), "the log was changed");
+    assert!(repair(data.path(), &[]).ends_with("the broker can be started\n"));
+    // What was written is still there as it was, only the unused end of its file is not.
+    for (before, after) in before.iter().zip(contents(&data)) {
+        assert!(before.starts_with(&after), "a written segment was changed");
+    }
+    assert_eq!(repair(data.path(), &[]), "no damage is left to repair\n");
+    let given_up = format!("given up: {}: positions ", path.display());
+    assert!(verified(data.path()).contains(&given_up));
+    for round in 0..2 {
+        let broker = BrokerProcess::start(data.path(), &[]);
+        assert!(get(&broker.admin, "/readyz").starts_with("HTTP/1.1 200"));
+        assert_eq!(broker.metric("log_holes"), 0);
+        let read = read_texts(&broker.kafka, "orders", COUNT - 1);
+        assert_eq!(read, without(COUNT / 2));
+        // From within the hole, too.
+        let rest = read_from(&broker, "orders", COUNT as i64 / 2, COUNT / 2 - 1);
+        assert_eq!(rest, values()[COUNT / 2 + 1..]);
+        assert_eq!(send_one(&broker.kafka, "orders", "more"), Ok(COUNT as i64 + round));
+        broker.stop();
+        verified(data.path());
+    }
+}
+
+/// Nothing tells what was in a block whose header is gone, but what lies around it.
+#[test]
+fn ends_that_nobody_knows_are_moved_on_far_enough() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["log.idle_block_ms=60000"]);
+    for (topic, value) in [
+        ("orders", "first"),
+        ("other", "lost with all that tells of it"),
+        ("orders", "second"),
+        ("orders", "third"),
+    ] {
+        assert!(send_one(&broker.kafka, topic, value).is_ok());
+    }
+    broker.kill();
+    wipe_block(&data, "lost with all");
+    let broker = BrokerProcess::start(data.path(), &[]);
+    broker.wait_for_error("perhaps lost: messages behind the last one of 1 partitions");
+    is_read_only(&broker, "orders");
+    assert_eq!(read_texts(&broker.kafka, "orders", 3), ["first", "second", "third"]);
+    assert_eq!(watermarks(&broker.kafka, "other", 0), (0, 0));
+    broker.kill();
+    let said = repair(data.path(), &[]);
+    let next = 8 * 4096;
+    assert!(said.contains(&format!("let other-0 go on at offset {next};")), "{said}");
+    assert!(!said.contains("orders-0 go on"), "{said}");
+    // As if it had been cut off before its last step: there is less to do.
+    fs::remove_file(data.path().join("log/given-up")).unwrap();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    is_read_only(&broker, "orders");
+    broker.kill();
+    let said = repair(data.path(), &[]);
+    assert!(said.contains("give up 1 damaged") && !said.contains("go on"), "{said}");
+    for round in 0..2 {
+        let broker = BrokerProcess::start(data.path(), &[]);
+        assert_eq!(watermarks(&broker.kafka, "other", 0), (0, next + round));
+        assert_eq!(send_one(&broker.kafka, "other", "anew"), Ok(next + round));
+        let read = read(&broker.kafka, "other", 0, 1);
+        assert_eq!(read[0].offset(), next);
+        assert_eq!(read_texts(&broker.kafka, "orders", 3), ["first", "second", "third"]);
+        broker.stop();
+        verified(data.path());
+    }
+}
+
+/// Puts zeros over the block that holds `text`, wherever its topic's creation is.
+fn wipe_block(data: &DataDir, text: &str) {
+    let (path, at) = find(data.path(), text);
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.write_all_at(&[0; 4096], at / 4096 * 4096).unwrap();
+}
+
+/// The index still tells what a block held that is wholly gone.
+#[test]
+fn ends_that_the_index_knows_are_kept() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    for (topic, value) in [("orders", "first"), ("other", "known to the index"), ("orders", "last")]
+    {
+        assert!(send_one(&broker.kafka, topic, value).is_ok());
+    }
+    broker.stop();
+    wipe_block(&data, "known to the index");
+    let settings = ["shards.count=3"];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    broker.wait_for_error("lost: other-0, offsets 0 to 0");
+    is_read_only(&broker, "orders");
+    assert_eq!(read_to_damage(&broker, "other", Offset::Beginning), [""; 0]);
+    assert_eq!(read_texts(&broker.kafka, "orders", 2), ["first", "last"]);
+    broker.kill();
+    let said = repair(data.path(), &[]);
+    assert!(said.contains("lost: other-0, offsets 0 to 0\n"), "{said}");
+    assert!(said.contains("let other-0 go on at offset 1;"), "{said}");
+    assert!(!said.contains("orders-0 go on") && !said.contains("perhaps"), "{said}");
+    let broker = BrokerProcess::start(data.path(), &settings);
+    assert_eq!(send_one(&broker.kafka, "other", "anew"), Ok(1));
+    assert_eq!(read_texts(&broker.kafka, "other", 1), ["anew"]);
+    assert_eq!(read_texts(&broker.kafka, "orders", 2), ["first", "last"]);
+    broker.stop();
+    verified(data.path());
+}
+
+/// A topic whose creation is lost takes nothing with it: the queues of those created later keep their
+/// numbers, and nobody gets its own.
+#[test]
+fn a_lost_topic_does_not_change_what_others_hold() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["log.idle_block_ms=60000"]);
+    let admin = Administrator::new(&broker.kafka);
+    for topic in ["first", "vanishing", "last"] {
+        admin.create(topic, 1, &[]).unwrap();
+    }
+    for topic in ["first", "vanishing", "last"] {
+        assert_eq!(send_one(&broker.kafka, topic, topic), Ok(0));
+    }
+    broker.kill();
+    wipe_block(&data, "vanishing");
+    let settings = ["kafka.auto_create_topics=false"];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    is_read_only(&broker, "first");
+    assert_eq!(read_texts(&broker.kafka, "first", 1), ["first"]);
+    assert_eq!(read_texts(&broker.kafka, "last", 1), ["last"]);
+    broker.kill();
+    repair(data.path(), &[]);
+    let broker = BrokerProcess::start(data.path(), &settings);
+    Administrator::new(&broker.kafka).create("vanishing", 1, &[]).unwrap();
+    assert_eq!(send_one(&broker.kafka, "vanishing", "anew"), Ok(0));
+    broker.stop();
+    let broker = BrokerProcess::start(data.path(), &settings);
+    for (topic, value) in [("first", "first"), ("last", "last"), ("vanishing", "anew")] {
+        assert_eq!(read_texts(&broker.kafka, topic, 1), [value]);
+    }
+    broker.stop();
+    verified(data.path());
 }
 
 #[test]
@@ -208,6 +425,16 @@ fn a_missing_segment_is_not_passed_over() {
     let errors = String::from_utf8(output.stderr).unwrap();
     let missing = format!("{}: positions ", segments[1].display());
     assert!(errors.contains(&missing), "{errors}");
-    let Err(ended) = BrokerProcess::try_start(data.path(), &[]) else { panic!("it started") };
-    assert!(ended.errors.contains(&missing), "{}", ended.errors);
+    let broker = BrokerProcess::start(data.path(), &[]);
+    broker.wait_for_error(&format!("lost: orders-0, offsets {COUNT} to {}", 2 * COUNT - 1));
+    is_read_only(&broker, "orders");
+    assert_eq!(read_to_damage(&broker, "orders", Offset::Beginning), values());
+    assert_eq!(read_from(&broker, "orders", 2 * COUNT as i64, COUNT), values());
+    broker.kill();
+    repair(data.path(), &[]);
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert_eq!(read_texts(&broker.kafka, "orders", 2 * COUNT), [values(), values()].concat());
+    assert_eq!(send_one(&broker.kafka, "orders", "more"), Ok(3 * COUNT as i64));
+    broker.stop();
+    verified(data.path());
 }

@@ -220,10 +220,15 @@ impl BrokerProcess {
         self.ended()
     }
 
+    /// Asks it to stop.
+    pub fn terminate(self) -> Ended {
+        self.signal(Signal::TERM);
+        self.ended()
+    }
+
     /// Asks it to stop, which must end it with 0.
     pub fn stop(self) -> Ended {
-        self.signal(Signal::TERM);
-        let ended = self.ended();
+        let ended = self.terminate();
         assert!(ended.status.success(), "{}:\n{}", ended.status, ended.errors);
         ended
     }
@@ -285,6 +290,15 @@ pub fn verified(data: &Path) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     assert!(text.ends_with("every checksum holds\n"), "{text}");
+    text
+}
+
+/// Runs `mainstem log repair`, which must succeed, and returns what it says.
+pub fn repair(data: &Path, arguments: &[&str]) -> String {
+    let arguments: Vec<_> = ["log", "repair"].iter().chain(arguments).copied().collect();
+    let output = mainstem(&arguments, data, &["log.segment_bytes=16MiB"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
     text
 }
 

@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use futures_lite::future::block_on;
 use mainstem::{
     base::{Position, checksum},
-    env::{Disk, OpenMode},
+    env::{
+        Disk, OpenMode,
+        mirror::{MirrorMemory, Pages},
+    },
     storage::commit_log::{
         CommitLog, FileSink, LogLimits, Pauses, SECTOR, SegmentScan, Writer, WriterOptions,
         frame::{FrameKind, FrameMeta},
@@ -219,13 +222,10 @@ fn wreck(world: &mut World, blocks: &[Lying]) {
 fn append_one(world: &World, recovered: &Recovered) {
     let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
     let pool = SegmentPool::new(Arc::clone(&disk), &log_dir(), SEGMENT_BYTES, 0);
-    let limits = LogLimits {
-        block_bytes: 8 << 10,
-        tail_bytes: 64 << 10,
-        inflight_bytes: 16 << 10,
-        payload_bytes_max: 4 << 10,
-    };
-    let (log, woken) = CommitLog::new(limits, recovered.end, 1).unwrap();
+    let limits =
+        LogLimits { block_bytes: 8 << 10, inflight_bytes: 16 << 10, payload_bytes_max: 4 << 10 };
+    let memory = MirrorMemory::new(64 << 10, Pages::Common).unwrap();
+    let (log, woken) = CommitLog::new(limits, memory, recovered.end, 1);
     let options = WriterOptions {
         log_id: LOG_ID,
         next_sequence: recovered.next_sequence,

@@ -244,6 +244,7 @@ fn partition_response(
                 ..failed(ResponseError::OffsetOutOfRange)
             };
         }
+        (Ok(_), Some(Err(ReadError::Lost(_)))) => return failed(ResponseError::CorruptMessage),
         (Ok(_), Some(Err(ReadError::Storage(error)))) => {
             tracing::error!(%error, "a queue cannot be read");
             return failed(ResponseError::KafkaStorageError);

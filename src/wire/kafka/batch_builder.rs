@@ -130,6 +130,19 @@ impl BatchBuilder {
     /// If compression fails, or the records take more than 2 GiB.
     pub fn build(&self) -> io::Result<Vec<u8>> {
         let payload = compression::compress(self.codec, &self.records)?;
+        self.assemble(&payload, self.count - 1)
+    }
+
+    /// A batch without records that takes `offsets` offsets from `base_offset` on, as compaction leaves
+    /// it behind: consumers go on at the offset after its last one (KAFKA-5443).
+    ///
+    /// # Errors
+    /// None; as [`BatchBuilder::build`].
+    pub fn without_records(base_offset: i64, offsets: i32) -> io::Result<Vec<u8>> {
+        Self { base_offset, ..Self::default() }.assemble(&[], offsets - 1)
+    }
+
+    fn assemble(&self, payload: &[u8], last_offset_delta: i32) -> io::Result<Vec<u8>> {
         let total = HEADER_BYTES + payload.len();
         let length = i32::try_from(total - batch::LENGTH_FROM).map_err(io::Error::other)?;
         let (producer_id, producer_epoch, base_sequence) = self.producer;
@@ -140,14 +153,14 @@ impl BatchBuilder {
         out.put_i8(batch::MAGIC);
         out.put_u32(0); // The CRC, below.
         out.put_i16(self.attributes | self.codec as i16);
-        out.put_i32(self.count - 1);
+        out.put_i32(last_offset_delta);
         out.put_i64(self.base_timestamp);
         out.put_i64(self.max_timestamp);
         out.put_i64(producer_id);
         out.put_i16(producer_epoch);
         out.put_i32(base_sequence);
         out.put_i32(self.count);
-        out.extend_from_slice(&payload);
+        out.extend_from_slice(payload);
         let crc = checksum::crc32c(&out[CRC_FROM..]);
         out[17..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
         Ok(out)
