@@ -277,6 +277,12 @@ impl Housekeeper {
             drop(segments);
             let Some(segment) = self.segments.pop_oldest() else { break };
             tracing::info!(sequence = segment.sequence, "segment dropped");
+            let path = Arc::new(segment.path.clone());
+            // The disk keeps a removed file as long as a shard has it open.
+            self.ask_all(move |broker| {
+                let path = Arc::clone(&path);
+                Box::pin(async move { broker.env().cold.forget(&path) })
+            });
             let failed =
                 |source| ServerError::DataDir { path: self.pool.dir().to_path_buf(), source };
             self.pool.recycle(segment).map_err(failed)?;

@@ -44,9 +44,13 @@ impl RunSet {
         self.runs.borrow().clone()
     }
 
-    /// Looks up in other runs from now on.
+    /// Looks up in other runs from now on, and lets go of the files of those that are no more.
     pub fn replace(&self, runs: RunList) {
-        *self.runs.borrow_mut() = runs;
+        let old = self.runs.replace(runs);
+        let runs = self.runs.borrow();
+        for gone in old.iter().filter(|run| !runs.iter().any(|kept| Arc::ptr_eq(kept, run))) {
+            self.cold.forget(gone.path());
+        }
     }
 
     /// Bytes of memory in use: cached pages and this shard's list; the runs themselves are shared.
