@@ -147,6 +147,9 @@ impl Broker {
         }
         let log_start = queue.log_start;
         drop(queues);
+        if answer_async {
+            self.log.answer_ahead(appended.end);
+        }
         self.count(|figures| {
             figures.batches_in += 1;
             figures.records_in += u64::from(count);

@@ -91,7 +91,7 @@ table! {
         zero_fill_bytes_per_s: u64 = bytes(256 * MIB, MIB, 64 * GIB).or(0, "never"), Restart;
         /// Limit for the whole log, over every topic's retention.
         max_bytes: u64 = bytes(0, 64 * MIB, 1024 * TIB).or(0, "no limit"), Restart;
-        /// Free disk space below which sends are refused.
+        /// Free disk space below which sends are refused; what messages need is never made of it.
         reserve_bytes: u64 = bytes(256 * MIB, 0, TIB), Restart;
         /// Time between looks for segments that retention lets go.
         retention_check_ms: u64 = millis(30 * SECOND, 100, HOUR), Restart;

@@ -48,8 +48,6 @@ pub struct HousekeeperSettings {
     pub max_bytes: u64,
     /// Time between looks for segments that can go.
     pub retention_check: Duration,
-    /// Slack at each segment's end, in bytes.
-    pub slack_bytes: u64,
 }
 
 /// What the housekeeper works on.
@@ -154,14 +152,12 @@ impl Housekeeper {
     fn prepare(&self, now: Duration) -> Duration {
         let bytes = self.settings.segment_bytes;
         let rate = self.settings.zero_fill_bytes_per_s;
-        let made = if rate > 0 && self.pool.wants_more() {
-            self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock })
-        } else {
-            // Nothing else would find out that a full disk has space again.
-            self.pool.look_for_space()
-        };
-        let space = self.pool.space(self.settings.slack_bytes);
-        self.log.set_space(space.data, space.control);
+        let made =
+            self.pool.look_for_space().and_then(|()| match rate > 0 && self.pool.wants_more() {
+                true => self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock }),
+                false => Ok(()),
+            });
+        self.log.set_space(self.pool.space());
         match made {
             Ok(()) => now,
             Err(error) => {
@@ -244,6 +240,9 @@ impl Housekeeper {
             if let Some(failure) = self.log.failure() {
                 return Err(ServerError::LogStopped(failure.to_owned()));
             }
+            if self.log.starved() {
+                return Err(ServerError::NoSpace);
+            }
             self.log.wake_writer();
             thread::sleep(Duration::from_millis(1));
         }
@@ -253,8 +252,8 @@ impl Housekeeper {
             CheckpointHeader { log_id, replay_from: from, created_ms: self.clock.wall_ms() };
         self.checkpoints
             .write(header, |writer| write_sections(writer, &snapshots))
-            .map_err(|error| ServerError::Checkpoint(error.to_string()))
             .map(drop)
+            .map_err(ServerError::from)
     }
 
     /// Drops the oldest segments that hold nothing anybody may still read or replay.
@@ -292,8 +291,7 @@ impl Housekeeper {
             let first = self.segments.all().first().map_or(Position(0), |segment| segment.base);
             self.runs.drop_below(first);
             self.install_runs();
-            let space = self.pool.space(self.settings.slack_bytes);
-            self.log.set_space(space.data, space.control);
+            self.log.set_space(self.pool.space());
         }
         Ok(())
     }

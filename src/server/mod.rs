@@ -26,6 +26,7 @@ use thiserror::Error;
 use crate::{
     config::{Config, Flush, LogFormat},
     storage::{
+        checkpoint::CheckpointError,
         commit_log::recovery::{Hole, RecoveryError},
         queue_index::IndexError,
     },
@@ -66,6 +67,9 @@ pub enum ServerError {
     /// A checkpoint cannot be read.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
+    /// A checkpoint cannot be written.
+    #[error("checkpoint: {0}")]
+    WriteCheckpoint(#[from] CheckpointError),
     /// The limit on open files is too low for any connection.
     #[error("{limit} files may be open, too few: raise the limit with `ulimit -n {required}`")]
     OpenFiles {
@@ -90,6 +94,9 @@ pub enum ServerError {
     /// A thread could not be started, or a signal handler not be set.
     #[error("starting: {0}")]
     Start(io::Error),
+    /// There was no disk space for it. Nothing that was acknowledged is lost.
+    #[error("no disk space is left for what was to be written")]
+    NoSpace,
     /// The log stopped while the broker ran.
     #[error("{0}")]
     LogStopped(String),
@@ -98,6 +105,21 @@ pub enum ServerError {
 /// Each on a line of its own.
 fn listed(holes: &[Hole]) -> String {
     holes.iter().map(|hole| format!("\n{hole}")).collect()
+}
+
+impl ServerError {
+    /// True if all that is wrong is a full disk.
+    fn is_no_space(&self) -> bool {
+        match self {
+            Self::NoSpace => true,
+            Self::DataDir { source, .. }
+            | Self::Index(IndexError::Io { source, .. })
+            | Self::WriteCheckpoint(CheckpointError::Io { source, .. }) => {
+                source.kind() == io::ErrorKind::StorageFull
+            }
+            _ => false,
+        }
+    }
 }
 
 /// Runs a broker until it is told to stop (SIGTERM or SIGINT).

@@ -19,7 +19,7 @@ use super::{
     damage::{Damage, name},
     data_dir::DataDir,
     log_tool,
-    start::{Extent, ReadBack},
+    start::{Extent, ReadBack, segment_pool},
 };
 use crate::{
     base::QueueId,
@@ -37,7 +37,6 @@ use crate::{
             frame::{FRAME_HEADER, FrameKind, FrameMeta},
             given_up::GivenUp,
             recovery::{Hole, Recovered},
-            segment::SegmentPool,
         },
         queue_index::LogRange,
     },
@@ -153,7 +152,7 @@ fn append(
     frames: &[(FrameMeta, Vec<u8>)],
 ) -> io::Result<()> {
     recovered.settle(&**disk)?;
-    let pool = SegmentPool::new(Arc::clone(disk), &data.log(), config.log.segment_bytes, 0);
+    let pool = segment_pool(config, data, disk, recovered.end);
     let memory = MirrorMemory::new(TAIL_BYTES, Pages::Common)?;
     let (log, woken) = CommitLog::new(LIMITS, memory, recovered.end, 1);
     let options = WriterOptions {

@@ -173,6 +173,7 @@ impl Launch<'_> {
             // It is as if the log had failed before it was first written.
             log.stop(damage.reason());
         }
+        log.set_space(pool.space());
         let signals_of_shards = log.connect_shards(count);
         let options = WriterOptions {
             log_id: self.data.log_id,
@@ -402,7 +403,6 @@ impl Launch<'_> {
             zero_fill_bytes_per_s: log.zero_fill_bytes_per_s,
             max_bytes: log.max_bytes,
             retention_check: Duration::from_millis(log.retention_check_ms),
-            slack_bytes: log.block_bytes * 2,
         }
     }
 }
@@ -467,7 +467,15 @@ impl Running {
             Some(failure) => Err(ServerError::LogStopped(failure.to_owned())),
             None => {
                 let end = self.log.durable();
-                housekeeper.seal(end).and_then(|()| housekeeper.checkpoint(end))
+                match housekeeper.seal(end).and_then(|()| housekeeper.checkpoint(end)) {
+                    Err(error) if error.is_no_space() => {
+                        tracing::warn!(
+                            "no disk space for a last checkpoint: the next start replays"
+                        );
+                        Ok(())
+                    }
+                    result => result,
+                }
             }
         };
         drop(self.admin);

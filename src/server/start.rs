@@ -25,7 +25,7 @@ use crate::{
         checkpoint::{Checkpoint, CheckpointStore, SectionReader},
         commit_log::{
             recovery::{FoundFrame, Recovered, RecoveryError, oldest_position, recover},
-            segment::{NoPace, SegmentPool, Segments},
+            segment::{NoPace, PoolLimits, SegmentPool, Segments},
         },
         queue_index::{IndexEntry, LogRange, RunStore},
     },
@@ -80,7 +80,7 @@ pub fn restore(
                 runs.leave_from(first);
             }
             replay.lose(&damage.lost);
-            SegmentPool::new(Arc::clone(disk), &data.log(), config.log.segment_bytes, 0)
+            segment_pool(config, data, disk, recovered.end)
         }
     };
     let segments = Arc::<Segments>::default();
@@ -190,6 +190,24 @@ impl ReadBack {
     }
 }
 
+/// An empty pool for the log's next segments, which goes on at `end`.
+pub(super) fn segment_pool(
+    config: &Config,
+    data: &DataDir,
+    disk: &Arc<dyn Disk>,
+    end: Position,
+) -> SegmentPool {
+    let log = &config.log;
+    let limits = PoolLimits {
+        segment_bytes: log.segment_bytes,
+        ready_target: (log.ready_segments as usize).saturating_sub(1),
+        // A block that does not fit any more is at most so large.
+        slack_bytes: log.block_bytes * 2,
+        reserve_bytes: log.reserve_bytes,
+    };
+    SegmentPool::new(Arc::clone(disk), &data.log(), limits, end)
+}
+
 /// Cuts off what is dead, takes unused files in, and sees to it that one segment is ready.
 fn prepare_segments(
     config: &Config,
@@ -198,16 +216,23 @@ fn prepare_segments(
     clock: &dyn Clock,
     recovered: &mut Recovered,
 ) -> io::Result<SegmentPool> {
-    let log = &config.log;
-    let spare = (log.ready_segments as usize).saturating_sub(1);
-    let pool = SegmentPool::new(Arc::clone(disk), &data.log(), log.segment_bytes, spare);
+    let pool = segment_pool(config, data, disk, recovered.end);
     recovered.settle(&**disk)?;
     for path in recovered.unused.drain(..) {
         pool.adopt(&path)?;
     }
     if pool.is_empty() {
         // The only zero-filling a start waits for.
-        pool.prepare(log.first_segment_bytes, 0, &NoPace(clock))?;
+        match pool.prepare(config.log.first_segment_bytes, 0, &NoPace(clock)) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            result => result?,
+        }
+    }
+    pool.look_for_space()?;
+    if pool.is_full() {
+        tracing::warn!(
+            "the disk is full: messages are refused until log.reserve_bytes and a segment are free"
+        );
     }
     Ok(pool)
 }

@@ -50,6 +50,15 @@ impl SmallDisk {
         self.root.path().join("data")
     }
 
+    /// Takes the space there is but for so many bytes; gives it back when the file is removed.
+    fn fill_but(&self, bytes: u64) -> PathBuf {
+        let room = self.root.path().join("room");
+        File::create(&room).unwrap().write_all(&vec![0; bytes as usize]).unwrap();
+        let filler = self.fill();
+        fs::remove_file(room).unwrap();
+        filler
+    }
+
     /// Takes all the space there is left; gives it back when the file is removed.
     fn fill(&self) -> PathBuf {
         let path = self.root.path().join("filler");
@@ -122,7 +131,7 @@ fn serves_without_space(broker: &BrokerProcess, topic: &str, stored: usize) {
 #[test]
 fn a_full_disk_refuses_sends_until_there_is_room() {
     let Some(disk) = SmallDisk::mount(96 << 20) else { return };
-    let (data, settings) = (disk.data(), ["log.tail_bytes=16MiB"]);
+    let (data, settings) = (disk.data(), ["log.reserve_bytes=0"]);
     let broker = BrokerProcess::start(&data, &settings);
     Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
     Administrator::new(&broker.kafka).create("other", 1, &[]).unwrap();
@@ -151,15 +160,21 @@ fn a_full_disk_refuses_sends_until_there_is_room() {
 }
 
 fn has_ready_segment(data: &Path) -> bool {
-    let mut names = data.join("log").read_dir().unwrap().map(|entry| entry.unwrap().file_name());
-    names.any(|name| name.to_string_lossy().starts_with("ready-"))
+    !ready_segments(data).is_empty()
+}
+
+fn ready_segments(data: &Path) -> Vec<PathBuf> {
+    let paths = data.join("log").read_dir().unwrap().map(|entry| entry.unwrap().path());
+    let ready = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("ready-");
+    paths.filter(ready).collect()
 }
 
 #[test]
 fn a_deleted_topic_makes_room_on_a_full_disk() {
     let Some(disk) = SmallDisk::mount(96 << 20) else { return };
     let data = disk.data();
-    let broker = BrokerProcess::start(&data, &["log.retention_check_ms=100"]);
+    let broker =
+        BrokerProcess::start(&data, &["log.retention_check_ms=100", "log.reserve_bytes=0"]);
     let admin = Administrator::new(&broker.kafka);
     admin.create("large", 1, &[]).unwrap();
     admin.create("small", 1, &[]).unwrap();
@@ -170,6 +185,57 @@ fn a_deleted_topic_makes_room_on_a_full_disk() {
     assert_eq!(admin.delete("large"), Ok(()));
     assert_eq!(admin.delete_records("small", Offset::End), Ok(1));
     assert_eq!(send_one(&broker.kafka, "small", "after"), Ok(1));
+    broker.stop();
+    verified(&data);
+}
+
+#[test]
+fn a_start_on_a_full_disk_serves_what_needs_no_space() {
+    let Some(disk) = SmallDisk::mount(96 << 20) else { return };
+    let (data, settings) = (disk.data(), ["log.reserve_bytes=0"]);
+    let broker = BrokerProcess::start(&data, &settings);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    until("a segment is held back", || has_ready_segment(&data));
+    disk.fill();
+    let taken = send_until_refused(&broker, "orders");
+    broker.kill();
+    // As if control frames had needed what was held back.
+    ready_segments(&data).into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    for _ in 0..2 {
+        let filler = disk.fill();
+        let broker = BrokerProcess::start(&data, &settings);
+        assert_eq!(broker.metric("log_disk_full"), 1);
+        assert_eq!(send_until_refused(&broker, "orders"), 0);
+        assert_eq!(read(&broker.kafka, "orders", 0, taken).len(), taken);
+        let refused = Administrator::new(&broker.kafka).delete("orders");
+        assert!(refused.is_err(), "there is no room for anything");
+        broker.stop();
+        verified(&data);
+        fs::remove_file(filler).unwrap();
+    }
+    let filler = disk.fill();
+    let broker = BrokerProcess::start(&data, &settings);
+    fs::remove_file(filler).unwrap();
+    assert_eq!(send_one(&broker.kafka, "orders", "room again"), Ok(taken as i64));
+    assert_eq!(Administrator::new(&broker.kafka).delete("orders"), Ok(()));
+    broker.stop();
+    verified(&data);
+}
+
+#[test]
+fn sends_are_refused_while_less_than_the_reserve_is_free() {
+    let Some(disk) = SmallDisk::mount(160 << 20) else { return };
+    let data = disk.data();
+    let broker = BrokerProcess::start(&data, &["log.reserve_bytes=60MiB"]);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    assert_eq!(send_one(&broker.kafka, "orders", "before"), Ok(0));
+    until("a segment is held back", || has_ready_segment(&data));
+    let filler = disk.fill_but(50 << 20);
+    until("sends are refused", || broker.metric("log_disk_full") == 1);
+    assert_eq!(send_until_refused(&broker, "orders"), 0, "the segment in use is not full");
+    serves_without_space(&broker, "orders", 1);
+    fs::remove_file(filler).unwrap();
+    assert_eq!(send_one(&broker.kafka, "orders", "after"), Ok(1));
     broker.stop();
     verified(&data);
 }

@@ -15,7 +15,7 @@ use mainstem::{
         frame::{FrameKind, FrameMeta},
         given_up::GivenUp,
         recovery::{Recovered, RecoveryError},
-        segment::SegmentPool,
+        segment::{PoolLimits, SegmentPool},
     },
 };
 
@@ -221,7 +221,13 @@ fn wreck(world: &mut World, blocks: &[Lying]) {
 /// Appends a frame as a repair does, in a segment of its own.
 fn append_one(world: &World, recovered: &Recovered) {
     let disk: Arc<dyn Disk> = Arc::new(world.disk.clone());
-    let pool = SegmentPool::new(Arc::clone(&disk), &log_dir(), SEGMENT_BYTES, 0);
+    let files = PoolLimits {
+        segment_bytes: SEGMENT_BYTES,
+        ready_target: 0,
+        slack_bytes: 32 << 10,
+        reserve_bytes: 0,
+    };
+    let pool = SegmentPool::new(Arc::clone(&disk), &log_dir(), files, recovered.end);
     let limits =
         LogLimits { block_bytes: 8 << 10, inflight_bytes: 16 << 10, payload_bytes_max: 4 << 10 };
     let memory = MirrorMemory::new(64 << 10, Pages::Common).unwrap();

@@ -102,7 +102,7 @@ fn end(world: &mut World, mut live: Live) {
 }
 
 /// What the seeds together must have led to, or they test less than they seem to.
-const EVENTS: [&str; 14] = [
+const EVENTS: [&str; 15] = [
     "a busy log",
     "a clean end",
     "a frame that left the tail",
@@ -112,6 +112,7 @@ const EVENTS: [&str; 14] = [
     "a removed file",
     "a reservation given up",
     "a segment that was only begun",
+    "a start without a segment",
     "a stopped log",
     "a torn tail",
     "a writer without space",

@@ -1,12 +1,12 @@
 //! Courses of events that seeds reach too rarely.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use futures_lite::future::block_on;
 use mainstem::{
     base::Position,
     storage::commit_log::{
-        Pauses, Step,
+        Pauses, ReserveError, Step,
         frame::{FrameKind, FrameMeta},
     },
 };
@@ -114,19 +114,67 @@ fn a_log_that_is_closed_is_written_out_and_witnessed() {
 
 #[test]
 fn a_full_disk_does_not_keep_a_closed_log_from_ending() {
-    let mut world = world(2, Duration::ZERO);
-    let mut live = world.start();
-    world.disk.set_capacity(SEGMENT_BYTES);
-    append(&mut world, &live, SEGMENT_BYTES as usize - 5000);
-    append(&mut world, &live, SEGMENT_BYTES as usize / 2);
-    live.log.close();
-    let (_wake, woken) = flume::bounded(1);
-    let error = block_on(live.writer.run(&woken, PAUSES)).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-    assert!(live.log.failure().is_some() && live.log.durable() < live.log.reserved());
-    world.model.durable = live.log.durable();
-    drop(live);
-    world.unlimit();
-    world.power_cut();
-    drop(world.start());
+    for answered in [false, true] {
+        let mut world = world(2, Duration::ZERO);
+        let mut live = world.start();
+        world.disk.set_capacity(SEGMENT_BYTES);
+        append(&mut world, &live, SEGMENT_BYTES as usize - 5000);
+        append(&mut world, &live, SEGMENT_BYTES as usize / 2);
+        if answered {
+            live.log.answer_ahead(live.log.reserved());
+        }
+        live.log.close();
+        let (_wake, woken) = flume::bounded(1);
+        let ended = block_on(live.writer.run(&woken, PAUSES)).map_err(|error| error.kind());
+        // What nobody was told of may be missing; what was answered is lost, and that is no good end.
+        assert_eq!(ended, if answered { Err(ErrorKind::StorageFull) } else { Ok(()) });
+        assert_eq!(live.log.failure().is_some(), answered);
+        assert!(live.log.starved() && live.log.durable() < live.log.reserved());
+        world.model.durable = live.log.durable();
+        drop(live);
+        world.unlimit();
+        world.power_cut();
+        drop(world.start());
+    }
+}
+
+/// Sends until messages are refused, large ones among them; then the file that is held back is
+/// still there for control frames.
+#[test]
+fn messages_of_no_size_take_the_file_that_is_held_back() {
+    for seed in 0..50 {
+        let mut world = world(seed, Duration::ZERO);
+        world.setup.segment_frames_max = 4;
+        world.setup.inflight_bytes = 2 * SEGMENT_BYTES;
+        let mut live = world.start();
+        (0..4).for_each(|_| append(&mut world, &live, 100));
+        assert!(world.drain(&mut live));
+        world.housekeep(&mut live);
+        world.housekeep(&mut live);
+        // One segment in use, one for messages, one held back, and no more.
+        world.disk.set_capacity(3 * SEGMENT_BYTES + SEGMENT_BYTES / 2);
+        live.pool.look_for_space().unwrap();
+        live.writer.report_space();
+        let mut full = false;
+        while !full {
+            let bytes = [100, 3000, 12_000, 30_000, 60_000][world.dice.below(5) as usize];
+            match live.log.reserve(bytes, false).err() {
+                None => world.model.frames.push(ModelFrame::given_up(bytes)),
+                Some(ReserveError::DiskFull) => full = bytes == 100,
+                Some(ReserveError::Busy) => {
+                    world.step(&mut live);
+                }
+                Some(other) => panic!("{other}"),
+            }
+            if seed % 2 == 0 && world.dice.once_in(3) {
+                world.step(&mut live);
+            }
+        }
+        assert!(world.drain(&mut live), "messages were let in that there is no room for");
+        assert!(!live.pool.is_empty(), "seed {seed}: messages took what is held back");
+        world.model.frames.push(ModelFrame::given_up(7000));
+        drop(live.log.reserve(7000, true).unwrap());
+        assert!(world.drain(&mut live));
+        world.unlimit();
+    }
 }

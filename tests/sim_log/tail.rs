@@ -21,7 +21,7 @@ use mainstem::{
     storage::commit_log::{
         CommitLog, FileSink, LogLimits, Pauses, ReserveError, Writer, WriterOptions,
         frame::{FrameKind, FrameMeta},
-        segment::{NoPace, SegmentPool, Segments},
+        segment::{NoPace, PoolLimits, SegmentPool, Segments},
     },
 };
 
@@ -45,7 +45,13 @@ fn start(tail_bytes: u64) -> (Arc<CommitLog>, thread::JoinHandle<std::io::Result
     };
     let memory = MirrorMemory::new(tail_bytes as usize, Pages::Common).unwrap();
     let (log, woken) = CommitLog::new(limits, memory, Position(0), READERS);
-    let pool = Arc::new(SegmentPool::new(Arc::clone(&disk), &log_dir(), 1 << 20, 1));
+    let files = PoolLimits {
+        segment_bytes: 1 << 20,
+        ready_target: 1,
+        slack_bytes: 32 << 10,
+        reserve_bytes: 0,
+    };
+    let pool = Arc::new(SegmentPool::new(Arc::clone(&disk), &log_dir(), files, Position(0)));
     pool.prepare(1 << 20, 0, &NoPace(&SimulatedClock::new(0))).unwrap();
     let options = WriterOptions {
         log_id: LOG_ID,

@@ -21,7 +21,7 @@ use mainstem::{
         WriterOptions,
         frame::{FrameKind, FrameMeta},
         recovery::{FoundFrame, Recovered, RecoveryError, recover},
-        segment::{NoPace, SegmentPool, Segments},
+        segment::{NoPace, PoolLimits, SegmentPool, Segments},
     },
 };
 
@@ -180,6 +180,7 @@ impl World {
         self.saw("a segment that was only begun", recovered.next_sequence > last + 1);
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
         let pool = self.open_pool(&disk, &mut recovered)?;
+        self.saw("a start without a segment", pool.is_empty());
         let segments = Arc::<Segments>::default();
         recovered.segments.drain(..).for_each(|segment| segments.push(segment));
         self.model.accept(&recovered);
@@ -190,6 +191,7 @@ impl World {
         };
         let memory = MirrorMemory::new(TAIL_BYTES as usize, Pages::Common).unwrap();
         let (log, _woken) = CommitLog::new(limits, memory, recovered.end, 1);
+        log.set_space(pool.space());
         let options = WriterOptions {
             log_id: LOG_ID,
             next_sequence: recovered.next_sequence,
@@ -219,14 +221,22 @@ impl World {
         disk: &Arc<dyn Disk>,
         recovered: &mut Recovered,
     ) -> io::Result<Arc<SegmentPool>> {
-        let target = self.setup.ready_target;
-        let pool = SegmentPool::new(Arc::clone(disk), &log_dir(), SEGMENT_BYTES, target);
+        let limits = PoolLimits {
+            segment_bytes: SEGMENT_BYTES,
+            ready_target: self.setup.ready_target,
+            slack_bytes: u64::from(BLOCK_BYTES) * 2,
+            reserve_bytes: 0,
+        };
+        let pool = SegmentPool::new(Arc::clone(disk), &log_dir(), limits, recovered.end);
         recovered.settle(&**disk)?;
         for path in recovered.unused.drain(..) {
             pool.adopt(&path)?;
         }
         if pool.is_empty() {
-            pool.prepare(SEGMENT_BYTES, 0, &NoPace(&*self.clock))?;
+            match pool.prepare(SEGMENT_BYTES, 0, &NoPace(&*self.clock)) {
+                Err(error) if is_full(&error) => {}
+                result => result?,
+            }
         }
         Ok(Arc::new(pool))
     }

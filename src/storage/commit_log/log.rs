@@ -15,6 +15,7 @@ use super::{
     SECTOR,
     block::BLOCK_HEADER,
     frame::{FRAME_HEADER, FrameMeta, frame_span, seal_frame},
+    segment::Space,
     tail::{Tail, TailReader},
 };
 use crate::{
@@ -120,6 +121,35 @@ impl ShardSignal {
     }
 }
 
+/// [`Space`], as the housekeeper, the writer and the owners share it. Each limit is good by itself.
+struct SharedSpace {
+    data: AtomicU64,
+    control: AtomicU64,
+    large: AtomicU64,
+}
+
+impl Default for SharedSpace {
+    fn default() -> Self {
+        let unlimited = || AtomicU64::new(u64::MAX);
+        Self { data: unlimited(), control: unlimited(), large: unlimited() }
+    }
+}
+
+impl SharedSpace {
+    fn set(&self, space: Space) {
+        self.data.store(space.data, Ordering::Relaxed);
+        self.control.store(space.control, Ordering::Relaxed);
+        self.large.store(space.large, Ordering::Relaxed);
+    }
+
+    /// The position at which a frame may end at the latest.
+    fn limit(&self, control: bool, large: bool) -> u64 {
+        let limit = if control { &self.control } else { &self.data };
+        let of_large = if large { self.large.load(Ordering::Relaxed) } else { u64::MAX };
+        limit.load(Ordering::Relaxed).min(of_large)
+    }
+}
+
 /// The commit log as all threads share it.
 ///
 /// Owner shards call [`CommitLog::reserve`]; the writer takes closed blocks from it. The only lock
@@ -131,9 +161,11 @@ pub struct CommitLog {
     /// End of everything reserved, as of the last reservation.
     reserved: AtomicU64,
     durable: AtomicU64,
-    /// Positions up to which data and control frames may be reserved: what the disk has room for.
-    data_limit: AtomicU64,
-    control_limit: AtomicU64,
+    /// End of what was answered, or may have been, ahead of the durable position.
+    answered: AtomicU64,
+    space: SharedSpace,
+    /// The writer waits for disk space.
+    starved: AtomicBool,
     failure: OnceLock<String>,
     signals: OnceLock<Box<[Arc<ShardSignal>]>>,
     closing: AtomicBool,
@@ -165,8 +197,9 @@ impl CommitLog {
             blocks: Mutex::new(VecDeque::from([Building::new(start)])),
             reserved: AtomicU64::new(start.0),
             durable: AtomicU64::new(start.0),
-            data_limit: AtomicU64::new(u64::MAX),
-            control_limit: AtomicU64::new(u64::MAX),
+            answered: AtomicU64::new(0),
+            space: SharedSpace::default(),
+            starved: AtomicBool::new(false),
             failure: OnceLock::new(),
             signals: OnceLock::new(),
             closing: AtomicBool::new(false),
@@ -219,7 +252,11 @@ impl CommitLog {
         let (start, used) =
             if fits { (last.start, last.used) } else { (last.end(), BLOCK_HEADER as u32) };
         let end = start.plus(u64::from((used + span).next_multiple_of(SECTOR as u32)));
-        self.admit(end, control)?;
+        let large = BLOCK_HEADER as u32 + span > self.limits.block_bytes;
+        if end.0 > self.space.limit(control, large) {
+            return Err(ReserveError::DiskFull);
+        }
+        self.admit(end)?;
         if !fits {
             blocks.push_back(Building::new(start));
         }
@@ -237,11 +274,7 @@ impl CommitLog {
         })
     }
 
-    fn admit(&self, end: Position, control: bool) -> Result<(), ReserveError> {
-        let limit = if control { &self.control_limit } else { &self.data_limit };
-        if end.0 > limit.load(Ordering::Relaxed) {
-            return Err(ReserveError::DiskFull);
-        }
+    fn admit(&self, end: Position) -> Result<(), ReserveError> {
         // A frame larger than the whole allowance is let in alone.
         let ahead = end.0 - self.durable.load(Ordering::Acquire);
         let alone = self.reserved.load(Ordering::Relaxed) == self.durable.load(Ordering::Relaxed);
@@ -272,16 +305,31 @@ impl CommitLog {
     /// True while sends are refused for want of disk space.
     #[must_use]
     pub fn disk_full(&self) -> bool {
-        self.data_limit.load(Ordering::Relaxed) != u64::MAX
-            && self.reserved().0 + u64::from(self.limits.block_bytes)
-                > self.data_limit.load(Ordering::Relaxed)
+        self.reserved().0 + u64::from(self.limits.block_bytes) > self.space.limit(false, false)
     }
 
-    /// Says what the disk has room for: the positions at which data and control frames end.
-    /// `u64::MAX` where more space can be had.
-    pub fn set_space(&self, data_limit: u64, control_limit: u64) {
-        self.data_limit.store(data_limit, Ordering::Relaxed);
-        self.control_limit.store(control_limit, Ordering::Relaxed);
+    /// Says what the disk has room for.
+    pub fn set_space(&self, space: Space) {
+        self.space.set(space);
+    }
+
+    /// True while the writer waits for disk space: what is reserved may not become durable soon.
+    #[must_use]
+    pub fn starved(&self) -> bool {
+        self.starved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_starved(&self, starved: bool) {
+        self.starved.store(starved, Ordering::Relaxed);
+    }
+
+    /// Notes that everything before `end` is answered without waiting for the disk.
+    pub fn answer_ahead(&self, end: Position) {
+        self.answered.fetch_max(end.0, Ordering::Relaxed);
+    }
+
+    pub(super) fn answered(&self) -> Position {
+        Position(self.answered.load(Ordering::Relaxed))
     }
 
     /// Stops the log for good: nothing is reserved, written or acknowledged any more.
@@ -316,10 +364,6 @@ impl CommitLog {
 
     pub(super) fn tail(&self) -> &Tail {
         &self.tail
-    }
-
-    pub(super) fn limits(&self) -> &LogLimits {
-        &self.limits
     }
 
     /// Takes the oldest blocks with frames in them, closing the open one if it is among them, up

@@ -103,19 +103,40 @@ fn a_frame_larger_than_the_allowance_is_let_in_alone() {
     assert_eq!(log.reserve(1, true).map(drop), Err(ReserveError::Busy));
 }
 
+/// Messages may end at `data`, control frames at `control`, large frames at `large`.
+fn space(data: u64, control: u64, large: u64) -> Space {
+    Space { data, control, large }
+}
+
 #[test]
 fn a_full_disk_refuses_messages_before_control_frames() {
     let log = log();
-    log.set_space(8 << 10, 16 << 10);
+    log.set_space(space(8 << 10, 16 << 10, 16 << 10));
     assert!(log.disk_full());
     let half = filling(8 << 10);
     log.reserve(half, false).map(drop).unwrap();
     assert_eq!(log.reserve(0, false).map(drop), Err(ReserveError::DiskFull));
     log.reserve(half - 96, true).map(drop).unwrap();
     assert_eq!(log.reserve(200, true).map(drop), Err(ReserveError::DiskFull));
-    log.set_space(u64::MAX, u64::MAX);
+    log.set_space(space(u64::MAX, u64::MAX, u64::MAX));
     assert!(!log.disk_full());
     log.reserve(200, false).map(drop).unwrap();
+}
+
+#[test]
+fn a_frame_larger_than_a_block_must_fit_the_segment_in_use() {
+    let log = log();
+    let end = 40 << 10;
+    log.set_space(space(60 << 10, 60 << 10, end));
+    let block = filling(LIMITS.block_bytes);
+    for control in [true, false] {
+        let large = log.reserve(filling(end as u32) + 1, control);
+        assert_eq!(large.map(drop), Err(ReserveError::DiskFull));
+    }
+    drop(log.reserve(20 << 10, false).unwrap());
+    assert_eq!(log.reserve(block + 1, false).map(drop), Err(ReserveError::DiskFull));
+    drop(log.reserve(block, false).unwrap());
+    drop(log.reserve(block, false).unwrap());
 }
 
 #[test]

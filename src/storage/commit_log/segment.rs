@@ -101,37 +101,58 @@ struct PoolState {
     owed: VecDeque<Arc<Segment>>,
     ready: VecDeque<Ready>,
     named: u64,
-    /// End of what the segment in use has room for.
-    active_end: Position,
-    /// The last attempt to make a file found no space.
+    /// Where the segment in use ends; `None` before the first is taken.
+    active_end: Option<Position>,
+    /// No file can be made that leaves the reserve alone, as far as is known.
     full: bool,
+    /// Not even the reserve is free.
+    low: bool,
+}
+
+/// Sizes of the pool's files, from `config`.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolLimits {
+    /// Bytes of a segment.
+    pub segment_bytes: u64,
+    /// Files kept ready beside the one that is held back for control frames on a full disk.
+    pub ready_target: usize,
+    /// Bytes at a segment's end that may stay unused, because the next block does not fit there.
+    pub slack_bytes: u64,
+    /// Free bytes of the disk that are not for messages.
+    pub reserve_bytes: u64,
 }
 
 /// Prepared segment files. The housekeeper fills it, the writer takes from it.
+///
+/// The disk counts as full when another file would cut into the reserve. Of the reserve only the file
+/// that is held back for control frames may be made.
 pub struct SegmentPool {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    segment_bytes: u64,
-    ready_target: usize,
+    limits: PoolLimits,
+    /// Where the log went on at the start.
+    start: Position,
     state: Mutex<PoolState>,
 }
 
-/// What the disk has room for, as positions up to which frames may be reserved.
+/// What the disk has room for, as positions up to which frames may be reserved; `u64::MAX` where
+/// more space can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     /// For messages.
     pub data: u64,
     /// For control frames.
     pub control: u64,
+    /// For frames of either kind that are larger than a block. They must fit into the segment in use:
+    /// what such a frame leaves unused at a segment's end would be missing from the other limits.
+    pub large: u64,
 }
 
 impl SegmentPool {
-    /// A pool of files in `dir`; `ready_target` files of `segment_bytes` are kept ready beside one
-    /// that is held back for control frames on a full disk.
+    /// A pool of files in `dir`, for a log that goes on at `start`.
     #[must_use]
-    pub fn new(disk: Arc<dyn Disk>, dir: &Path, segment_bytes: u64, ready_target: usize) -> Self {
-        let dir = dir.to_path_buf();
-        Self { disk, dir, segment_bytes, ready_target, state: Mutex::default() }
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path, limits: PoolLimits, start: Position) -> Self {
+        Self { disk, dir: dir.to_path_buf(), limits, start, state: Mutex::default() }
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, PoolState> {
@@ -157,7 +178,8 @@ impl SegmentPool {
     /// What the disk says.
     pub fn adopt(&self, path: &Path) -> io::Result<()> {
         let bytes = self.disk.open(path, OpenMode::Read)?.len()?;
-        if bytes < self.segment_bytes || self.state().ready.len() > self.ready_target {
+        if bytes < self.limits.segment_bytes || self.state().ready.len() > self.limits.ready_target
+        {
             self.disk.remove(path)?;
             return self.disk.sync_dir(&self.dir);
         }
@@ -201,7 +223,13 @@ impl SegmentPool {
     /// True while fewer files are ready than wanted.
     #[must_use]
     pub fn wants_more(&self) -> bool {
-        self.state().ready.len() < self.ready_target + 1
+        self.state().ready.len() < self.limits.ready_target + 1
+    }
+
+    /// True while no file can be made for messages.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.state().full
     }
 
     /// Makes one zero-filled file of `bytes`, at most `bytes_per_s` (0: unlimited). On the
@@ -210,12 +238,17 @@ impl SegmentPool {
     /// # Errors
     /// What the disk says; after [`io::ErrorKind::StorageFull`] the pool counts the disk as full.
     pub fn prepare(&self, bytes: u64, bytes_per_s: u64, pace: &dyn Pace) -> io::Result<()> {
+        let spares = self.spares_reserve(bytes)?;
+        if !spares && !self.is_empty() {
+            self.state().full = true;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let path = self.new_name();
         let made = self.fill(&path, bytes, bytes_per_s, pace);
         let mut state = self.state();
         match made {
             Ok(()) => {
-                state.full = false;
+                state.full = !spares;
                 state.ready.push_back(Ready { path, bytes });
                 Ok(())
             }
@@ -226,6 +259,12 @@ impl SegmentPool {
                 Err(error)
             }
         }
+    }
+
+    /// True if a file of `bytes` leaves the reserve alone.
+    fn spares_reserve(&self, bytes: u64) -> io::Result<bool> {
+        let free = self.disk.free_bytes(&self.dir)?;
+        Ok(free >= self.limits.reserve_bytes.saturating_add(bytes))
     }
 
     fn fill(&self, path: &Path, bytes: u64, per_s: u64, pace: &dyn Pace) -> io::Result<()> {
@@ -251,81 +290,104 @@ impl SegmentPool {
     }
 
     /// A file for segment `sequence` with room for `bytes_min`, durably renamed: a ready one, or
-    /// else a new one that is only allocated. On the writer thread.
+    /// else a new one that is only allocated. The file that is held back, or one made of the reserve,
+    /// comes last, and only if there `must` be one. On the writer thread.
     ///
     /// # Errors
     /// What the disk says; [`io::ErrorKind::StorageFull`] where there is no room for one.
-    pub fn take(&self, sequence: u64, base: Position, bytes_min: u64) -> io::Result<Segment> {
-        let ready = {
-            let mut state = self.state();
-            let at = state.ready.iter().position(|ready| ready.bytes >= bytes_min);
-            // The last one is held back for control frames while a new one can still be made.
+    pub fn take(
+        &self,
+        sequence: u64,
+        base: Position,
+        bytes_min: u64,
+        must: bool,
+    ) -> io::Result<Segment> {
+        let spare = {
+            let state = self.state();
             // The very first segment is the one the start has waited for.
-            let first = state.active_end == Position(0);
-            let held_back = state.ready.len() == 1 && !state.full && !first;
-            at.filter(|_| !held_back).and_then(|at| state.ready.remove(at))
+            state.ready.len() > 1 || state.active_end.is_none()
         };
-        let ready = match ready {
+        let ready = match spare.then(|| self.take_ready(bytes_min)).flatten() {
             Some(ready) => ready,
-            None => self.allocate(bytes_min).or_else(|error| self.last_resort(bytes_min, error))?,
+            None => self.allocate_for_messages(bytes_min).or_else(|error| {
+                let full = error.kind() == io::ErrorKind::StorageFull;
+                if full && must { self.last_resort(bytes_min) } else { Err(error) }
+            })?,
         };
         let path = segment_path(&self.dir, sequence);
         self.disk.rename(&ready.path, &path)?;
         self.disk.sync_dir(&self.dir)?;
-        self.state().active_end = base.plus(ready.bytes);
+        self.state().active_end = Some(base.plus(ready.bytes));
         Ok(Segment { sequence, base, file_bytes: ready.bytes, path })
     }
 
-    fn allocate(&self, bytes_min: u64) -> io::Result<Ready> {
+    fn take_ready(&self, bytes_min: u64) -> Option<Ready> {
+        let mut state = self.state();
+        let at = state.ready.iter().position(|ready| ready.bytes >= bytes_min)?;
+        state.ready.remove(at)
+    }
+
+    fn allocate_for_messages(&self, bytes_min: u64) -> io::Result<Ready> {
+        let bytes = self.limits.segment_bytes.max(bytes_min);
+        let made = match self.spares_reserve(bytes)? {
+            true => self.allocate(bytes),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        };
+        let full = |error: &io::Error| error.kind() == io::ErrorKind::StorageFull;
+        match &made {
+            Ok(_) => self.state().full = false,
+            Err(error) => self.state().full |= full(error),
+        }
+        made
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<Ready> {
         let path = self.new_name();
-        let bytes = self.segment_bytes.max(bytes_min);
         let made = self.disk.open(&path, OpenMode::Create).and_then(|file| {
             file.allocate(bytes)?;
             file.sync()
         });
         match made {
-            Ok(()) => {
-                self.state().full = false;
-                Ok(Ready { path, bytes })
-            }
+            Ok(()) => Ok(Ready { path, bytes }),
             Err(error) => {
-                self.state().full |= error.kind() == io::ErrorKind::StorageFull;
                 let _ = self.disk.remove(&path);
                 Err(error)
             }
         }
     }
 
-    fn last_resort(&self, bytes_min: u64, error: io::Error) -> io::Result<Ready> {
-        let mut state = self.state();
-        let at = state.ready.iter().position(|ready| ready.bytes >= bytes_min);
-        at.and_then(|at| state.ready.remove(at)).ok_or(error)
+    fn last_resort(&self, bytes_min: u64) -> io::Result<Ready> {
+        let held_back = self.take_ready(bytes_min).map(Ok);
+        held_back.unwrap_or_else(|| self.allocate(self.limits.segment_bytes.max(bytes_min)))
     }
 
-    /// What there is room for; `slack` bytes at each segment's end may stay unused.
+    /// What there is room for.
     #[must_use]
-    pub fn space(&self, slack: u64) -> Space {
+    pub fn space(&self) -> Space {
         let state = self.state();
         if !state.full {
-            return Space { data: u64::MAX, control: u64::MAX };
+            return Space { data: u64::MAX, control: u64::MAX, large: u64::MAX };
         }
+        let slack = self.limits.slack_bytes;
         let usable = |ready: &Ready| ready.bytes.saturating_sub(slack);
         let all: u64 = state.ready.iter().map(usable).sum();
-        let active = state.active_end.0.saturating_sub(slack);
+        let active = state.active_end.map_or(self.start.0, |end| end.0.saturating_sub(slack));
         // With none held back, what is left of the segment in use is all that control frames have.
-        let data = state.ready.back().map_or(0, |last| active + all - usable(last));
-        Space { data, control: active + all }
+        let held_back = state.ready.back().filter(|_| !state.low).map(usable);
+        let data = held_back.map_or(0, |held_back| active + all - held_back);
+        Space { data, control: active + all, large: active }
     }
 
-    /// Looks whether a disk that was full has room for a segment again. For those who prepare no
-    /// files, and so would not find out.
+    /// Looks how much space the disk has.
     ///
     /// # Errors
     /// What the disk says.
     pub fn look_for_space(&self) -> io::Result<()> {
-        if self.state().full && self.disk.free_bytes(&self.dir)? >= self.segment_bytes {
-            self.state().full = false;
-        }
+        let free = self.disk.free_bytes(&self.dir)?;
+        let reserve = self.limits.reserve_bytes;
+        let mut state = self.state();
+        state.low = free < reserve;
+        state.full = free < reserve.saturating_add(self.limits.segment_bytes);
         Ok(())
     }
 
@@ -357,7 +419,7 @@ impl SegmentPool {
     fn give_back(&self, segment: &Arc<Segment>) -> io::Result<u64> {
         let bytes = segment.file_bytes;
         let unread = Arc::strong_count(segment) == 1;
-        if unread && bytes == self.segment_bytes && self.wants_more() {
+        if unread && bytes == self.limits.segment_bytes && self.wants_more() {
             self.disk.open(&segment.path, OpenMode::Read)?.drop_cache()?;
             let path = self.new_name();
             self.disk.rename(&segment.path, &path)?;

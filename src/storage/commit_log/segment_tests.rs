@@ -18,8 +18,16 @@ fn disk() -> SimulatedDisk {
 }
 
 fn pool(disk: &SimulatedDisk, target: usize) -> SegmentPool {
-    SegmentPool::new(Arc::new(disk.clone()), &dir(), BYTES, target)
+    reserving(disk, target, 0)
 }
+
+fn reserving(disk: &SimulatedDisk, ready_target: usize, reserve_bytes: u64) -> SegmentPool {
+    let limits =
+        PoolLimits { segment_bytes: BYTES, ready_target, slack_bytes: SLACK, reserve_bytes };
+    SegmentPool::new(Arc::new(disk.clone()), &dir(), limits, ANY)
+}
+
+const UNLIMITED: Space = Space { data: u64::MAX, control: u64::MAX, large: u64::MAX };
 
 fn prepare(pool: &SegmentPool) -> io::Result<()> {
     pool.prepare(BYTES, 0, &NoPace(&SimulatedClock::new(0)))
@@ -68,7 +76,7 @@ fn adopted_files_never_replace_one_another() {
     assert_eq!(names(&disk).len(), 4);
     for sequence in 10..14 {
         let base = ANY.plus(sequence * BYTES);
-        assert_eq!(pool.take(sequence, base, 1).unwrap().file_bytes, BYTES);
+        assert_eq!(pool.take(sequence, base, 1, true).unwrap().file_bytes, BYTES);
     }
 }
 
@@ -91,14 +99,14 @@ fn the_last_ready_file_is_held_back_while_others_can_be_made() {
     let disk = disk();
     let pool = pool(&disk, 1);
     prepare(&pool).unwrap();
-    pool.take(1, ANY, 1).unwrap();
+    pool.take(1, ANY, 1, true).unwrap();
     prepare(&pool).unwrap();
     // Allocated, because only one is left.
-    pool.take(2, Position(BYTES), 1).unwrap();
+    pool.take(2, Position(BYTES), 1, true).unwrap();
     assert!(!pool.is_empty());
-    let large = pool.take(3, Position(2 * BYTES), 3 * BYTES).unwrap();
+    let large = pool.take(3, Position(2 * BYTES), 3 * BYTES, true).unwrap();
     assert_eq!(large.file_bytes, 3 * BYTES, "a frame larger than a segment");
-    assert_eq!(pool.space(SLACK), Space { data: u64::MAX, control: u64::MAX });
+    assert_eq!(pool.space(), UNLIMITED);
 }
 
 #[test]
@@ -106,24 +114,72 @@ fn a_full_disk_keeps_its_last_file_for_control_frames_and_comes_back() {
     let disk = disk();
     let pool = pool(&disk, 1);
     prepare(&pool).unwrap();
-    pool.take(1, ANY, 1).unwrap();
+    pool.take(1, ANY, 1, true).unwrap();
     prepare(&pool).unwrap();
     disk.set_capacity(2 * BYTES + 10);
     assert_eq!(prepare(&pool).unwrap_err().kind(), io::ErrorKind::StorageFull);
     assert_eq!(names(&disk).len(), 2, "nothing is left of the attempt");
     let data = BYTES - SLACK;
-    assert_eq!(pool.space(SLACK), Space { data, control: data + BYTES - SLACK });
-    pool.take(2, Position(BYTES), 1).unwrap();
+    assert_eq!(pool.space(), Space { data, control: data + BYTES - SLACK, large: data });
+    let early = pool.take(2, Position(BYTES / 2), 1, false).unwrap_err();
+    assert_eq!(early.kind(), io::ErrorKind::StorageFull, "the segment in use has room");
+    pool.take(2, Position(BYTES), 1, true).unwrap();
     let control = 2 * BYTES - SLACK;
-    assert_eq!(pool.space(SLACK), Space { data: 0, control }, "the rest is for control frames");
-    let error = pool.take(3, Position(2 * BYTES), 1).unwrap_err();
+    let left = Space { data: 0, control, large: control };
+    assert_eq!(pool.space(), left, "the rest is for control frames");
+    let error = pool.take(3, Position(2 * BYTES), 1, true).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert_eq!(names(&disk).len(), 2, "nothing is left of the attempt");
     pool.look_for_space().unwrap();
-    assert_eq!(pool.space(SLACK).data, 0);
+    assert_eq!(pool.space().data, 0);
     disk.set_capacity(u64::MAX);
     pool.look_for_space().unwrap();
-    assert_eq!(pool.space(SLACK).data, u64::MAX);
+    assert_eq!(pool.space(), UNLIMITED);
+}
+
+#[test]
+fn only_the_file_that_is_held_back_is_made_of_the_reserve() {
+    let disk = disk();
+    let pool = reserving(&disk, 1, 2 * BYTES);
+    disk.set_capacity(4 * BYTES);
+    prepare(&pool).unwrap();
+    prepare(&pool).unwrap();
+    pool.look_for_space().unwrap();
+    // One for messages is left, and the reserve is whole.
+    assert_eq!(pool.space(), Space { data: BYTES - SLACK, control: 2 * (BYTES - SLACK), large: 0 });
+    pool.take(1, ANY, 1, true).unwrap();
+    assert_eq!(prepare(&pool).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(pool.space().data, BYTES - SLACK, "what the segment in use has room for");
+    // The file that was held back goes to control frames, and another one takes its place.
+    pool.take(2, Position(BYTES), 1, true).unwrap();
+    prepare(&pool).unwrap();
+    pool.look_for_space().unwrap();
+    let control = 3 * BYTES - 2 * SLACK;
+    assert_eq!(pool.space(), Space { data: 0, control, large: 2 * BYTES - SLACK });
+    pool.take(3, Position(2 * BYTES), 1, true).unwrap();
+    pool.take(4, Position(3 * BYTES), 1, true).unwrap();
+    let none = pool.take(5, Position(4 * BYTES), 1, true).unwrap_err();
+    assert_eq!(none.kind(), io::ErrorKind::StorageFull);
+    disk.set_capacity(7 * BYTES);
+    pool.look_for_space().unwrap();
+    assert_eq!(pool.space(), UNLIMITED);
+}
+
+#[test]
+fn a_log_without_any_file_has_room_for_nothing() {
+    let disk = disk();
+    disk.set_capacity(BYTES - 1);
+    let limits =
+        PoolLimits { segment_bytes: BYTES, ready_target: 1, slack_bytes: SLACK, reserve_bytes: 0 };
+    let pool = SegmentPool::new(Arc::new(disk.clone()), &dir(), limits, Position(7 * BYTES));
+    assert!(prepare(&pool).is_err() && pool.is_full());
+    let start = 7 * BYTES;
+    assert_eq!(pool.space(), Space { data: 0, control: start, large: start });
+    disk.set_capacity(BYTES);
+    prepare(&pool).unwrap();
+    pool.look_for_space().unwrap();
+    let control = start + BYTES - SLACK;
+    assert_eq!(pool.space(), Space { data: start, control, large: start });
 }
 
 #[test]

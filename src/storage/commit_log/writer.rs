@@ -166,6 +166,7 @@ impl<S: BlockSink> Writer<S> {
             return Ok(Step::Idle);
         }
         let step = self.write_taken().await?;
+        self.log.set_starved(step == Step::NoSpace);
         self.sync_if_due(false).await?;
         Ok(step)
     }
@@ -208,12 +209,14 @@ impl<S: BlockSink> Writer<S> {
         let start = self.taken[0].start;
         let room = self.current.as_ref().map_or(0, |c| c.base.plus(c.bytes).0 - start.0);
         let too_small = room < first_bytes;
-        if too_small || self.has_many_frames() {
-            match self.roll(start, first_bytes).await {
-                Err(error) if error.kind() == io::ErrorKind::StorageFull && !too_small => {}
+        // On a full disk what frames were let in for counts on all of the segment.
+        if too_small || self.has_many_frames() && !self.pool.is_full() {
+            match self.roll(start, first_bytes, too_small).await {
                 Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                     self.report_space();
-                    return Ok(Step::NoSpace);
+                    if too_small {
+                        return Ok(Step::NoSpace);
+                    }
                 }
                 result => result?,
             }
@@ -280,10 +283,10 @@ impl<S: BlockSink> Writer<S> {
         }
     }
 
-    async fn roll(&mut self, base: Position, bytes_min: u64) -> io::Result<()> {
+    async fn roll(&mut self, base: Position, bytes_min: u64, must: bool) -> io::Result<()> {
         self.sync_if_due(true).await?;
         let sequence = self.options.next_sequence;
-        let segment = self.pool.take(sequence, base, bytes_min)?;
+        let segment = self.pool.take(sequence, base, bytes_min, must)?;
         self.options.next_sequence += 1;
         self.sink.open(&segment.path).await?;
         self.current = Some(Current {
@@ -307,9 +310,7 @@ impl<S: BlockSink> Writer<S> {
 
     /// Tells the log what the disk has room for.
     pub fn report_space(&self) {
-        let slack = u64::from(self.log.limits().block_bytes) * 2;
-        let space = self.pool.space(slack);
-        self.log.set_space(space.data, space.control);
+        self.log.set_space(self.pool.space());
     }
 
     async fn sync_if_due(&mut self, now: bool) -> io::Result<()> {
@@ -333,8 +334,12 @@ impl<S: BlockSink> Writer<S> {
         if self.taken.is_empty() { self.finish().await } else { self.give_up() }
     }
 
-    /// Stops the log over frames that nobody can wait for any longer; none was acknowledged.
+    /// Ends without what there is no space for. Nobody was told that it was there, unless it had been
+    /// answered ahead of the disk: then the log stops over it.
     fn give_up(&self) -> io::Result<()> {
+        if self.log.answered() <= self.log.durable() {
+            return Ok(());
+        }
         let error = io::Error::from(io::ErrorKind::StorageFull);
         self.log.stop(format!("the log was closed before there was space for its end: {error}"));
         Err(error)
