@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
+use futures_lite::future;
+
 use super::{
     Broker,
     producers::{Sequence, SequenceError},
@@ -11,7 +13,7 @@ use crate::{
     cluster::{FlushMode, TimestampType},
     storage::{
         commit_log::{
-            ReserveError,
+            ReserveError, Turn,
             frame::{FrameKind, FrameMeta},
         },
         queue_index::IndexEntry,
@@ -81,6 +83,16 @@ impl Broker {
         bytes: &[u8],
         header: &BatchHeader,
     ) -> Result<AppendedBatch, AppendError> {
+        self.append_in(id, bytes, header, None)
+    }
+
+    fn append_in(
+        self: &Rc<Self>,
+        id: QueueId,
+        bytes: &[u8],
+        header: &BatchHeader,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<AppendedBatch, AppendError> {
         let now_ms = self.env.clock.wall_ms();
         let mut queues = self.queues.borrow_mut();
         let queue = queues.get_mut(&id).ok_or(AppendError::UnknownQueue)?;
@@ -114,7 +126,11 @@ impl Broker {
                 answer_at: if answer_async { Position(0) } else { twin.end },
             });
         }
-        let mut room = self.log.reserve(bytes.len(), false).map_err(|error| match error {
+        let room = match turn {
+            Some(turn) => self.log.reserve_in_turn(bytes.len(), turn),
+            None => self.log.reserve(bytes.len(), false),
+        };
+        let mut room = room.map_err(|error| match error {
             ReserveError::Busy => AppendError::Busy,
             ReserveError::TooLong => AppendError::TooLarge { bytes: bytes.len(), max },
             ReserveError::DiskFull | ReserveError::Stopped => AppendError::Storage(error),
@@ -177,7 +193,7 @@ impl Broker {
         })
     }
 
-    /// As [`Broker::append`], after waiting for room in the log no longer than `stall`.
+    /// As [`Broker::append`], after standing in line for room in the log, no longer than `stall`.
     ///
     /// # Errors
     /// See [`AppendError`]; [`AppendError::Busy`] when there was no room for so long.
@@ -188,17 +204,23 @@ impl Broker {
         header: &BatchHeader,
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
-        let clock = &self.env.clock;
-        let deadline = clock.monotonic() + stall;
-        loop {
-            match self.append(id, bytes, header) {
-                Err(AppendError::Busy) if clock.monotonic() < deadline => {
-                    let stopped = AppendError::Storage(ReserveError::Stopped);
-                    self.log_progress().await.map_err(|_| stopped)?;
+        let in_line = async {
+            let turn = self.log.line_up(bytes.len()).await;
+            loop {
+                match self.append_in(id, bytes, header, Some(&turn)) {
+                    Err(AppendError::Busy) => {
+                        let stopped = AppendError::Storage(ReserveError::Stopped);
+                        self.log_progress().await.map_err(|_| stopped)?;
+                    }
+                    result => return result,
                 }
-                result => return result,
             }
-        }
+        };
+        let too_long = async {
+            self.env.tasks.sleep(stall).await;
+            Err(AppendError::Busy)
+        };
+        future::or(in_line, too_long).await
     }
 }
 

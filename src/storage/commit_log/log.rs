@@ -15,6 +15,7 @@ use super::{
     SECTOR,
     block::BLOCK_HEADER,
     frame::{FRAME_HEADER, FrameMeta, frame_span, seal_frame},
+    line::{Line, Turn},
     segment::Space,
     tail::{Tail, TailReader},
 };
@@ -164,6 +165,7 @@ pub struct CommitLog {
     /// End of what was answered, or may have been, ahead of the durable position.
     answered: AtomicU64,
     space: SharedSpace,
+    line: Line,
     /// The writer waits for disk space.
     starved: AtomicBool,
     failure: OnceLock<String>,
@@ -183,10 +185,9 @@ impl CommitLog {
         start: Position,
         readers: usize,
     ) -> (Arc<Self>, flume::Receiver<()>) {
-        assert!(
-            limits.inflight_bytes * 2 <= memory.capacity() as u64,
-            "unwritten blocks fit twice"
-        );
+        let (tail, inflight) = (memory.capacity() as u64, limits.inflight_bytes);
+        assert!(inflight * 2 <= tail, "unwritten blocks fit twice");
+        assert!(inflight + u64::from(limits.block_bytes) <= tail);
         assert!(start.0.is_multiple_of(SECTOR as u64));
         let largest = BLOCK_HEADER + frame_span(limits.payload_bytes_max as usize) + SECTOR;
         assert!(largest <= memory.capacity(), "the largest frame fits into the tail");
@@ -199,6 +200,7 @@ impl CommitLog {
             durable: AtomicU64::new(start.0),
             answered: AtomicU64::new(0),
             space: SharedSpace::default(),
+            line: Line::default(),
             starved: AtomicBool::new(false),
             failure: OnceLock::new(),
             signals: OnceLock::new(),
@@ -229,13 +231,46 @@ impl CommitLog {
         TailReader::new(Arc::clone(self), slot)
     }
 
+    /// Waits until nobody has waited longer for room. What who waits wants is kept free of others'
+    /// messages; drop the turn when the frame is in, or given up.
+    pub async fn line_up(&self, payload_bytes: usize) -> Turn<'_> {
+        let block = BLOCK_HEADER + frame_span(payload_bytes);
+        self.line.wait(block.next_multiple_of(SECTOR) as u64).await
+    }
+
     /// Reserves room for a frame with `payload_bytes` bytes. Until the reservation is committed or
     /// dropped the block it is in cannot be written: fill it without awaiting anything.
     ///
     /// # Errors
-    /// See [`ReserveError`]. `control` says whether the frame may use the last of the disk.
+    /// See [`ReserveError`]. `control` says whether the frame may use the last of the disk, and one
+    /// block more than may wait for it, so that it does not stand in line with messages.
     pub fn reserve(
         &self,
+        payload_bytes: usize,
+        control: bool,
+    ) -> Result<Reservation<'_>, ReserveError> {
+        let allowed = match control {
+            true => self.limits.inflight_bytes + u64::from(self.limits.block_bytes),
+            false => self.limits.inflight_bytes.saturating_sub(self.line.wanted()),
+        };
+        self.reserve_within(allowed, payload_bytes, control)
+    }
+
+    /// As [`CommitLog::reserve`], for a message whose turn it is.
+    ///
+    /// # Errors
+    /// See [`ReserveError`].
+    pub fn reserve_in_turn(
+        &self,
+        payload_bytes: usize,
+        _turn: &Turn<'_>,
+    ) -> Result<Reservation<'_>, ReserveError> {
+        self.reserve_within(self.limits.inflight_bytes, payload_bytes, false)
+    }
+
+    fn reserve_within(
+        &self,
+        allowed: u64,
         payload_bytes: usize,
         control: bool,
     ) -> Result<Reservation<'_>, ReserveError> {
@@ -256,7 +291,7 @@ impl CommitLog {
         if end.0 > self.space.limit(control, large) {
             return Err(ReserveError::DiskFull);
         }
-        self.admit(end)?;
+        self.admit(end, allowed)?;
         if !fits {
             blocks.push_back(Building::new(start));
         }
@@ -274,11 +309,11 @@ impl CommitLog {
         })
     }
 
-    fn admit(&self, end: Position) -> Result<(), ReserveError> {
-        // A frame larger than the whole allowance is let in alone.
+    fn admit(&self, end: Position, allowed: u64) -> Result<(), ReserveError> {
+        // A frame larger than the whole allowance is let in alone, unless others wait.
         let ahead = end.0 - self.durable.load(Ordering::Acquire);
         let alone = self.reserved.load(Ordering::Relaxed) == self.durable.load(Ordering::Relaxed);
-        if ahead > self.limits.inflight_bytes && !alone {
+        if ahead > allowed && (!alone || allowed < self.limits.inflight_bytes) {
             return Err(ReserveError::Busy);
         }
         Ok(())

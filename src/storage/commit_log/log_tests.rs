@@ -1,5 +1,9 @@
 //! What may be reserved, and what a block takes in.
 
+use std::pin::pin;
+
+use futures_lite::future::{block_on, poll_once};
+
 use super::*;
 use crate::{
     env::mirror::Pages,
@@ -83,10 +87,62 @@ fn what_waits_for_the_disk_is_limited() {
         full().unwrap();
     }
     assert_eq!(full(), Err(ReserveError::Busy));
+    // A control frame need not wait for messages, but for others of its kind.
+    log.reserve(filling(LIMITS.block_bytes), true).map(drop).unwrap();
     assert_eq!(log.reserve(0, true).map(drop), Err(ReserveError::Busy));
-    log.set_durable(Position(4096 * 4));
+    log.set_durable(Position(4096 * 8));
     full().unwrap();
     assert_eq!(full(), Err(ReserveError::Busy));
+}
+
+#[test]
+fn room_is_for_who_waits_longest() {
+    let log = log();
+    let small = || log.reserve(1, false).map(drop);
+    let block = filling(LIMITS.block_bytes);
+    (0..4).for_each(|_| drop(log.reserve(block, false).unwrap()));
+    let large = 3 * block;
+    let mut first = pin!(log.line_up(large));
+    let first = block_on(poll_once(&mut first)).expect("nobody else waits");
+    let mut second = pin!(log.line_up(block));
+    let mut third = pin!(log.line_up(1));
+    assert!(block_on(poll_once(&mut second)).is_none());
+    assert!(block_on(poll_once(&mut third)).is_none());
+    // Room comes free, less than the first wants: others do not get it.
+    taken(&log, u64::MAX);
+    log.set_durable(Position(32 << 10));
+    assert_eq!(small(), Err(ReserveError::Busy));
+    assert_eq!(log.reserve_in_turn(large, &first).map(drop), Err(ReserveError::Busy));
+    log.set_durable(Position(48 << 10));
+    assert_eq!(small(), Err(ReserveError::Busy));
+    drop(log.reserve_in_turn(large, &first).unwrap());
+    drop(first);
+    assert!(block_on(poll_once(&mut third)).is_none(), "it is the second's turn");
+    let second = block_on(poll_once(&mut second)).expect("its turn");
+    log.set_durable(Position(64 << 10));
+    assert_eq!(small(), Err(ReserveError::Busy));
+    drop(log.reserve_in_turn(block, &second).unwrap());
+    drop(second);
+    log.set_durable(Position(68 << 10));
+    assert_eq!(small(), Err(ReserveError::Busy), "the last of the room is the third's");
+    let third = block_on(poll_once(&mut third)).expect("its turn");
+    drop(log.reserve_in_turn(1, &third).unwrap());
+    drop(third);
+    log.set_durable(log.reserved());
+    small().unwrap();
+}
+
+#[test]
+fn who_gives_up_waiting_keeps_nobody_out() {
+    let log = log();
+    let first = block_on(log.line_up(1));
+    {
+        let mut given_up = Box::pin(log.line_up(LIMITS.inflight_bytes as usize));
+        assert!(block_on(poll_once(&mut given_up)).is_none());
+        assert_eq!(log.reserve(1, false).map(drop), Err(ReserveError::Busy), "not even alone");
+    }
+    log.reserve(1, false).map(drop).unwrap();
+    drop(first);
 }
 
 #[test]

@@ -13,12 +13,14 @@ pub mod given_up;
 pub mod recovery;
 pub mod segment;
 
+mod line;
 mod log;
 mod scan;
 mod tail;
 mod walk;
 mod writer;
 
+pub use line::Turn;
 pub use log::{Appended, CommitLog, LogLimits, Reservation, ReserveError, ShardSignal};
 pub use scan::SegmentScan;
 pub use tail::TailReader;
