@@ -19,6 +19,7 @@ mod broker {
     mod groups;
     mod hostile;
     mod messages;
+    mod request_memory;
     mod retention;
     mod start;
 }

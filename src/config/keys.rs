@@ -125,7 +125,7 @@ table! {
         connection_requests: u32 = count(64, 1, 10_000), Restart;
         /// Largest request; a larger one closes its connection.
         max_request_bytes: u64 = bytes(100 * MIB, 64 * KIB, GIB), Restart;
-        /// Memory for requests of all connections together; unless given, at least kafka.max_request_bytes.
+        /// Memory for requests above 64 KiB of all connections together, which are read as it comes free; unless given, at least kafka.max_request_bytes.
         request_memory_bytes: u64 = bytes(256 * MIB, 16 * MIB, TIB), Restart;
         /// Most bytes in one answer to a fetch, whatever the client asks for.
         fetch_max_bytes: u64 = bytes(55 * MIB, 64 * KIB, GIB), Restart;

@@ -9,6 +9,7 @@ use crate::{
     admin::{Collecting, Family, MetricsSource, Snapshot},
     base::{Stage, Stages},
     broker::{Job, Mailboxes, ShardFigures},
+    gateway::kafka::RequestMemory,
     storage::commit_log::{CommitLog, segment::Segments},
 };
 
@@ -20,6 +21,8 @@ pub struct Metrics {
     pub segments: Arc<Segments>,
     /// All shards' mailboxes.
     pub mailboxes: Arc<Mailboxes>,
+    /// Memory for requests.
+    pub request_memory: Arc<RequestMemory>,
     /// Kafka connections open now.
     pub connections: Arc<AtomicUsize>,
     /// Listeners accept.
@@ -56,6 +59,9 @@ impl MetricsSource for Metrics {
             shard_families(&mut snapshot, &figures);
             let open = self.connections.load(Ordering::Relaxed) as u64;
             snapshot.push(gauge("kafka_connections", "Open connections of Kafka's clients.", open));
+            let taken = self.request_memory.taken_bytes();
+            let help = "Memory that large requests have taken, of kafka.request_memory_bytes.";
+            snapshot.push(gauge("kafka_request_memory_bytes", help, taken));
             snapshot
         })
     }

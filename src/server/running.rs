@@ -41,7 +41,7 @@ use crate::{
         glommio::{DmaSink, ShardHandle, ShardOptions, start_shard},
         mirror::{HUGE_PAGE, MirrorMemory, Pages},
     },
-    gateway::kafka::{KafkaSettings, Node},
+    gateway::kafka::{KafkaSettings, Node, RequestMemory},
     storage::{
         commit_log::{
             CommitLog, FileSink, LogLimits, Pauses, Writer, WriterOptions,
@@ -204,6 +204,7 @@ impl Launch<'_> {
             settings: Arc::new(self.broker_settings()),
         };
         let kafka = Arc::new(self.kafka_settings());
+        let memory = Arc::new(RequestMemory::new(self.config.kafka.request_memory_bytes));
         let (told, ready) = flume::bounded(count);
         let mut running = Vec::new();
         let (mut stops, mut accepts) = (Vec::new(), Vec::new());
@@ -215,6 +216,7 @@ impl Launch<'_> {
             accepts.push(accept);
             let main = ShardMain {
                 kafka: Arc::clone(&kafka),
+                memory: Arc::clone(&memory),
                 accepted,
                 stop: stopped,
                 ready: told.clone(),
@@ -263,6 +265,7 @@ impl Launch<'_> {
             log: Arc::clone(&log),
             segments,
             mailboxes,
+            request_memory: memory,
             connections: acceptor.as_ref().map(Acceptor::open_counter).unwrap_or_default(),
             ready: Arc::clone(&is_ready),
             holes: holes as u64,

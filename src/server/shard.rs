@@ -13,13 +13,15 @@ use crate::{
     broker::{Broker, ControlError, Start},
     cluster::{Command, base64},
     env::glommio::Connection,
-    gateway::kafka::{self, Gateway, KafkaSettings},
+    gateway::kafka::{self, Gateway, KafkaSettings, RequestMemory},
 };
 
 /// What a shard gets from the main thread besides its broker's start.
 pub struct ShardMain {
     /// How Kafka's face is set up.
     pub kafka: Arc<KafkaSettings>,
+    /// Memory for requests, of all shards.
+    pub memory: Arc<RequestMemory>,
     /// Connections for this shard.
     pub accepted: flume::Receiver<Accepted>,
     /// Asks to close all connections and say so; closed when the shard is to end.
@@ -33,8 +35,11 @@ impl ShardMain {
     pub async fn run(self, start: Start) {
         let tasks = Rc::clone(&start.env.tasks);
         let broker = Broker::start(start);
-        let gateway =
-            Rc::new(Gateway { broker: Rc::clone(&broker), settings: Arc::clone(&self.kafka) });
+        let gateway = Rc::new(Gateway {
+            broker: Rc::clone(&broker),
+            settings: Arc::clone(&self.kafka),
+            memory: self.memory,
+        });
         let open = Rc::<OpenConnections>::default();
         tasks.spawn(Box::pin(Rc::clone(&open).take_in(gateway, self.accepted)));
         tasks.spawn(Box::pin(Rc::clone(&open).end_idle(Rc::clone(&broker), self.kafka.idle)));

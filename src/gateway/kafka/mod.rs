@@ -23,6 +23,7 @@ mod error;
 mod fan_out;
 mod fetch;
 mod find_coordinator;
+mod frames;
 mod group_call;
 mod heartbeat;
 mod init_producer_id;
@@ -59,6 +60,7 @@ use crate::{
 };
 
 pub use connection::serve;
+pub use frames::RequestMemory;
 pub use node::Node;
 
 use answer::Answer;
@@ -86,6 +88,8 @@ pub struct Gateway {
     pub broker: Rc<Broker>,
     /// From the config.
     pub settings: Arc<KafkaSettings>,
+    /// Shared by all shards.
+    pub memory: Arc<RequestMemory>,
 }
 
 /// One request of a client, its header parsed.

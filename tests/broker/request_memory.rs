@@ -1,0 +1,95 @@
+//! Memory for requests: what goes beyond it is not read until there is room, and then in turn.
+
+use std::{io::Write as _, sync::mpsc, thread, time::Duration};
+
+use bytes::BytesMut;
+use kafka_protocol::messages::ApiVersionsRequest;
+
+use super::{
+    client::send_one,
+    process::{BrokerProcess, DataDir, PATIENCE, until, verified},
+    wire::{Wire, frame, produce},
+};
+
+const MIB: usize = 1 << 20;
+const SETTINGS: [&str; 2] = ["kafka.request_memory_bytes=16MiB", "kafka.max_request_bytes=12MiB"];
+
+/// How long to look that something does not happen.
+const MOMENT: Duration = Duration::from_millis(300);
+
+/// A request of about so many bytes, which is answered with an error.
+fn large(bytes: usize) -> BytesMut {
+    frame(9, &produce("orders", vec![0; bytes].into()))
+}
+
+fn taken(broker: &BrokerProcess) -> usize {
+    broker.metric("kafka_request_memory_bytes") as usize
+}
+
+/// Sends a whole request on a connection of its own; tells `name` when it is answered.
+fn send(
+    broker: &BrokerProcess,
+    bytes: usize,
+    name: &'static str,
+    answered: &mpsc::Sender<&'static str>,
+) {
+    let (mut wire, answered) = (Wire::connect(&broker.kafka), answered.clone());
+    thread::spawn(move || {
+        wire.stream.write_all(&large(bytes)).unwrap();
+        wire.answer().unwrap().expect("an answer");
+        answered.send(name).unwrap();
+    });
+}
+
+#[test]
+fn requests_beyond_the_memory_are_read_when_there_is_room() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &SETTINGS);
+    // It has most of the memory for as long as its last byte is missing.
+    let slow = large(10 * MIB);
+    let mut first = Wire::connect(&broker.kafka);
+    first.stream.write_all(&slow[..slow.len() - 1]).unwrap();
+    until("the first has its memory", || taken(&broker) >= 10 * MIB);
+    let (answered, answers) = mpsc::channel();
+    send(&broker, 10 * MIB, "second", &answered);
+    until("the second waits for what is left", || taken(&broker) == 16 * MIB);
+    // It would fit beside the first, but came later.
+    send(&broker, MIB, "third", &answered);
+    assert!(answers.recv_timeout(MOMENT).is_err(), "there is no room for the second");
+    // Small requests need none.
+    assert_eq!(send_one(&broker.kafka, "orders", "small"), Ok(0));
+    Wire::connect(&broker.kafka).ask(3, &ApiVersionsRequest::default());
+    first.stream.write_all(&slow[slow.len() - 1..]).unwrap();
+    first.answer().unwrap().expect("an answer");
+    let mut names = [(); 2].map(|()| answers.recv_timeout(PATIENCE).unwrap());
+    names.sort_unstable();
+    assert_eq!(names, ["second", "third"]);
+    until("all is given back", || taken(&broker) == 0);
+    broker.stop();
+    verified(data.path());
+}
+
+#[test]
+fn a_connection_that_ends_gives_its_memory_back() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &SETTINGS);
+    let whole = large(11 * MIB);
+    for _ in 0..3 {
+        let mut wire = Wire::connect(&broker.kafka);
+        wire.stream.write_all(&whole[..MIB]).unwrap();
+        until("it has its memory", || taken(&broker) >= 11 * MIB);
+        drop(wire);
+        until("it is given back", || taken(&broker) == 0);
+    }
+    // One that waits for memory may go, too; and its place in the line.
+    let mut first = Wire::connect(&broker.kafka);
+    first.stream.write_all(&whole[..MIB]).unwrap();
+    until("it has its memory", || taken(&broker) >= 11 * MIB);
+    let mut second = Wire::connect(&broker.kafka);
+    second.stream.write_all(&whole[..MIB]).unwrap();
+    until("the second waits", || taken(&broker) == 16 * MIB);
+    drop(second);
+    drop(first);
+    until("all is given back", || taken(&broker) == 0);
+    broker.stop();
+}
