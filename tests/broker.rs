@@ -12,6 +12,7 @@ mod broker {
     mod wire;
 
     mod admin;
+    mod configs;
     mod crash;
     mod damage;
     mod disk_full;

@@ -356,7 +356,10 @@ fn check_dynamic<'a>(mut names: impl Iterator<Item = &'a Arc<str>>) -> Result<()
     names.try_for_each(|name| match broker_config(name) {
         Some(def) if !def.dynamic => Err(ClusterError::invalid_config(
             name,
-            format!("Cannot update these configs dynamically: {name}"),
+            format!(
+                "Cannot update these configs dynamically: {name}. It changes with a restart, in what \
+                 the broker is started with"
+            ),
         )),
         _ => Ok(()),
     })

@@ -2,7 +2,8 @@
 //!
 //! A new key is one entry here. Its field, its name in files, environment and flags, its row in
 //! `mainstem config` and in tuning.md follow from it; checks across keys are in `validate.rs`.
-//! `Live` promises that the running broker takes up a change.
+//! `Live` promises that the running broker takes up a change, made with Kafka's tools under the name
+//! that the key's meaning gives.
 
 use std::path::PathBuf;
 
@@ -97,13 +98,13 @@ table! {
         retention_check_ms: u64 = millis(30 * SECOND, 100, HOUR), Restart;
     }
 
-    /// What a new topic starts with, unless it says otherwise.
+    /// What holds for a topic that says nothing else.
     topic: Topic {
-        /// Age at which messages may go; -1 for never.
+        /// Age at which messages may go; -1 for never. Live as `log.retention.ms`.
         retention_ms: i64 = millis(7 * DAY as i64, 0, i64::MAX).or(-1, "never"), Live;
-        /// Size of a partition beyond which its oldest messages may go; -1 for no limit.
+        /// Size of a partition beyond which its oldest messages may go; -1 for no limit. Live as `log.retention.bytes`.
         retention_bytes: i64 = bytes(-1, 0, i64::MAX).or(-1, "no limit"), Live;
-        /// Largest record batch a topic takes.
+        /// Largest record batch a topic takes. Live as `message.max.bytes`.
         max_message_bytes: u64 = bytes(1_048_588, 1, GIB), Live;
     }
 

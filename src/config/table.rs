@@ -5,7 +5,7 @@ use super::Config;
 /// When a changed value takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// At once, in the running broker.
+    /// At once, when altered in the running broker with Kafka's tools; else at the next start.
     Live,
     /// At the next start.
     Restart,
