@@ -465,6 +465,9 @@ impl File for SimulatedFile {
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        self.disk.state().alive()
+        let mut state = self.disk.state();
+        state.alive()?;
+        state.inode(self.inode).drop_cache();
+        Ok(())
     }
 }

@@ -122,6 +122,11 @@ impl Inode {
         self.unsynced.values_mut().for_each(|unsynced| unsynced.given_up = true);
     }
 
+    /// Forgets what looks clean and never reached the disk; all else that is clean is there.
+    pub(super) fn drop_cache(&mut self) {
+        self.unsynced.retain(|_, unsynced| !unsynced.given_up);
+    }
+
     fn harden(&mut self, number: u64, mut unsynced: Unsynced) {
         match unsynced.versions.pop() {
             Some(sector) if sector == [0; SECTOR_BYTES] => drop(self.durable.remove(&number)),

@@ -263,6 +263,8 @@ fn first_block(
     sequence: u64,
 ) -> Result<First, RecoveryError> {
     let file = disk.open(path, OpenMode::Read).map_err(disk_error(path))?;
+    // Where O_DIRECT is refused, pages of a write whose sync failed look clean, and are nowhere else.
+    file.drop_cache().map_err(disk_error(path))?;
     let file_bytes = file.len().map_err(disk_error(path))?;
     let mut sector = vec![0; SECTOR];
     // Any block of the segment tells its base: with the first one damaged, a later one does.
