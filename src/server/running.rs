@@ -221,7 +221,8 @@ impl Launch<'_> {
                 stop: stopped,
                 ready: told.clone(),
             };
-            let (shared, list, start) = (shared.clone(), runs.runs(), log.durable());
+            // Not the durable position, which the writer is moving already.
+            let (shared, list, start) = (shared.clone(), runs.runs(), recovered.end);
             let make = move |env: Env| {
                 let mut state: ShardState = state;
                 let index = QueueIndex::new(
