@@ -72,6 +72,8 @@ pub struct Housekeeper {
     pub clock: Arc<dyn Clock>,
     /// Entries sealed and not yet in an index file, oldest first.
     pub sealed: Vec<Arc<Generation>>,
+    /// It was said that sends are refused for want of disk space.
+    pub refusing: bool,
 }
 
 /// The housekeeper's thread.
@@ -149,7 +151,7 @@ impl Housekeeper {
 
     /// Makes one more segment ready, if one is wanted, and says what the disk has room for; returns
     /// when to do so again.
-    fn prepare(&self, now: Duration) -> Duration {
+    fn prepare(&mut self, now: Duration) -> Duration {
         let bytes = self.settings.segment_bytes;
         let rate = self.settings.zero_fill_bytes_per_s;
         let made =
@@ -158,13 +160,29 @@ impl Housekeeper {
                 false => Ok(()),
             });
         self.log.set_space(self.pool.space());
+        self.say_refusing();
         match made {
             Ok(()) => now,
             Err(error) => {
-                tracing::warn!(%error, "no segment could be made ready");
+                if error.kind() != io::ErrorKind::StorageFull {
+                    tracing::warn!(%error, "no segment could be made ready");
+                }
                 now + RETRY
             }
         }
+    }
+
+    /// Says once that the disk is full, and once that it is no longer.
+    fn say_refusing(&mut self) {
+        let refusing = self.log.disk_full();
+        match (self.refusing, refusing) {
+            (false, true) => tracing::warn!(
+                "disk space is short (see log.reserve_bytes): sends are refused until there is more"
+            ),
+            (true, false) => tracing::info!("there is disk space again: sends are taken"),
+            _ => {}
+        }
+        self.refusing = refusing;
     }
 
     /// Writes the index of segments that were finished, and a checkpoint when it is time.

@@ -255,6 +255,7 @@ impl Launch<'_> {
             mailboxes: Arc::clone(&mailboxes),
             clock: Arc::clone(&self.machine.clock),
             sealed: Vec::new(),
+            refusing: false,
         };
         let housekeeper = housekeeper.start().map_err(failed)?;
         let is_ready = Arc::<AtomicBool>::default();

@@ -229,11 +229,6 @@ fn prepare_segments(
         }
     }
     pool.look_for_space()?;
-    if pool.is_full() {
-        tracing::warn!(
-            "the disk is full: messages are refused until log.reserve_bytes and a segment are free"
-        );
-    }
     Ok(pool)
 }
 

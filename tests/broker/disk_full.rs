@@ -232,10 +232,12 @@ fn sends_are_refused_while_less_than_the_reserve_is_free() {
     until("a segment is held back", || has_ready_segment(&data));
     let filler = disk.fill_but(50 << 20);
     until("sends are refused", || broker.metric("log_disk_full") == 1);
+    broker.wait_for_error("disk space is short");
     assert_eq!(send_until_refused(&broker, "orders"), 0, "the segment in use is not full");
     serves_without_space(&broker, "orders", 1);
     fs::remove_file(filler).unwrap();
     assert_eq!(send_one(&broker.kafka, "orders", "after"), Ok(1));
+    broker.wait_for_error("there is disk space again");
     broker.stop();
     verified(&data);
 }
