@@ -1,11 +1,13 @@
 //! What can be wrong with a peer's frame.
 
+use bytes::TryGetError;
 use thiserror::Error;
 
 /// Why a frame was refused, or an answer could not be written.
 ///
-/// All of these are the peer's doing except [`WireError::Encode`]; a connection whose frame failed
-/// to parse is closed, as Kafka's broker does, since the place of the next field is unknown.
+/// All of these are the peer's doing except [`WireError::Encode`]. A connection whose frame failed to
+/// parse is closed, as both Kafka's and RocketMQ's brokers do: who sent it cannot be answered. A
+/// RocketMQ body that failed can, because its header did not.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
     /// A frame's length prefix is negative or above the limit.
@@ -65,7 +67,27 @@ pub enum WireError {
     /// The body breaks its schema in another way, for instance null where a value is required.
     #[error("the body does not follow its schema: {0}")]
     Schema(String),
+    /// RocketMQ's header has a serialization other than JSON (0) and RocketMQ's own (1).
+    #[error("header serialization {0} is unknown")]
+    UnknownSerialization(u8),
+    /// RocketMQ's header claims more than is allowed.
+    #[error("a header of {claimed} bytes is claimed, {max_bytes} are allowed")]
+    HeaderLength {
+        /// The length in the frame.
+        claimed: usize,
+        /// The most bytes a header may have.
+        max_bytes: usize,
+    },
+    /// JSON that is broken, or that lacks what it must hold.
+    #[error("the JSON cannot be read: {0}")]
+    Json(String),
     /// An answer cannot be expressed in the version it was asked for in, or is too long.
     #[error("the answer cannot be encoded: {0}")]
     Encode(String),
+}
+
+impl From<TryGetError> for WireError {
+    fn from(error: TryGetError) -> Self {
+        Self::Truncated { needed: error.requested, left: error.available }
+    }
 }

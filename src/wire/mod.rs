@@ -5,7 +5,9 @@
 //! of its own, given by its caller, because an honest batch may shrink a thousandfold.
 
 mod error;
+mod frame;
 pub mod kafka;
+pub mod rocketmq;
 
 pub use error::WireError;
 

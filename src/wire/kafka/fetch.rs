@@ -5,11 +5,11 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::codec::{Reader, framed, put_length, put_no_tagged_fields, put_null, put_string};
+use super::codec::{Reader, put_length, put_no_tagged_fields, put_null, put_string};
 use super::message::put_response_header;
 use super::request::ApiKey;
 use crate::base::TopicId;
-use crate::wire::WireError;
+use crate::wire::{WireError, frame::framed};
 
 /// The first version with topic ids instead of names (KIP-516).
 const TOPIC_IDS_FROM: i16 = 13;

@@ -3,10 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 
-use super::codec::framed;
 use super::counts;
 use super::request::ApiKey;
-use crate::wire::WireError;
+use crate::wire::{WireError, frame::framed};
 
 /// Decodes a request's body ([`RequestHeader::body`](super::RequestHeader::body)). Strings and bytes
 /// in `T` borrow from `body` by reference count. Bytes behind the request are tolerated, as Kafka

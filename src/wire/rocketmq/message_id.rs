@@ -1,0 +1,154 @@
+//! The two ids a message has: one names its place, the other was made by its producer.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use bytes::Buf;
+
+/// Bytes of an id with an IPv6 address, the longest.
+const BYTES_MAX: usize = 28;
+
+/// `offsetMsgId`: the broker's advertised address and the message's place (`MessageDecoder.java`).
+/// 32 hexadecimal digits, or 56 with an IPv6 address. Clients ask that address for the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct OffsetMessageId {
+    /// The record's store host.
+    pub host: SocketAddr,
+    /// The record's physical offset.
+    pub physical_offset: i64,
+}
+
+impl OffsetMessageId {
+    /// Reads an id; none if it is no offsetMsgId. Half of all unique ids look like one.
+    #[must_use]
+    pub fn parse(id: &str) -> Option<Self> {
+        let mut buffer = [0; BYTES_MAX];
+        let (ip, mut rest) = ip(unhex(id, &mut buffer)?, 12)?;
+        let port = u16::try_from(rest.try_get_i32().ok()?).ok()?;
+        let physical_offset = rest.try_get_i64().ok()?;
+        Some(Self { host: SocketAddr::new(ip, port), physical_offset })
+    }
+}
+
+impl fmt::Display for OffsetMessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_ip(f, self.host.ip())?;
+        write!(f, "{:08X}{:016X}", self.host.port(), self.physical_offset)
+    }
+}
+
+/// `UNIQ_KEY`: what a client makes for each message (`MessageClientIDSetter.java`), and the broker
+/// for those that come without. 32 hexadecimal digits, or 56 with an IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct UniqueId {
+    /// The maker's address.
+    pub ip: IpAddr,
+    /// The low 16 bits of its process id.
+    pub process: u16,
+    /// Tells several makers in one process apart; Java takes its class loader's hash.
+    pub maker: u32,
+    /// When, ms since the month began where the maker lives.
+    pub time_ms: u32,
+    /// Counts up with each id.
+    pub counter: u16,
+}
+
+impl UniqueId {
+    /// Reads an id; none if its length is no unique id's.
+    #[must_use]
+    pub fn parse(id: &str) -> Option<Self> {
+        let mut buffer = [0; BYTES_MAX];
+        let (ip, mut rest) = ip(unhex(id, &mut buffer)?, 12)?;
+        Some(Self {
+            ip,
+            process: rest.try_get_u16().ok()?,
+            maker: rest.try_get_u32().ok()?,
+            time_ms: rest.try_get_u32().ok()?,
+            counter: rest.try_get_u16().ok()?,
+        })
+    }
+}
+
+impl fmt::Display for UniqueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_ip(f, self.ip)?;
+        let Self { process, maker, time_ms, counter, .. } = self;
+        write!(f, "{process:04X}{maker:08X}{time_ms:08X}{counter:04X}")
+    }
+}
+
+fn write_ip(f: &mut fmt::Formatter<'_>, ip: IpAddr) -> fmt::Result {
+    match ip {
+        IpAddr::V4(ip) => write!(f, "{:08X}", ip.to_bits()),
+        IpAddr::V6(ip) => write!(f, "{:032X}", ip.to_bits()),
+    }
+}
+
+/// The address in front of `tail` further bytes, and those.
+fn ip(mut bytes: &[u8], tail: usize) -> Option<(IpAddr, &[u8])> {
+    let ip = match bytes.len().checked_sub(tail)? {
+        4 => IpAddr::V4(Ipv4Addr::from_bits(bytes.try_get_u32().ok()?)),
+        16 => IpAddr::V6(Ipv6Addr::from_bits(bytes.try_get_u128().ok()?)),
+        _ => return None,
+    };
+    Some((ip, bytes))
+}
+
+/// Hexadecimal digits of either case as bytes.
+fn unhex<'a>(text: &str, buffer: &'a mut [u8; BYTES_MAX]) -> Option<&'a [u8]> {
+    let bytes = buffer.get_mut(..text.len() / 2).filter(|_| text.len().is_multiple_of(2))?;
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        *byte = (digit(digits[0])? << 4 | digit(digits[1])?) as u8;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ids_look_as_java_makes_them() {
+        let host = "127.0.0.1:10911".parse().unwrap();
+        let id = OffsetMessageId { host, physical_offset: 0x12ab };
+        assert_eq!(id.to_string(), "7F00000100002A9F00000000000012AB");
+        assert_eq!(OffsetMessageId::parse("7f00000100002a9f00000000000012ab"), Some(id));
+        for wrong in
+            ["", "7F", "7F00000100002A9F00000000000012A", "7F000001FFFFFFFF00000000000012AB"]
+        {
+            assert_eq!(OffsetMessageId::parse(wrong), None, "{wrong}");
+        }
+        let unique = UniqueId::parse("0A0000011F9018B4AAC2549F3D0F0001").unwrap();
+        let expected = UniqueId {
+            ip: "10.0.0.1".parse().unwrap(),
+            process: 8080,
+            maker: 0x18b4_aac2,
+            time_ms: 0x549f_3d0f,
+            counter: 1,
+        };
+        assert_eq!(unique, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn ids_return(
+            ip in any::<IpAddr>(),
+            port in any::<u16>(),
+            physical_offset in any::<i64>(),
+            (process, maker, time_ms, counter) in any::<(u16, u32, u32, u16)>(),
+        ) {
+            let id = OffsetMessageId { host: SocketAddr::new(ip, port), physical_offset };
+            prop_assert_eq!(OffsetMessageId::parse(&id.to_string()), Some(id));
+            let id = UniqueId { ip, process, maker, time_ms, counter };
+            prop_assert_eq!(UniqueId::parse(&id.to_string()), Some(id));
+        }
+
+        #[test]
+        fn any_text_is_survived(text in prop_oneof!["\\PC{0,60}", "[0-9a-fG]{32}", "é{16}"]) {
+            let _ = (OffsetMessageId::parse(&text), UniqueId::parse(&text));
+        }
+    }
+}
