@@ -22,11 +22,19 @@ def run(name, command, cwd=SUITE):
         raise RuntimeError("\n".join([f"cannot build {name}: {' '.join(map(str, command))}", *tail]))
 
 
-def java():
-    run("java", [
-        "mvn", "-q", "-B", "-Dmaven.wagon.http.retryHandler.count=3", "-f", SUITE / "java/pom.xml", f"-DbuildDirectory={BUILD}/java", "compile",
-        "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={BUILD}/java/lib",
+def maven(name):
+    run(name, [
+        "mvn", "-q", "-B", "-Dmaven.wagon.http.retryHandler.count=3", "-f", SUITE / name / "pom.xml", f"-DbuildDirectory={BUILD}/{name}", "compile",
+        "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={BUILD}/{name}/lib",
     ])  # fmt: skip
+
+
+def java():
+    maven("java")
+
+
+def rocketmq():
+    maven("rocketmq")
 
 
 def go():
@@ -57,13 +65,17 @@ def mainstem():
     run("mainstem", ["cargo", "build", "--release"], cwd=ROOT)
 
 
-CLIENTS = {"java": java, "go": go, "python": python, "node": node, "kcat": kcat}
+CLIENTS = {"java": java, "rocketmq": rocketmq, "go": go, "python": python, "node": node, "kcat": kcat}
 
 
 def digest(name):
     """What a client is built from. Scripts that run as they are do not count."""
+    def of_maven(folder):
+        return [f"{folder}/pom.xml", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob(f"{folder}/src/**/*.java"))]
+
     sources = {
-        "java": ["java/pom.xml", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob("java/src/**/*.java"))],
+        "java": of_maven("java"),
+        "rocketmq": of_maven("rocketmq"),
         "go": ["go/go.mod", "go/go.sum", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob("go/*.go"))],
         "python": ["python/requirements.txt"],
         "node": ["node/package.json"],

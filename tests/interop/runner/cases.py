@@ -8,7 +8,7 @@ import subprocess
 import time
 
 from . import processes, wire
-from .paths import GO_BIN, LOGS, NODE_DIR, PYTHON, SUITE, java
+from .paths import GO_BIN, LOGS, NODE_DIR, PYTHON, ROCKETMQ_CLASSPATH, ROOT, SUITE, java
 
 
 class Failed(Exception):
@@ -421,6 +421,20 @@ def hostile_input(c):
         command.append("--lenient")
     c.drive(command, timeout_s=180)
 
+
+# ---- cases without a broker
+
+
+def rocketmq_frames(c):
+    """RocketMQ's own classes still write what `cargo test` holds the broker's codec to."""
+    golden = (ROOT / "tests/wire_golden/rocketmq-5.5.0.txt").read_text().splitlines()
+    printed = c.run(java("interop.Frames", classpath=ROCKETMQ_CLASSPATH)).splitlines()
+    differing = {line.split(" ")[0] for line in set(golden) ^ set(printed)}
+    check(not differing, f"not as in the golden file: {', '.join(sorted(differing))}")
+    check(printed == golden, "the order differs from the golden file")
+
+
+ALONE = {"rocketmq.frames": ("rocketmq", rocketmq_frames)}
 
 SHARED = {
     "java.records": ("java", java_program("records")),
