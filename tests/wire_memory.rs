@@ -11,6 +11,11 @@ use mainstem::wire::kafka::fetch::FetchRequest;
 use mainstem::wire::kafka::message::decode;
 use mainstem::wire::kafka::produce::ProduceRequest;
 use mainstem::wire::kafka::{ApiKey, RequestHeader};
+use mainstem::wire::rocketmq::batch::BatchMessages;
+use mainstem::wire::rocketmq::body::{self, from_json};
+use mainstem::wire::rocketmq::header::{PullMessageRequest, SendMessageRequest};
+use mainstem::wire::rocketmq::record::Records;
+use mainstem::wire::rocketmq::{RemotingCommand, Serialization};
 use proptest::prelude::*;
 use proptest::test_runner::TestRng;
 
@@ -87,6 +92,10 @@ fn parse(frame: &Bytes) -> bool {
 
 /// Parses a frame and holds what that took against the bound.
 fn measure(frame: Vec<u8>) -> bool {
+    measure_with(frame, parse)
+}
+
+fn measure_with(frame: Vec<u8>, parse: impl FnOnce(&Bytes) -> bool) -> bool {
     let received = frame.len() + 4; // The length prefix was received too.
     let frame = Bytes::from(frame);
     let before = ALLOCATED.get();
@@ -152,6 +161,159 @@ fn tagged_fields_stay_within_bounds() {
     for tags in (0..127).step_by(6) {
         for name_bytes in (0..20).step_by(4) {
             measure(tagged(100, name_bytes, tags));
+        }
+    }
+}
+
+/// Parses a RocketMQ frame as a gateway does, its body as JSON of every kind, as records and as a
+/// batch; each by itself, since a frame has but one body.
+fn measure_rocketmq(frame: &[u8]) {
+    measure_with(frame.to_vec(), |frame| {
+        let Ok(command) = RemotingCommand::parse(frame) else { return false };
+        let _ = SendMessageRequest::parse(&command.fields);
+        let _ = PullMessageRequest::parse(&command.fields);
+        Records::new(&command.body).count() + BatchMessages::new(&command.body).count() > 0
+    });
+}
+
+/// Reads a frame's body as each of those that a client or a broker may send. Tells whether it was one.
+fn measure_body(json: &[u8]) -> bool {
+    let frame = remoting(Serialization::RocketMq, &[0; 21], json);
+    let read = |body: fn(&[u8]) -> bool| {
+        measure_with(frame.clone(), |frame| {
+            RemotingCommand::parse(frame).is_ok_and(|command| body(&command.body))
+        })
+    };
+    macro_rules! any_of {
+        ($($name:ident),*) => {
+            [$(read(|json| from_json::<body::$name>(json).is_ok())),*].contains(&true)
+        };
+    }
+    any_of!(
+        HeartbeatData,
+        CheckClientRequestBody,
+        LockBatchRequestBody,
+        RegisterBrokerBody,
+        SubscriptionGroupConfig,
+        GetConsumerStatusBody,
+        TopicConfig,
+        KvTable,
+        ConsumeStats,
+        TopicRouteData,
+        DataVersion
+    )
+}
+
+/// `header` in a frame of that serialization, `body` behind it.
+fn remoting(serialization: Serialization, header: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    frame.put_u32((serialization as u32) << 24 | header.len() as u32);
+    frame.extend(header);
+    frame.extend(body);
+    frame
+}
+
+/// JSON's own characters and what makes the shortest values.
+fn json_noise(rng: &mut TestRng) -> Vec<u8> {
+    let pieces = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "\"\"",
+        "0",
+        "null",
+        "\"a\"",
+        "{\"a\":",
+        "\"extFields\":{",
+        "\"clientID\":\"\",",
+        "\"mqSet\":[",
+        "\"table\":{",
+        "{0:",
+        "{{}:",
+        "\\",
+    ];
+    let count = rng.next_u32() % 100;
+    let piece = |_| pieces[rng.next_u32() as usize % pieces.len()].bytes();
+    (0..count).flat_map(piece).collect()
+}
+
+proptest! {
+    #[test]
+    fn any_remoting_frame_stays_within_bounds(mut rng in Just(()).prop_perturb(|(), rng| rng)) {
+        for serialization in [Serialization::Json, Serialization::RocketMq] {
+            measure_rocketmq(&remoting(serialization, &noise(&mut rng), &noise(&mut rng)));
+            measure_rocketmq(&remoting(serialization, &json_noise(&mut rng), &[]));
+        }
+        measure_body(&json_noise(&mut rng));
+        measure_body(&noise(&mut rng));
+    }
+}
+
+/// Headers with as many fields as their bytes can hold.
+#[test]
+fn fields_stay_within_bounds() {
+    for count in [1, 2, 4, 5, 8, 9, 16, 17, 33, 65, 129, 1025] {
+        for field in ["\"\":0", "\"\":\"\"", "\"\":1.5", "\"\\n\":true", "\"\":null"] {
+            let fields = vec![field; count].join(",");
+            let header = format!("{{\"extFields\":{{{fields}}}}}");
+            measure_rocketmq(&remoting(Serialization::Json, header.as_bytes(), &[]));
+        }
+        let mut header = vec![0; 17];
+        let field = [0, 1, b'n', 0, 0, 0, 1, b'v'];
+        header.put_u32((count * field.len()) as u32);
+        header.extend(field.repeat(count));
+        measure_rocketmq(&remoting(Serialization::RocketMq, &header, &[]));
+    }
+}
+
+/// Bodies whose elements are as short as they may be, as objects and as arrays, which serde takes for
+/// a struct with its fields in order.
+#[test]
+fn long_lists_stay_within_bounds() {
+    let lists = [
+        ("{\"clientID\":\"\",\"producerDataSet\":[", "{\"groupName\":\"\"}", "]}"),
+        ("{\"clientID\":\"\",\"producerDataSet\":[", "[\"\"]", "]}"),
+        ("{\"clientID\":\"\",\"consumerDataSet\":[", "[0,0,\"\",0]", "]}"),
+        ("[\"\",[[0,0,\"\",0,[", "[null,null,null,\"\",0,null,\"\"]", "]]]]"),
+        ("[\"\",[[0,0,\"\",0,[[null,null,null,\"\",0,[", "\"\"", "],\"\"]]]]]"),
+        ("[\"\",[[0,0,\"\",0,[[null,[", "0", "],null,\"\",0,null,\"\"]]]]]"),
+        ("{\"clientId\":\"\",\"consumerGroup\":\"\",\"mqSet\":[", "[\"\",0,\"\"]", "]}"),
+        ("{\"messageQueueTable\":{", "\"[\\\"\\\",0,\\\"\\\"]\":0", "}}"),
+        (
+            "{\"consumeTps\":0,\"offsetTable\":{",
+            "{\"brokerName\":\"\",\"queueId\":0,\"topic\":\"\"}:[0,0,0,0]",
+            "}}",
+        ),
+        ("{\"brokerDatas\":[],\"queueDatas\":[", "[\"\",0,0,0,0]", "]}"),
+        ("{\"queueDatas\":[],\"brokerDatas\":[", "[{},\"\",\"\"]", "]}"),
+        ("{\"queueDatas\":[],\"brokerDatas\":[", "[{0:\"\"},\"\",\"\"]", "]}"),
+    ];
+    for (head, element, tail) in lists {
+        for count in [1, 5, 17, 33, 129, 1025] {
+            let json = format!("{head}{}{tail}", vec![element; count].join(","));
+            assert!(measure_body(json.as_bytes()), "{json}");
+        }
+    }
+}
+
+/// Maps whose keys all differ.
+#[test]
+fn long_maps_stay_within_bounds() {
+    let maps = [
+        ("{\"table\":{", "\"\"", "}}"),
+        ("[[],{},null,[],{", "0", "}]"),
+        ("{\"topicConfigSerializeWrapper\":[null,{", "[{},false,0,0,0,\"\",0,0]", "}]}"),
+        ("{\"queueDatas\":[],\"brokerDatas\":[[{", "\"\"", "},\"\",\"\"]]}"),
+    ];
+    for (head, value, tail) in maps {
+        for count in [1, 7, 12, 13, 100, 1000] {
+            let entries: Vec<_> = (0..count).map(|key| format!("{key}:{value}")).collect();
+            measure_body(format!("{head}{}{tail}", entries.join(",")).as_bytes());
+            let entries: Vec<_> = (0..count).map(|key| format!("\"{key}\":{value}")).collect();
+            measure_body(format!("{head}{}{tail}", entries.join(",")).as_bytes());
         }
     }
 }
