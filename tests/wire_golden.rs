@@ -44,7 +44,6 @@ fn frame(serialization: Serialization, name: &str) -> Bytes {
 fn check(command: &RemotingCommand<'_>, code: i32, serialization: Serialization, frame: &Bytes) {
     assert_eq!((command.code, command.opaque, command.version), (code, 42, 479));
     assert_eq!((command.language, command.serialization), (Language::Java, serialization));
-    assert!(!command.is_one_way());
     let mut written = BytesMut::new();
     command.encode(&mut written).unwrap();
     written.advance(4);
@@ -165,6 +164,20 @@ fn pulls_are_read_and_written() {
         assert_eq!(PullMessageResponse::parse(&command.fields), Ok(expected));
         let records: Vec<_> = Records::new(&command.body).map(Result::unwrap).collect();
         assert_eq!(records, [record(false), v2(), record(true)]);
+    }
+}
+
+#[test]
+fn one_way_requests_are_told() {
+    for serialization in BOTH {
+        let bytes = frame(serialization, "one-way");
+        let command = RemotingCommand::parse(&bytes).unwrap();
+        assert!(command.is_one_way() && !command.is_response());
+        check(&command, RequestCode::UpdateConsumerOffset.number(), serialization, &bytes);
+        let other = frame(serialization, "pull");
+        assert!(!RemotingCommand::parse(&other).unwrap().is_one_way());
+        let own = RemotingCommand::request(RequestCode::UpdateConsumerOffset, 42, serialization);
+        assert_eq!(RemotingCommand { fields: command.fields.clone(), ..own }.one_way(), command);
     }
 }
 

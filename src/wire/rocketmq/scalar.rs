@@ -64,8 +64,10 @@ impl<'de> Visitor<'de> for ScalarVisitor {
         Ok(Scalar::Integer(value))
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Scalar<'de>, E> {
-        i64::try_from(value).map(Scalar::Integer).map_err(|_| E::custom("a number is too large"))
+    fn visit_u64<E>(self, value: u64) -> Result<Scalar<'de>, E> {
+        // What is beyond 64 bits with a sign is text: nothing here is a number as large.
+        Ok(i64::try_from(value)
+            .map_or_else(|_| Scalar::Text(value.to_string().into()), Scalar::Integer))
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<Scalar<'de>, E> {

@@ -57,7 +57,7 @@ fn encoded(command: &RemotingCommand<'_>) -> Bytes {
 #[test]
 fn a_header_is_read_as_fastjson_would() {
     let header = r#"{"version":"317","flag":null,"code":"11","extFields":{"queueId":3,"order":true,
-        "Signature":null,"topic":"a\u0001b","rate":1.5,"queueId":4},"opaque":7,"language":"GO",
+        "Signature":null,"topic":"a\u0001b","rate":1.5,"queueId":4,"large":18446744073709551615},"opaque":7,"language":"GO",
         "suspended":{"a":[1,{}]},"remark":null}"#;
     let frame = json_frame(header, b"body");
     let command = RemotingCommand::parse(&frame).unwrap();
@@ -71,6 +71,7 @@ fn a_header_is_read_as_fastjson_would() {
         ("topic", "a\u{1}b"),
         ("rate", "1.5"),
         ("queueId", "4"),
+        ("large", "18446744073709551615"),
     ];
     assert_eq!(fields, expected);
     assert_eq!(command.fields.get("queueId"), Some("4"));

@@ -42,6 +42,10 @@ headers! {
         begin_timestamp: i64 = "beginTimestamp",
         /// ms.
         end_timestamp: i64 = "endTimestamp",
+        /// `K` for keys, `U` for unique ids, `T` for tags (5.4 and later).
+        index_type: Option<&'a str> = "indexType",
+        /// Where the last answer ended (5.4 and later).
+        last_key: Option<&'a str> = "lastKey",
     }
 
     /// Its answer; the body is records end to end.

@@ -38,6 +38,153 @@ fn a_boolean_is_whether_it_says_true() {
     }
 }
 
+/// What RocketMQ's own classes say of their fields; `tests/interop/rocketmq` prints it.
+const GOLDEN: &str = include_str!("../../../../tests/wire_golden/rocketmq-5.5.0.txt");
+
+/// Fields of lite topics (5.5), which this broker has none of.
+const LEFT_OUT: [&str; 1] = ["liteTopic"];
+
+struct JavaField {
+    name: String,
+    java_type: String,
+    mandatory: bool,
+}
+
+impl JavaField {
+    /// A value that no narrower type takes.
+    fn value(&self) -> &'static str {
+        match self.java_type.to_ascii_lowercase().as_str() {
+            "string" => "text",
+            "boundarytype" => "LOWER",
+            "int" | "integer" => "-2147483648",
+            "long" => "-9223372036854775808",
+            "boolean" => "true",
+            other => panic!("{}: {other}", self.name),
+        }
+    }
+}
+
+fn java_fields(class: &str) -> Vec<JavaField> {
+    let line = GOLDEN.lines().find_map(|line| line.strip_prefix(&format!("fields.{class} ")));
+    let hex = line.unwrap_or_else(|| panic!("no {class}"));
+    let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let text = String::from_utf8((0..hex.len()).step_by(2).map(byte).collect()).unwrap();
+    let field = |field: &str| {
+        let (name, java_type) = field.split_once(' ').unwrap();
+        let (mandatory, name) = (name.starts_with('*'), name.trim_start_matches('*'));
+        JavaField { name: name.to_owned(), java_type: java_type.to_owned(), mandatory }
+    };
+    let fields = text.split(',').map(field);
+    fields.filter(|field| !LEFT_OUT.contains(&field.name.as_str())).collect()
+}
+
+type Reading = Result<Vec<(String, String)>, FieldError>;
+
+/// Holds a table against a class: it knows all its fields and no others, takes the whole range of
+/// their types and nothing else, and misses those that must not be null.
+fn check(class: &str, read: impl Fn(&ExtFields<'_>) -> Reading) {
+    let java = java_fields(class);
+    let given = |changed: &str, value: Option<&'static str>| {
+        let mut fields = ExtFields::new();
+        for field in &java {
+            let value = if field.name == changed { value } else { Some(field.value()) };
+            if let Some(value) = value {
+                fields.push(field.name.clone(), value);
+            }
+        }
+        read(&fields)
+    };
+    let mut written = given("", None).unwrap_or_else(|error| panic!("{class}: {error}"));
+    let mut expected: Vec<_> =
+        java.iter().map(|field| (field.name.clone(), field.value().to_owned())).collect();
+    written.sort();
+    expected.sort();
+    assert_eq!(written, expected, "{class}");
+    for field in &java {
+        if field.mandatory {
+            let missing = given(&field.name, None);
+            assert!(matches!(missing, Err(FieldError::Missing(name)) if name == field.name));
+        }
+        let beyond = match field.value() {
+            "-2147483648" => "-2147483649",
+            "-9223372036854775808" => "-9223372036854775809",
+            _ => continue,
+        };
+        let malformed = given(&field.name, Some(beyond));
+        assert!(matches!(malformed, Err(FieldError::Malformed { name, .. }) if name == field.name));
+    }
+}
+
+#[test]
+fn the_tables_are_javas() {
+    macro_rules! check {
+        ($($header:ident: $($class:literal)*;)*) => {$($(
+            check($class, |fields| {
+                let header = $header::parse(fields)?;
+                let mut written = ExtFields::new();
+                header.write(&mut written);
+                Ok(written.iter().map(|(name, value)| (name.into(), value.into())).collect())
+            });
+        )*)*};
+    }
+    check! {
+        SendMessageRequest: "SendMessageRequestHeader";
+        SendMessageRequestV2: "SendMessageRequestHeaderV2";
+        SendMessageResponse: "SendMessageResponseHeader";
+        ReplyMessageRequest: "ReplyMessageRequestHeader";
+        RecallMessageRequest: "RecallMessageRequestHeader";
+        RecallMessageResponse: "RecallMessageResponseHeader";
+        EndTransactionRequest: "EndTransactionRequestHeader";
+        PullMessageRequest: "PullMessageRequestHeader";
+        PullMessageResponse: "PullMessageResponseHeader";
+        QueryConsumerOffsetRequest: "QueryConsumerOffsetRequestHeader";
+        UpdateConsumerOffsetRequest: "UpdateConsumerOffsetRequestHeader";
+        OffsetResponse: "QueryConsumerOffsetResponseHeader" "SearchOffsetResponseHeader" "GetMaxOffsetResponseHeader" "GetMinOffsetResponseHeader";
+        ConsumerSendMsgBackRequest: "ConsumerSendMsgBackRequestHeader";
+        UnregisterClientRequest: "UnregisterClientRequestHeader";
+        ConsumerGroupRequest: "GetConsumerListByGroupRequestHeader" "NotifyConsumerIdsChangedRequestHeader" "GetConsumerConnectionListRequestHeader";
+        GetConsumerRunningInfoRequest: "GetConsumerRunningInfoRequestHeader";
+        ConsumeMessageDirectlyRequest: "ConsumeMessageDirectlyResultRequestHeader";
+        ResetOffsetRequest: "ResetOffsetRequestHeader";
+        GetConsumerStatusRequest: "GetConsumerStatusRequestHeader";
+        TopicQueueRequest: "GetMinOffsetRequestHeader" "GetEarliestMsgStoretimeRequestHeader";
+        GetMaxOffsetRequest: "GetMaxOffsetRequestHeader";
+        SearchOffsetRequest: "SearchOffsetRequestHeader";
+        GetEarliestMsgStoretimeResponse: "GetEarliestMsgStoretimeResponseHeader";
+        QueryMessageRequest: "QueryMessageRequestHeader";
+        QueryMessageResponse: "QueryMessageResponseHeader";
+        ViewMessageRequest: "ViewMessageRequestHeader";
+        CreateTopicRequest: "CreateTopicRequestHeader";
+        TopicRequest: "GetTopicStatsInfoRequestHeader" "DeleteTopicRequestHeader" "QueryTopicConsumeByWhoRequestHeader" "GetTopicConfigRequestHeader";
+        DeleteSubscriptionGroupRequest: "DeleteSubscriptionGroupRequestHeader";
+        ProducerGroupRequest: "GetProducerConnectionListRequestHeader";
+        GroupRequest: "QueryTopicsByConsumerRequestHeader" "GetSubscriptionGroupConfigRequestHeader";
+        GroupTopicRequest: "QueryConsumeTimeSpanRequestHeader" "QuerySubscriptionByConsumerRequestHeader";
+        GetConsumeStatsRequest: "GetConsumeStatsRequestHeader";
+        CloneGroupOffsetRequest: "CloneGroupOffsetRequestHeader";
+        ViewBrokerStatsDataRequest: "ViewBrokerStatsDataRequestHeader";
+        GetBrokerConfigResponse: "GetBrokerConfigResponseHeader";
+        QueryConsumeQueueRequest: "QueryConsumeQueueRequestHeader";
+        GetRouteInfoRequest: "namesrv.GetRouteInfoRequestHeader";
+        RegisterBrokerRequest: "namesrv.RegisterBrokerRequestHeader";
+        RegisterBrokerResponse: "namesrv.RegisterBrokerResponseHeader";
+        BrokerRequest: "namesrv.UnRegisterBrokerRequestHeader" "namesrv.QueryDataVersionRequestHeader";
+        QueryDataVersionResponse: "namesrv.QueryDataVersionResponseHeader";
+        BrokerHeartbeatRequest: "namesrv.BrokerHeartbeatRequestHeader";
+        ExchangeHaInfo: "ExchangeHAInfoRequestHeader" "ExchangeHAInfoResponseHeader";
+        GetBrokerMemberGroupRequest: "GetBrokerMemberGroupRequestHeader";
+        PutKvConfigRequest: "namesrv.PutKVConfigRequestHeader";
+        KvConfigRequest: "namesrv.GetKVConfigRequestHeader" "namesrv.DeleteKVConfigRequestHeader";
+        GetKvConfigResponse: "namesrv.GetKVConfigResponseHeader";
+        NamespaceRequest: "namesrv.GetKVListByNamespaceRequestHeader";
+        DeleteTopicFromNamesrvRequest: "namesrv.DeleteTopicFromNamesrvRequestHeader";
+        GetTopicsByClusterRequest: "GetTopicsByClusterRequestHeader";
+        WritePermRequest: "namesrv.WipeWritePermOfBrokerRequestHeader" "namesrv.AddWritePermOfBrokerRequestHeader";
+        WipeWritePermResponse: "namesrv.WipeWritePermOfBrokerResponseHeader";
+        AddWritePermResponse: "namesrv.AddWritePermOfBrokerResponseHeader";
+    }
+}
+
 prop_compose! {
     fn send()(
         texts in prop::array::uniform4("\\PC{0,8}"),

@@ -2,6 +2,8 @@ package interop;
 
 import io.netty.buffer.ByteBuf;
 import io.netty.buffer.Unpooled;
+import java.lang.reflect.Field;
+import java.lang.reflect.Modifier;
 import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
@@ -19,6 +21,7 @@ import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.message.MessageVersion;
 import org.apache.rocketmq.common.sysflag.MessageSysFlag;
 import org.apache.rocketmq.remoting.CommandCustomHeader;
+import org.apache.rocketmq.remoting.annotation.CFNotNull;
 import org.apache.rocketmq.remoting.protocol.DataVersion;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
 import org.apache.rocketmq.remoting.protocol.RemotingSerializable;
@@ -41,6 +44,7 @@ import org.apache.rocketmq.remoting.protocol.header.PullMessageResponseHeader;
 import org.apache.rocketmq.remoting.protocol.header.SendMessageRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.SendMessageRequestHeaderV2;
 import org.apache.rocketmq.remoting.protocol.header.SendMessageResponseHeader;
+import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
 import org.apache.rocketmq.remoting.protocol.heartbeat.ConsumeType;
 import org.apache.rocketmq.remoting.protocol.heartbeat.ConsumerData;
 import org.apache.rocketmq.remoting.protocol.heartbeat.HeartbeatData;
@@ -57,6 +61,35 @@ public final class Frames {
     private static final long BORN_MS = 1_700_000_000_123L;
     private static final long STORED_MS = 1_700_000_000_456L;
 
+    /** Every class of `protocol.header` that the broker has a table for. */
+    private static final String[] HEADERS = """
+        SendMessageRequestHeader SendMessageRequestHeaderV2 SendMessageResponseHeader ReplyMessageRequestHeader
+        RecallMessageRequestHeader RecallMessageResponseHeader EndTransactionRequestHeader PullMessageRequestHeader
+        PullMessageResponseHeader QueryConsumerOffsetRequestHeader UpdateConsumerOffsetRequestHeader
+        QueryConsumerOffsetResponseHeader SearchOffsetResponseHeader GetMaxOffsetResponseHeader
+        GetMinOffsetResponseHeader ConsumerSendMsgBackRequestHeader UnregisterClientRequestHeader
+        GetConsumerListByGroupRequestHeader NotifyConsumerIdsChangedRequestHeader
+        GetConsumerConnectionListRequestHeader GetConsumerRunningInfoRequestHeader
+        ConsumeMessageDirectlyResultRequestHeader ResetOffsetRequestHeader GetConsumerStatusRequestHeader
+        GetMinOffsetRequestHeader GetEarliestMsgStoretimeRequestHeader GetMaxOffsetRequestHeader
+        SearchOffsetRequestHeader GetEarliestMsgStoretimeResponseHeader QueryMessageRequestHeader
+        QueryMessageResponseHeader ViewMessageRequestHeader CreateTopicRequestHeader GetTopicStatsInfoRequestHeader
+        DeleteTopicRequestHeader QueryTopicConsumeByWhoRequestHeader GetTopicConfigRequestHeader
+        DeleteSubscriptionGroupRequestHeader GetProducerConnectionListRequestHeader
+        QueryTopicsByConsumerRequestHeader GetSubscriptionGroupConfigRequestHeader QueryConsumeTimeSpanRequestHeader
+        QuerySubscriptionByConsumerRequestHeader GetConsumeStatsRequestHeader CloneGroupOffsetRequestHeader
+        ViewBrokerStatsDataRequestHeader GetBrokerConfigResponseHeader QueryConsumeQueueRequestHeader
+        namesrv.GetRouteInfoRequestHeader namesrv.RegisterBrokerRequestHeader namesrv.RegisterBrokerResponseHeader
+        namesrv.UnRegisterBrokerRequestHeader namesrv.QueryDataVersionRequestHeader
+        namesrv.QueryDataVersionResponseHeader namesrv.BrokerHeartbeatRequestHeader ExchangeHAInfoRequestHeader
+        ExchangeHAInfoResponseHeader GetBrokerMemberGroupRequestHeader namesrv.PutKVConfigRequestHeader
+        namesrv.GetKVConfigRequestHeader namesrv.DeleteKVConfigRequestHeader namesrv.GetKVConfigResponseHeader
+        namesrv.GetKVListByNamespaceRequestHeader namesrv.DeleteTopicFromNamesrvRequestHeader
+        GetTopicsByClusterRequestHeader namesrv.WipeWritePermOfBrokerRequestHeader
+        namesrv.AddWritePermOfBrokerRequestHeader namesrv.WipeWritePermOfBrokerResponseHeader
+        namesrv.AddWritePermOfBrokerResponseHeader
+        """.trim().split("\\s+");
+
     public static void main(String[] args) throws Exception {
         for (SerializeType type : SerializeType.values()) {
             String name = type == SerializeType.JSON ? "json" : "binary";
@@ -64,9 +97,13 @@ public final class Frames {
             print(name + ".send-v2", frame(type, RequestCode.SEND_MESSAGE_V2,
                 SendMessageRequestHeaderV2.createSendMessageRequestHeaderV2(send()), "body"));
             print(name + ".pull", frame(type, RequestCode.PULL_MESSAGE, pull(), null));
+            print(name + ".one-way", oneWay(type));
             print(name + ".send-answer", answer(type, ResponseCode.SUCCESS, null, sent(), null));
             print(name + ".refusal", answer(type, ResponseCode.TOPIC_NOT_EXIST, "no \"topic\" \u00e9\u0001", null, null));
             print(name + ".pull-answer", answer(type, ResponseCode.SUCCESS, "FOUND", pulled(), records()));
+        }
+        for (String header : HEADERS) {
+            print("fields." + header, fields(Class.forName("org.apache.rocketmq.remoting.protocol.header." + header)));
         }
         print("record.v1", record(false));
         print("record.v1-ipv6", record(true));
@@ -77,6 +114,7 @@ public final class Frames {
 
         print("body.heartbeat", heartbeat().encode());
         print("body.route", route().encode());
+        readsQuotedIds();
         print("body.cluster", cluster().encode());
         print("body.lock", lock().encode());
         LockBatchResponseBody locked = new LockBatchResponseBody();
@@ -103,6 +141,29 @@ public final class Frames {
         RemotingCommand command = RemotingCommand.createRequestCommand(code, header);
         command.setOpaque(42);
         return encoded(type, command, body == null ? null : body.getBytes(StandardCharsets.UTF_8));
+    }
+
+    private static byte[] oneWay(SerializeType type) {
+        UpdateConsumerOffsetRequestHeader header = new UpdateConsumerOffsetRequestHeader();
+        header.setConsumerGroup("group");
+        header.setTopic("topic");
+        header.setQueueId(3);
+        header.setCommitOffset(5L);
+        RemotingCommand command = RemotingCommand.createRequestCommand(RequestCode.UPDATE_CONSUMER_OFFSET, header);
+        command.setOpaque(42);
+        command.markOnewayRPC();
+        return encoded(type, command, null);
+    }
+
+    /** A header's own fields with their types, those that must not be null with a star: `*topic String,...`. */
+    private static byte[] fields(Class<?> header) {
+        List<String> fields = new ArrayList<>();
+        for (Field field : header.getDeclaredFields()) {
+            if (Modifier.isStatic(field.getModifiers())) continue;
+            String star = field.isAnnotationPresent(CFNotNull.class) ? "*" : "";
+            fields.add(star + field.getName() + " " + field.getType().getSimpleName());
+        }
+        return String.join(",", fields).getBytes(StandardCharsets.UTF_8);
     }
 
     private static byte[] answer(SerializeType type, int code, String remark, CommandCustomHeader header, byte[] body) {
@@ -268,6 +329,13 @@ public final class Frames {
         route.setBrokerDatas(new ArrayList<>(List.of(broker())));
         route.setFilterServerTable(new HashMap<>());
         return route;
+    }
+
+    /** The broker writes ids with quotes, as the standard has them. */
+    private static void readsQuotedIds() {
+        String quoted = new String(route().encode(), StandardCharsets.UTF_8).replace("{0:", "{\"0\":").replace(",1:", ",\"1\":");
+        TopicRouteData read = TopicRouteData.decode(quoted.getBytes(StandardCharsets.UTF_8), TopicRouteData.class);
+        if (!quoted.contains("\"1\":") || !read.equals(route())) throw new AssertionError(quoted + " reads as " + read);
     }
 
     private static ClusterInfo cluster() {
