@@ -259,9 +259,8 @@ fn queue() -> MessageQueue {
     MessageQueue { broker_name: "broker-a".into(), queue_id: 1, topic: "topic".into() }
 }
 
-#[test]
-fn heartbeats_and_groups_are_read_and_written() {
-    let subscription = body::SubscriptionData {
+fn subscription() -> body::SubscriptionData {
+    body::SubscriptionData {
         code_set: vec![97],
         expression_type: Some("TAG".into()),
         sub_string: "a".into(),
@@ -269,13 +268,17 @@ fn heartbeats_and_groups_are_read_and_written() {
         tags_set: vec!["a".into()],
         topic: "topic".into(),
         ..Default::default()
-    };
+    }
+}
+
+#[test]
+fn heartbeats_and_groups_are_read_and_written() {
     let consumer = body::ConsumerData {
         consume_from_where: body::ConsumeFromWhere::LastOffset,
         consume_type: body::ConsumeType::Passively,
         group_name: "consumers".into(),
         message_model: body::MessageModel::Clustering,
-        subscription_data_set: vec![subscription],
+        subscription_data_set: vec![subscription()],
         unit_mode: false,
     };
     let heartbeat = body::HeartbeatData {
@@ -289,7 +292,13 @@ fn heartbeats_and_groups_are_read_and_written() {
     same("members", &body::GetConsumerListByGroupResponseBody { consumer_id_list }, &[]);
     let group =
         body::SubscriptionGroupConfig { group_name: "consumers".into(), ..Default::default() };
-    same("group", &group, &[("\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"},", "")]);
+    let policy = ("\"groupRetryPolicy\":{\"type\":\"CUSTOMIZED\"},", "");
+    same("group", &group, &[policy]);
+    let all = body::SubscriptionGroupWrapper {
+        data_version: body::DataVersion { timestamp: BORN_MS, ..Default::default() },
+        subscription_group_table: [("consumers".into(), group)].into(),
+    };
+    same("SubscriptionGroupWrapper", &all, &[policy, ("\"forbiddenTable\":{},", "")]);
 }
 
 #[test]
@@ -315,10 +324,17 @@ fn routes_are_read_and_written_with_quoted_ids() {
     };
     same("route", &route, &quoted);
     let cluster = body::ClusterInfo {
-        broker_addr_table: [("broker-a".into(), broker)].into(),
+        broker_addr_table: [("broker-a".into(), broker.clone())].into(),
         cluster_addr_table: [("DefaultCluster".into(), vec!["broker-a".into()])].into(),
     };
     same("cluster", &cluster, &quoted);
+    let broker_member_group = body::BrokerMemberGroup {
+        broker_addrs: broker.broker_addrs,
+        broker_name: broker.broker_name,
+        cluster: broker.cluster,
+    };
+    let group = body::GetBrokerMemberGroupResponseBody { broker_member_group };
+    same("GetBrokerMemberGroupResponseBody", &group, &quoted);
 }
 
 #[test]
@@ -335,12 +351,12 @@ fn a_registration_is_read_and_written() {
     };
     same("topic", &topic, &[]);
     let data_version = body::DataVersion { timestamp: BORN_MS, ..Default::default() };
+    let topic_config_table = [("topic".into(), topic)].into();
+    let topics = body::TopicConfigSerializeWrapper { data_version, topic_config_table };
+    same("TopicConfigSerializeWrapper", &topics, &[]);
     let registration = body::RegisterBrokerBody {
         filter_server_list: Vec::new(),
-        topic_config_serialize_wrapper: body::TopicConfigSerializeWrapper {
-            data_version,
-            topic_config_table: [("topic".into(), topic)].into(),
-        },
+        topic_config_serialize_wrapper: topics,
     };
     let mapping =
         "\"mappingDataVersion\":{\"counter\":0,\"stateVersion\":0,\"timestamp\":1700000000123},";
@@ -372,4 +388,50 @@ fn tables_of_queues_are_read_and_written() {
     let offset_table = Table(vec![(queue(), offset)]);
     same("topic-stats", &body::TopicStatsTable { offset_table, topic_put_tps: 0.0 }, &[]);
     same("reset", &body::ResetOffsetBody { offset_table: Table(vec![(queue(), 7)]) }, &[]);
+}
+
+#[test]
+fn what_the_tools_ask_for_is_read_and_written() {
+    let connection = body::Connection {
+        client_addr: "10.0.0.1:50000".into(),
+        client_id: "10.0.0.1@1234#567".into(),
+        language: Language::Go,
+        version: 317,
+    };
+    let consumers = body::ConsumerConnection {
+        connection_set: vec![connection.clone()],
+        consume_from_where: body::ConsumeFromWhere::Timestamp,
+        consume_type: body::ConsumeType::Actively,
+        message_model: body::MessageModel::Broadcasting,
+        subscription_table: [("topic".into(), subscription())].into(),
+    };
+    same("ConsumerConnection", &consumers, &[]);
+    let producers = body::ProducerConnection { connection_set: vec![connection] };
+    same("ProducerConnection", &producers, &[]);
+    same("GroupList", &body::GroupList { group_list: vec!["consumers".into()] }, &[]);
+    same("KVTable", &body::KvTable { table: [("name".into(), "value".into())].into() }, &[]);
+    let topics = body::TopicList { broker_addr: None, topic_list: vec!["topic".into()] };
+    same("TopicList", &topics, &[]);
+    let subscription = body::QuerySubscriptionResponseBody {
+        group: "consumers".into(),
+        subscription_data: Some(subscription()),
+        topic: "topic".into(),
+    };
+    same("QuerySubscriptionResponseBody", &subscription, &[]);
+    let status = body::GetConsumerStatusBody { message_queue_table: Table(vec![(queue(), 7)]) };
+    same("GetConsumerStatusBody", &status, &[("\"consumerTable\":{},", "")]);
+    let span = body::QueueTimeSpan {
+        consume_time_stamp: 2,
+        delay_time: 3,
+        max_time_stamp: 4,
+        message_queue: queue(),
+        min_time_stamp: 1,
+    };
+    let spans = body::QueryConsumeTimeSpanBody { consume_time_span_set: vec![span] };
+    let texts = [
+        ("\"consumeTimeStampStr\":\"1970-01-01#00:00:00:002\",", ""),
+        ("\"maxTimeStampStr\":\"1970-01-01#00:00:00:004\",", ""),
+        (",\"minTimeStampStr\":\"1970-01-01#00:00:00:001\"", ""),
+    ];
+    same("QueryConsumeTimeSpanBody", &spans, &texts);
 }

@@ -8,58 +8,33 @@ import java.net.InetSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.HexFormat;
 import java.util.List;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
-import org.apache.rocketmq.common.TopicConfig;
-import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import java.util.TimeZone;
+import org.apache.rocketmq.common.UtilAll;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
-import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.common.message.MessageVersion;
 import org.apache.rocketmq.common.sysflag.MessageSysFlag;
 import org.apache.rocketmq.remoting.CommandCustomHeader;
 import org.apache.rocketmq.remoting.annotation.CFNotNull;
-import org.apache.rocketmq.remoting.protocol.DataVersion;
 import org.apache.rocketmq.remoting.protocol.RemotingCommand;
-import org.apache.rocketmq.remoting.protocol.RemotingSerializable;
 import org.apache.rocketmq.remoting.protocol.RequestCode;
 import org.apache.rocketmq.remoting.protocol.ResponseCode;
 import org.apache.rocketmq.remoting.protocol.SerializeType;
-import org.apache.rocketmq.remoting.protocol.admin.ConsumeStats;
-import org.apache.rocketmq.remoting.protocol.admin.OffsetWrapper;
-import org.apache.rocketmq.remoting.protocol.admin.TopicOffset;
-import org.apache.rocketmq.remoting.protocol.admin.TopicStatsTable;
-import org.apache.rocketmq.remoting.protocol.body.ClusterInfo;
-import org.apache.rocketmq.remoting.protocol.body.LockBatchRequestBody;
-import org.apache.rocketmq.remoting.protocol.body.LockBatchResponseBody;
-import org.apache.rocketmq.remoting.protocol.body.RegisterBrokerBody;
-import org.apache.rocketmq.remoting.protocol.body.ResetOffsetBody;
-import org.apache.rocketmq.remoting.protocol.body.TopicConfigAndMappingSerializeWrapper;
-import org.apache.rocketmq.remoting.protocol.header.GetConsumerListByGroupResponseBody;
 import org.apache.rocketmq.remoting.protocol.header.PullMessageRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.PullMessageResponseHeader;
 import org.apache.rocketmq.remoting.protocol.header.SendMessageRequestHeader;
 import org.apache.rocketmq.remoting.protocol.header.SendMessageRequestHeaderV2;
 import org.apache.rocketmq.remoting.protocol.header.SendMessageResponseHeader;
 import org.apache.rocketmq.remoting.protocol.header.UpdateConsumerOffsetRequestHeader;
-import org.apache.rocketmq.remoting.protocol.heartbeat.ConsumeType;
-import org.apache.rocketmq.remoting.protocol.heartbeat.ConsumerData;
-import org.apache.rocketmq.remoting.protocol.heartbeat.HeartbeatData;
-import org.apache.rocketmq.remoting.protocol.heartbeat.MessageModel;
-import org.apache.rocketmq.remoting.protocol.heartbeat.ProducerData;
-import org.apache.rocketmq.remoting.protocol.heartbeat.SubscriptionData;
-import org.apache.rocketmq.remoting.protocol.route.BrokerData;
-import org.apache.rocketmq.remoting.protocol.route.QueueData;
-import org.apache.rocketmq.remoting.protocol.route.TopicRouteData;
-import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
 
 /** Prints what RocketMQ's own classes write, one `name hex` a line: the golden file of the broker's codec. */
 public final class Frames {
-    private static final long BORN_MS = 1_700_000_000_123L;
-    private static final long STORED_MS = 1_700_000_000_456L;
+    static final long BORN_MS = 1_700_000_000_123L;
+    static final long STORED_MS = 1_700_000_000_456L;
 
     /** Every class of `protocol.header` that the broker has a table for. */
     private static final String[] HEADERS = """
@@ -91,6 +66,8 @@ public final class Frames {
         """.trim().split("\\s+");
 
     public static void main(String[] args) throws Exception {
+        // Some bodies have times as text.
+        TimeZone.setDefault(TimeZone.getTimeZone("UTC"));
         for (SerializeType type : SerializeType.values()) {
             String name = type == SerializeType.JSON ? "json" : "binary";
             print(name + ".send", frame(type, RequestCode.SEND_MESSAGE, send(), "body"));
@@ -111,30 +88,11 @@ public final class Frames {
         print("batch", MessageDecoder.encodeMessages(List.of(message("a", "one"), message("b", "two"))));
         print("message-id", MessageDecoder.createMessageId(new InetSocketAddress("127.0.0.1", 10911), 4779)
             .getBytes(StandardCharsets.US_ASCII));
-
-        print("body.heartbeat", heartbeat().encode());
-        print("body.route", route().encode());
-        readsQuotedIds();
-        print("body.cluster", cluster().encode());
-        print("body.lock", lock().encode());
-        LockBatchResponseBody locked = new LockBatchResponseBody();
-        locked.setLockOKMQSet(Set.of(new MessageQueue("topic", "broker-a", 1)));
-        print("body.locked", locked.encode());
-        GetConsumerListByGroupResponseBody members = new GetConsumerListByGroupResponseBody();
-        members.setConsumerIdList(List.of("10.0.0.1@1#2", "10.0.0.2@3#4"));
-        print("body.members", members.encode());
-        print("body.topic", RemotingSerializable.encode(topic()));
-        print("body.group", RemotingSerializable.encode(group()));
-        print("body.register", register().encode(false));
-        print("body.consume-stats", consumeStats().encode());
-        print("body.topic-stats", topicStats().encode());
-        ResetOffsetBody reset = new ResetOffsetBody();
-        reset.setOffsetTable(new HashMap<>(java.util.Map.of(new MessageQueue("topic", "broker-a", 1), 7L)));
-        print("body.reset", reset.encode());
+        Bodies.print();
     }
 
-    private static void print(String name, byte[] bytes) {
-        System.out.println(name + " " + java.util.HexFormat.of().formatHex(bytes));
+    static void print(String name, byte[] bytes) {
+        System.out.println(name + " " + HexFormat.of().formatHex(bytes));
     }
 
     private static byte[] frame(SerializeType type, int code, CommandCustomHeader header, String body) {
@@ -260,8 +218,8 @@ public final class Frames {
         message.setFlag(7);
         MessageDecoder.string2messageProperties(
             MessageDecoder.messageProperties2String(message("t", "body").getProperties()))
-            .forEach((name, value) -> org.apache.rocketmq.common.message.MessageAccessor.putProperty(message, name, value));
-        message.setBodyCRC(org.apache.rocketmq.common.UtilAll.crc32(message.getBody()));
+            .forEach((name, value) -> MessageAccessor.putProperty(message, name, value));
+        message.setBodyCRC(UtilAll.crc32(message.getBody()));
         message.setQueueId(3);
         message.setQueueOffset(5);
         message.setCommitLogOffset(4779);
@@ -289,114 +247,5 @@ public final class Frames {
         if (again == null || !again.toString().equals(read.toString().replace("storeSize=" + first.length, "storeSize=" + lifted.capacity())))
             throw new AssertionError("V2 reads as " + again);
         return lifted.array();
-    }
-
-    private static HeartbeatData heartbeat() {
-        SubscriptionData subscription = new SubscriptionData("topic", "a");
-        subscription.setTagsSet(Set.of("a"));
-        subscription.setCodeSet(Set.of("a".hashCode()));
-        subscription.setSubVersion(BORN_MS);
-        ConsumerData consumer = new ConsumerData();
-        consumer.setGroupName("consumers");
-        consumer.setConsumeType(ConsumeType.CONSUME_PASSIVELY);
-        consumer.setMessageModel(MessageModel.CLUSTERING);
-        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET);
-        consumer.setSubscriptionDataSet(Set.of(subscription));
-        ProducerData producer = new ProducerData();
-        producer.setGroupName("producers");
-        HeartbeatData heartbeat = new HeartbeatData();
-        heartbeat.setClientID("10.0.0.1@1234#567");
-        heartbeat.setProducerDataSet(Set.of(producer));
-        heartbeat.setConsumerDataSet(Set.of(consumer));
-        return heartbeat;
-    }
-
-    private static BrokerData broker() {
-        HashMap<Long, String> addresses = new HashMap<>();
-        addresses.put(0L, "127.0.0.1:10911");
-        addresses.put(1L, "127.0.0.1:10921");
-        return new BrokerData("DefaultCluster", "broker-a", addresses);
-    }
-
-    private static TopicRouteData route() {
-        QueueData queues = new QueueData();
-        queues.setBrokerName("broker-a");
-        queues.setReadQueueNums(8);
-        queues.setWriteQueueNums(4);
-        queues.setPerm(6);
-        TopicRouteData route = new TopicRouteData();
-        route.setQueueDatas(new ArrayList<>(List.of(queues)));
-        route.setBrokerDatas(new ArrayList<>(List.of(broker())));
-        route.setFilterServerTable(new HashMap<>());
-        return route;
-    }
-
-    /** The broker writes ids with quotes, as the standard has them. */
-    private static void readsQuotedIds() {
-        String quoted = new String(route().encode(), StandardCharsets.UTF_8).replace("{0:", "{\"0\":").replace(",1:", ",\"1\":");
-        TopicRouteData read = TopicRouteData.decode(quoted.getBytes(StandardCharsets.UTF_8), TopicRouteData.class);
-        if (!quoted.contains("\"1\":") || !read.equals(route())) throw new AssertionError(quoted + " reads as " + read);
-    }
-
-    private static ClusterInfo cluster() {
-        ClusterInfo cluster = new ClusterInfo();
-        cluster.setBrokerAddrTable(new HashMap<>(java.util.Map.of("broker-a", broker())));
-        cluster.setClusterAddrTable(new HashMap<>(java.util.Map.of("DefaultCluster", Set.of("broker-a"))));
-        return cluster;
-    }
-
-    private static LockBatchRequestBody lock() {
-        LockBatchRequestBody lock = new LockBatchRequestBody();
-        lock.setConsumerGroup("consumers");
-        lock.setClientId("10.0.0.1@1234#567");
-        lock.setMqSet(Set.of(new MessageQueue("topic", "broker-a", 1)));
-        return lock;
-    }
-
-    private static TopicConfig topic() {
-        TopicConfig topic = new TopicConfig("topic", 8, 4, 6);
-        topic.setAttributes(new HashMap<>(java.util.Map.of("message.type", "NORMAL")));
-        return topic;
-    }
-
-    private static SubscriptionGroupConfig group() {
-        SubscriptionGroupConfig group = new SubscriptionGroupConfig();
-        group.setGroupName("consumers");
-        return group;
-    }
-
-    private static RegisterBrokerBody register() {
-        DataVersion version = new DataVersion();
-        version.setTimestamp(BORN_MS);
-        TopicConfigAndMappingSerializeWrapper topics = new TopicConfigAndMappingSerializeWrapper();
-        topics.setTopicConfigTable(new ConcurrentHashMap<>(java.util.Map.of("topic", topic())));
-        topics.setDataVersion(version);
-        topics.setMappingDataVersion(version);
-        RegisterBrokerBody body = new RegisterBrokerBody();
-        body.setTopicConfigSerializeWrapper(topics);
-        body.setFilterServerList(new ArrayList<>());
-        return body;
-    }
-
-    private static ConsumeStats consumeStats() {
-        OffsetWrapper offset = new OffsetWrapper();
-        offset.setBrokerOffset(9);
-        offset.setConsumerOffset(5);
-        offset.setPullOffset(7);
-        offset.setLastTimestamp(STORED_MS);
-        ConsumeStats stats = new ConsumeStats();
-        stats.setOffsetTable(new ConcurrentHashMap<>(java.util.Map.of(new MessageQueue("topic", "broker-a", 1), offset)));
-        stats.setConsumeTps(1.5);
-        return stats;
-    }
-
-    private static TopicStatsTable topicStats() {
-        TopicOffset offset = new TopicOffset();
-        offset.setMinOffset(1);
-        offset.setMaxOffset(9);
-        offset.setLastUpdateTimestamp(STORED_MS);
-        TopicStatsTable stats = new TopicStatsTable();
-        stats.setOffsetTable(new ConcurrentHashMap<>(java.util.Map.of(new MessageQueue("topic", "broker-a", 1), offset)));
-        return stats;
     }
 }
