@@ -19,7 +19,7 @@
 //!
 //! | room | what lives there |
 //! | --- | --- |
-//! | `base` | id newtypes, checksums, latency histograms, the stages they are kept for. No I/O |
+//! | `base` | id newtypes, checksums, base64, latency histograms, the stages they are kept for. No I/O |
 //! | `wire` | bytes to structs and back, Kafka's and RocketMQ's, compression; nothing else |
 //! | `config` | every knob, declared once; which thread gets which core |
 //! | `env` | the seam to the machine: clock, disk, tasks, randomness. `blocking`, `glommio`, `simulated` |

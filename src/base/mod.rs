@@ -1,5 +1,6 @@
-//! Words every other room uses: ids, byte sizes, checksums, latency histograms. No I/O.
+//! Words every other room uses: ids, byte sizes, checksums, base64, latency histograms. No I/O.
 
+pub mod base64;
 pub mod checksum;
 pub mod ids;
 pub mod latency;

@@ -17,7 +17,7 @@ const VERSION: u8 = 1;
 pub enum Command {
     /// Gives the cluster its id. The first one counts.
     NameCluster {
-        /// 22 characters of base64, see [`super::base64`].
+        /// 22 characters of base64, see [`super::uuid`].
         cluster_id: Arc<str>,
     },
     /// Creates a topic; its queues get the next free numbers when this is applied.

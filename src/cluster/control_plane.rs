@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     Applied, BrokerScope, ClusterError, ClusterState, Command, ConfigChange, NewTopic, Topic,
-    base64::random_uuid,
+    uuid::random_uuid,
 };
 use crate::{
     base::{QueueId, TopicId},

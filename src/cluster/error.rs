@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::base64::encode_uuid;
+use super::uuid::encode_uuid;
 use crate::base::TopicId;
 
 /// Why a request was refused, in the field's words. A gateway turns it into its protocol's code;

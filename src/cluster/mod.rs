@@ -14,7 +14,6 @@
 //!
 //! The room knows no protocol's codes: [`ClusterError`] says what is wrong in the field's words.
 
-pub mod base64;
 pub mod broker_config;
 pub mod command;
 pub mod config_def;
@@ -29,6 +28,7 @@ pub mod topic;
 pub mod topic_config;
 pub mod topic_name;
 pub mod topic_settings;
+pub mod uuid;
 
 #[cfg(test)]
 mod tests;

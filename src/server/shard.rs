@@ -11,7 +11,7 @@ use super::acceptor::Accepted;
 use crate::{
     base::ShardId,
     broker::{Broker, ControlError, Start},
-    cluster::{Command, base64},
+    cluster::{Command, uuid},
     env::glommio::Connection,
     gateway::kafka::{self, Gateway, KafkaSettings, RequestMemory},
 };
@@ -66,7 +66,7 @@ async fn name_cluster(broker: &Rc<Broker>) -> Result<(), ControlError> {
     }
     let mut random = [0; 16];
     broker.env().random.fill(&mut random);
-    let cluster_id = base64::encode_uuid(base64::random_uuid(random)).into();
+    let cluster_id = uuid::encode_uuid(uuid::random_uuid(random)).into();
     broker.execute(Command::NameCluster { cluster_id }).await.map(drop)
 }
 

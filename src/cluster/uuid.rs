@@ -1,20 +1,11 @@
 //! UUIDs as Kafka prints them: 22 characters of URL-safe base64 without padding (RFC 4648, 5).
 
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+use crate::base::base64;
 
 /// Writes 16 bytes as 22 characters.
 #[must_use]
 pub fn encode_uuid(bytes: [u8; 16]) -> String {
-    let mut bits = u128::from_be_bytes(bytes);
-    let mut text = [0; 22];
-    // The last character holds the low 2 bits, followed by 4 zero bits; all others hold 6.
-    text[21] = ALPHABET[((bits as usize) & 0b11) << 4];
-    bits >>= 2;
-    for character in text[..21].iter_mut().rev() {
-        *character = ALPHABET[(bits as usize) & 0b11_1111];
-        bits >>= 6;
-    }
-    String::from_utf8(text.to_vec()).expect("the alphabet is ASCII")
+    base64::encode(&bytes)
 }
 
 /// Makes a random (version 4) UUID of 16 random bytes, as cluster and topic ids are.
