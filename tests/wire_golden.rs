@@ -13,7 +13,8 @@ use mainstem::wire::rocketmq::header::{
 };
 use mainstem::wire::rocketmq::record::{Record, RecordVersion, Records};
 use mainstem::wire::rocketmq::{
-    Language, OffsetMessageId, RemotingCommand, RequestCode, ResponseCode, Serialization, SysFlag,
+    Language, OffsetMessageId, RecallHandle, RemotingCommand, RequestCode, ResponseCode,
+    Serialization, SysFlag,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -223,6 +224,19 @@ fn records_are_read_and_written() {
     let id = String::from_utf8(golden("message-id").to_vec()).unwrap();
     assert_eq!(record(false).offset_message_id().to_string(), id);
     assert_eq!(OffsetMessageId::parse(&id), Some(record(false).offset_message_id()));
+}
+
+#[test]
+fn a_recall_handle_is_read_and_written() {
+    let text = String::from_utf8(golden("recall-handle").to_vec()).unwrap();
+    let handle = RecallHandle {
+        topic: "topic".into(),
+        broker_name: "broker-a".into(),
+        timestamp: BORN_MS.to_string(),
+        message_id: "7F0000011F9018B4AAC2549F3D0F0001".into(),
+    };
+    assert_eq!(handle.to_string(), text);
+    assert_eq!(RecallHandle::parse(&text), Some(handle));
 }
 
 #[test]

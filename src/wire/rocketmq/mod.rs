@@ -45,7 +45,7 @@
 //! is too long for it. [`record::Record::encode`] writes one from a send; the owner of the queue sets
 //! what it assigns in place ([`record::set_assigned`]). A pull's body is records end to end
 //! ([`record::Records`]). Properties are one string ([`property`]), ids are [`OffsetMessageId`] and
-//! [`UniqueId`].
+//! [`UniqueId`]; a delayed message has a [`RecallHandle`] too.
 //!
 //! # What bites
 //! - The Java client dereferences the `extFields` of every send's answer, and in them
@@ -67,6 +67,7 @@ mod java_enum;
 mod json_header;
 mod message_id;
 pub mod property;
+mod recall_handle;
 pub mod record;
 mod scalar;
 mod sys_flag;
@@ -75,4 +76,5 @@ pub use code::{RequestCode, ResponseCode};
 pub use command::{Language, RemotingCommand, Serialization};
 pub use ext_fields::ExtFields;
 pub use message_id::{OffsetMessageId, UniqueId};
+pub use recall_handle::RecallHandle;
 pub use sys_flag::{BodyCompression, PullSysFlag, SysFlag, TransactionType};

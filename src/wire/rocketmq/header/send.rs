@@ -57,7 +57,7 @@ headers! {
         /// The unique id.
         transaction_id: Option<&'a str> = "transactionId",
         batch_uniq_id: Option<&'a str> = "batchUniqId",
-        /// By which a delayed message can be recalled (5.3.2 and later).
+        /// See [`RecallHandle`](crate::wire::rocketmq::RecallHandle); of delayed messages only.
         recall_handle: Option<&'a str> = "recallHandle",
     }
 
@@ -85,6 +85,7 @@ headers! {
     RecallMessageRequest<'a> {
         producer_group: Option<&'a str> = "producerGroup",
         topic: &'a str = "topic",
+        /// See [`RecallHandle`](crate::wire::rocketmq::RecallHandle).
         recall_handle: &'a str = "recallHandle",
     }
 

@@ -17,6 +17,7 @@ import org.apache.rocketmq.common.message.MessageAccessor;
 import org.apache.rocketmq.common.message.MessageDecoder;
 import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageVersion;
+import org.apache.rocketmq.common.producer.RecallMessageHandle;
 import org.apache.rocketmq.common.sysflag.MessageSysFlag;
 import org.apache.rocketmq.remoting.CommandCustomHeader;
 import org.apache.rocketmq.remoting.annotation.CFNotNull;
@@ -88,6 +89,8 @@ public final class Frames {
         print("batch", MessageDecoder.encodeMessages(List.of(message("a", "one"), message("b", "two"))));
         print("message-id", MessageDecoder.createMessageId(new InetSocketAddress("127.0.0.1", 10911), 4779)
             .getBytes(StandardCharsets.US_ASCII));
+        print("recall-handle", RecallMessageHandle.HandleV1.buildHandle(
+            "topic", "broker-a", String.valueOf(BORN_MS), "7F0000011F9018B4AAC2549F3D0F0001").getBytes(StandardCharsets.US_ASCII));
         Bodies.print();
     }
 
