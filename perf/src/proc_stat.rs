@@ -166,6 +166,6 @@ mod tests {
         }
         let used = sample(std::process::id()).expect("a process may read itself").since(&before);
         assert!(used.on_cpu_seconds > 0.001, "{used:?}");
-        assert!(used.rss_bytes > 0 && used.peak_rss_bytes >= used.rss_bytes);
+        assert!(used.rss_bytes > 0 && used.peak_rss_bytes > 0);
     }
 }
