@@ -165,7 +165,8 @@ mod tests {
             sum = std::hint::black_box(sum.wrapping_add(1));
         }
         let used = sample(std::process::id()).expect("a process may read itself").since(&before);
-        assert!(used.on_cpu_seconds > 0.001, "{used:?}");
+        // Not by the finer clock: a thread that ends meanwhile takes its time along.
+        assert!(used.cpu_seconds > 0.0, "{used:?}");
         assert!(used.rss_bytes > 0 && used.peak_rss_bytes > 0);
     }
 }
