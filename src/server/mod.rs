@@ -131,7 +131,13 @@ pub fn run(config: &Config) -> Result<(), ServerError> {
     if config.log.flush == Flush::Async {
         tracing::warn!(
             "log.flush=async: sends are answered before they are durable; a crash of the machine or of \
-             this process loses what was answered in about the last group commit"
+             this process loses what was answered and not yet written, at most log.inflight_bytes \
+             ({} MiB){}",
+            config.log.inflight_bytes >> 20,
+            match config.log.sync_interval_ms {
+                0 => String::new(),
+                interval => format!("; one of the machine also the last {interval} ms"),
+            }
         );
     }
     running::start(config)?.serve()

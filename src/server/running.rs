@@ -135,8 +135,7 @@ pub fn start(config: &Config) -> Result<Running, ServerError> {
         random: Arc::new(SystemRandom),
     };
     let placement = config.placement(&check::available_cores()).map_err(ServerError::Placement)?;
-    let connections =
-        open_files::connections(config.kafka.max_connections as usize, placement.shards.len())?;
+    let connections = open_files::connections(config, placement.shards.len())?;
     let data = DataDir::open(&config.data_dir, &*machine.disk, &*machine.random)?;
     let listeners = Listeners::open(config)?;
     let restored = restore(

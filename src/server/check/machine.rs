@@ -133,7 +133,8 @@ fn cores(config: &Config) -> Row {
 
 fn open_files(config: &Config) -> Row {
     let shards = config.placement(&available_cores()).map_or(1, |placement| placement.shards.len());
-    let required = u64::from(config.kafka.max_connections) + open_files::beside_connections(shards);
+    let required =
+        u64::from(config.kafka.max_connections) + open_files::beside_connections(config, shards);
     // The start raises the soft limit to the hard one.
     let current = open_files::limit();
     Row {
