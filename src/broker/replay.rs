@@ -27,7 +27,8 @@ use crate::{
 
 /// What was replayed for one shard.
 pub struct ShardState {
-    pub(super) cluster: ClusterState,
+    /// Topics and configs.
+    pub cluster: ClusterState,
     pub(super) queues: HashMap<QueueId, (TopicId, Arc<TopicSettings>, QueueSnapshot)>,
     pub(super) groups: Vec<GroupRecord>,
     pub(super) lost: LostOffsets,

@@ -12,6 +12,7 @@ mod damage;
 mod data_dir;
 mod housekeeper;
 pub mod log_tool;
+mod loss_window;
 mod metrics;
 mod open_files;
 pub mod repair;
@@ -24,7 +25,7 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use thiserror::Error;
 
 use crate::{
-    config::{Config, Flush, LogFormat},
+    config::{Config, LogFormat},
     storage::{
         checkpoint::CheckpointError,
         commit_log::recovery::{Hole, RecoveryError},
@@ -128,18 +129,6 @@ impl ServerError {
 /// What kept it from starting, or made it stop.
 pub fn run(config: &Config) -> Result<(), ServerError> {
     start_tracing(config);
-    if config.log.flush == Flush::Async {
-        tracing::warn!(
-            "log.flush=async: sends are answered before they are durable; a crash of the machine or of \
-             this process loses what was answered and not yet written, at most log.inflight_bytes \
-             ({} MiB){}",
-            config.log.inflight_bytes >> 20,
-            match config.log.sync_interval_ms {
-                0 => String::new(),
-                interval => format!("; one of the machine also the last {interval} ms"),
-            }
-        );
-    }
     running::start(config)?.serve()
 }
 

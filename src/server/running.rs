@@ -23,6 +23,7 @@ use super::{
     check,
     data_dir::DataDir,
     housekeeper::{Housekeeper, HousekeeperHandle, HousekeeperSettings},
+    loss_window,
     metrics::Metrics,
     open_files,
     shard::ShardMain,
@@ -146,6 +147,9 @@ pub fn start(config: &Config) -> Result<Running, ServerError> {
         listeners.kafka_address,
         placement.shards.len(),
     )?;
+    if let Some(shard) = restored.shards.first() {
+        loss_window::tell(config, &shard.cluster);
+    }
     Launch { config, machine, data, placement, listeners, connections }.run(restored, signals)
 }
 

@@ -3,6 +3,7 @@
 use super::{
     client::{Sender, Sent, read_texts},
     process::{BrokerProcess, DataDir, verified},
+    topics::Administrator,
 };
 
 const COUNT: usize = 500;
@@ -53,6 +54,12 @@ fn answers_before_durability_say_what_they_risk() {
     broker.stop();
     verified(data.path());
     let broker = BrokerProcess::start(data.path(), &[]);
-    assert!(!broker.errors().contains("log.flush"), "{}", broker.errors());
+    assert!(!broker.errors().contains(".flush"), "{}", broker.errors());
     assert_eq!(read_texts(&broker.kafka, "orders", COUNT), values);
+    let admin = Administrator::new(&broker.kafka);
+    assert_eq!(admin.create("quick", 1, &[("mainstem.flush", "async")]), Ok(()));
+    broker.stop();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let errors = broker.errors();
+    assert!(errors.contains("mainstem.flush=async on quick: sends are answered"), "{errors}");
 }
