@@ -25,7 +25,7 @@
 //! | `env` | the seam to the machine: clock, disk, tasks, randomness. `blocking`, `glommio`, `simulated` |
 //! | `storage` | the commit log and its recovery, its index, its segments, checkpoints |
 //! | `cluster` | topics, configs and producer ids as a state machine fed by the log |
-//! | `broker` | the semantics, neutral of protocol: append, read, offsets, groups, retention |
+//! | `broker` | the semantics, neutral of protocol: append, read, filters, offsets, groups, retention |
 //! | `gateway` | one file per API: wire request, broker, wire response |
 //! | `admin` | metrics and health over HTTP, on a port and a thread of their own |
 //! | `server` | the command line, the machine check, threads and cores, start and stop order |

@@ -9,6 +9,7 @@ mod cold;
 mod control;
 mod coordinator;
 mod durable;
+pub mod filter;
 pub mod group;
 mod losses;
 mod mailbox;

@@ -70,7 +70,7 @@ pub struct FrameMeta {
     pub base_offset: i64,
     /// Offsets taken.
     pub count: u32,
-    /// Hash of the tag shared by all messages, 0 if none.
+    /// Hash of the tag shared by all messages; 0 if they share none, or nobody looked.
     pub tag_hash: u32,
     /// Wall-clock milliseconds at which the owner appended it.
     pub append_time_ms: i64,
