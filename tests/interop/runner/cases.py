@@ -425,16 +425,26 @@ def hostile_input(c):
 # ---- cases without a broker
 
 
-def rocketmq_frames(c):
-    """RocketMQ's own classes still write what `cargo test` holds the broker's codec to."""
-    golden = (ROOT / "tests/wire_golden/rocketmq-5.5.0.txt").read_text().splitlines()
-    printed = c.run(java("interop.Frames", classpath=ROCKETMQ_CLASSPATH)).splitlines()
-    differing = {line.split(" ")[0] for line in set(golden) ^ set(printed)}
-    check(not differing, f"not as in the golden file: {', '.join(sorted(differing))}")
-    check(printed == golden, "the order differs from the golden file")
+def golden(main, file, name_of):
+    """RocketMQ's own classes still print what `cargo test` holds the broker to."""
+    def case(c):
+        golden = (ROOT / file).read_text().splitlines()
+        printed = c.run(java(main, classpath=ROCKETMQ_CLASSPATH)).splitlines()
+        differing = {name_of(line) for line in set(golden) ^ set(printed)}
+        check(not differing, f"not as in the golden file: {', '.join(sorted(differing))}")
+        check(printed == golden, "the order differs from the golden file")
+
+    return case
 
 
-ALONE = {"rocketmq.frames": ("rocketmq", rocketmq_frames)}
+ALONE = {
+    "rocketmq.frames": ("rocketmq", golden(
+        "interop.Frames", "tests/wire_golden/rocketmq-5.5.0.txt", lambda line: line.split(" ")[0],
+    )),
+    "rocketmq.filters": ("rocketmq", golden(
+        "interop.Filters", "tests/filter_golden/rocketmq-5.5.0.txt", lambda line: line.partition("\t")[2],
+    )),
+}  # fmt: skip
 
 SHARED = {
     "java.records": ("java", java_program("records")),
