@@ -1,5 +1,5 @@
 //! What every message passes: the batch's checks, the frame's and the block's seal, the look-up in
-//! memory and the fetch's answer.
+//! memory, the fetch's answer, and a subscription's filter.
 //!
 //!     cargo bench --bench hot_path
 
@@ -9,6 +9,7 @@ use bytes::BytesMut;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mainstem::{
     base::{Position, QueueId, Term, TopicId},
+    broker::filter::{Filter, TagHash},
     storage::{
         commit_log::{
             SECTOR,
@@ -21,6 +22,7 @@ use mainstem::{
         BatchBuilder, BatchHeader, batch,
         fetch::{FetchPartitionResponse, FetchResponse, FetchTopicResponse},
     },
+    wire::rocketmq::property::Properties,
 };
 
 const KIB: usize = 1024;
@@ -185,12 +187,44 @@ fn fetch_answer(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// A message's properties as a producer of RocketMQ and its broker write them, with three of the user's.
+const PROPERTIES: &str = "KEYS\u{1}order-4711\u{2}UNIQ_KEY\u{1}7F0000010B2C18B4AAC2A4C6F1E80001\u{2}\
+    WAIT\u{1}true\u{2}TAGS\u{1}paid\u{2}amount\u{1}1250\u{2}region\u{1}eu-west\u{2}vip\u{1}true\u{2}\
+    MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}";
+
+/// One message held against a subscription: the index entry's hash, or the properties.
+fn filter_message(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("filter_message");
+    let tags = Filter::tags("new || paid || sent").expect("tags");
+    let hash = TagHash::of(Some("paid"));
+    group.bench_function("tag_hash", |bencher| bencher.iter(|| tags.verdict(black_box(hash))));
+    let conditions = [
+        ("one_property", "amount > 1000"),
+        (
+            "three_properties",
+            "amount BETWEEN 1000 AND 5000 AND region IN ('eu-west', 'eu-north') AND vip = TRUE",
+        ),
+    ];
+    for (name, condition) in conditions {
+        let filter = Filter::sql(condition).expect("a condition");
+        assert!(filter.wants(None, Properties::new(PROPERTIES)));
+        group.bench_function(BenchmarkId::new("sql", name), |bencher| {
+            bencher.iter(|| filter.wants(None, Properties::new(black_box(PROPERTIES))));
+        });
+    }
+    group.bench_function("properties_alone", |bencher| {
+        bencher.iter(|| Properties::new(black_box(PROPERTIES)).count());
+    });
+    group.finish();
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .sample_size(50)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
-    targets = check_batch, seal_one_frame, seal_one_block, index_range, fetch_answer
+    targets = check_batch, seal_one_frame, seal_one_block, index_range, fetch_answer,
+        filter_message
 }
 criterion_main!(benches);
