@@ -54,7 +54,7 @@ pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
 pub use producers::{Producer, SequenceError};
 pub use read::{Read, ReadError, ReadRequest};
-pub use replay::{Replay, ShardState};
+pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
 
 /// What a broker's config says about its semantics.

@@ -5,7 +5,10 @@ use std::rc::Rc;
 use super::{Broker, ColdError, LogSlice, append::records_of, control::ControlError};
 use crate::{
     base::QueueId,
-    storage::commit_log::frame::{FrameKind, FrameMeta},
+    storage::{
+        commit_log::frame::{FrameKind, FrameMeta},
+        queue_index::IndexError,
+    },
     wire::kafka::{BatchHeader, record},
 };
 
@@ -40,9 +43,18 @@ pub enum OffsetError {
     /// The offset lies outside of what the queue holds.
     #[error("offset is out of range")]
     OutOfRange,
+    /// An index file is damaged. It is being rebuilt, which is said elsewhere: try again.
+    #[error("an index file is damaged")]
+    Index,
     /// An index or the log could not be read or written.
     #[error("{0}")]
     Storage(String),
+}
+
+impl From<IndexError> for OffsetError {
+    fn from(error: IndexError) -> Self {
+        if error.is_damage() { Self::Index } else { Self::Storage(error.to_string()) }
+    }
 }
 
 impl From<ControlError> for OffsetError {
@@ -99,9 +111,9 @@ impl Broker {
                 None => return Ok(None),
             },
         };
-        let found = self.index.find_timestamp(id, start, time).await;
-        let found = found.map_err(|error| OffsetError::Storage(error.to_string()))?;
-        let Some(entry) = found else { return Ok(None) };
+        let Some(entry) = self.index.find_timestamp(id, start, time).await? else {
+            return Ok(None);
+        };
         let batch = self.load(&[LogSlice::new(id, &entry)]).await.remove(0)?;
         let record = (|| {
             let header = BatchHeader::parse(&batch)?;
@@ -118,8 +130,7 @@ impl Broker {
     async fn max_timestamp(&self, id: QueueId, start: i64) -> Result<Option<i64>, OffsetError> {
         let (mut at, mut max) = (start, None);
         loop {
-            let entries = self.entries(id, at).await;
-            let entries = entries.map_err(|error| OffsetError::Storage(error.to_string()))?;
+            let entries = self.entries(id, at).await?;
             let Some(last) = entries.last() else { return Ok(max) };
             at = last.next_offset();
             max = max.max(entries.iter().map(|entry| entry.max_timestamp).max());

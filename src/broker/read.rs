@@ -5,7 +5,7 @@ use std::{future::poll_fn, ops::Range, rc::Rc, task::Poll, time::Duration};
 use super::{Broker, cold::LogSlice, queue::Watch};
 use crate::{
     base::QueueId,
-    storage::queue_index::{Budget, IndexEntry},
+    storage::queue_index::{Budget, IndexEntry, IndexError},
 };
 
 /// What is asked of one queue.
@@ -36,9 +36,18 @@ pub enum ReadError {
     /// The messages there were damaged on disk.
     #[error("offsets {} to {} are lost: the log is damaged", .0.start, .0.end - 1)]
     Lost(Range<i64>),
+    /// An index file is damaged. It is being rebuilt, which is said elsewhere: try again.
+    #[error("an index file is damaged")]
+    Index,
     /// An index or the log could not be read.
     #[error("{0}")]
     Storage(String),
+}
+
+impl From<IndexError> for ReadError {
+    fn from(error: IndexError) -> Self {
+        if error.is_damage() { Self::Index } else { Self::Storage(error.to_string()) }
+    }
 }
 
 /// The frames that hold the messages asked for, without their bytes.
@@ -109,8 +118,7 @@ impl Broker {
         let entries = self
             .index
             .range(request.queue, request.offset, Budget { entries: usize::MAX, bytes: bytes_max })
-            .await
-            .map_err(|error| ReadError::Storage(error.to_string()))?;
+            .await?;
         // Only the first batch of an answer may be larger than asked for.
         let fits = |entry: &IndexEntry| first || u64::from(entry.length) <= bytes_max;
         if !entries.first().is_some_and(fits) {

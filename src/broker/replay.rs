@@ -36,6 +36,37 @@ pub struct ShardState {
     pub entries: Vec<(QueueId, IndexEntry)>,
 }
 
+/// A frame's entry in the index, if it has messages.
+///
+/// # Errors
+/// What makes the frame unreadable, for whoever has to repair the log.
+pub fn index_entry(frame: &FoundFrame<'_>) -> Result<Option<IndexEntry>, String> {
+    if !frame.meta.kind.is_data() {
+        return Ok(None);
+    }
+    Ok(Some(entry_of(frame, &header_of(frame)?)))
+}
+
+fn header_of(frame: &FoundFrame<'_>) -> Result<BatchHeader, String> {
+    if frame.meta.kind != FrameKind::KafkaBatch {
+        return Err("messages of this kind cannot be read yet".to_owned());
+    }
+    BatchHeader::parse(frame.payload).map_err(|error| error.to_string())
+}
+
+fn entry_of(frame: &FoundFrame<'_>, header: &BatchHeader) -> IndexEntry {
+    let meta = frame.meta;
+    IndexEntry {
+        base_offset: meta.base_offset,
+        position: frame.payload_at,
+        length: frame.payload.len() as u32,
+        count: meta.count,
+        max_timestamp: header.max_timestamp,
+        append_time: meta.append_time_ms,
+        tag_hash: meta.tag_hash,
+    }
+}
+
 /// The state being rebuilt. On the main thread.
 pub struct Replay {
     cluster: ClusterState,
@@ -120,10 +151,7 @@ impl Replay {
         frame: &FoundFrame<'_>,
     ) -> Result<Option<(QueueId, IndexEntry)>, String> {
         let meta = frame.meta;
-        if meta.kind != FrameKind::KafkaBatch {
-            return Err("messages of this kind cannot be read yet".to_owned());
-        }
-        let header = BatchHeader::parse(frame.payload).map_err(|error| error.to_string())?;
+        let header = header_of(frame)?;
         self.named = self.named.max(meta.queue);
         let Some(queue) = self.queue(meta.queue) else { return Ok(None) };
         let next = meta.base_offset + i64::from(meta.count);
@@ -139,15 +167,7 @@ impl Replay {
                 queue.producers.record(&sequence, meta.base_offset, end, meta.append_time_ms);
             }
         }
-        let entry = IndexEntry {
-            base_offset: meta.base_offset,
-            position: frame.payload_at,
-            length: frame.payload.len() as u32,
-            count: meta.count,
-            max_timestamp: header.max_timestamp,
-            append_time: meta.append_time_ms,
-            tag_hash: meta.tag_hash,
-        };
+        let entry = entry_of(frame, &header);
         self.entries.push((meta.queue, entry));
         Ok(Some((meta.queue, entry)))
     }

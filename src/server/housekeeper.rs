@@ -6,7 +6,7 @@
 use std::{
     io::{self, Write as _},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU64},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -74,6 +74,15 @@ pub struct Housekeeper {
     pub sealed: Vec<Arc<Generation>>,
     /// It was said that sends are refused for want of disk space.
     pub refusing: bool,
+    /// What it counts.
+    pub figures: Arc<HousekeeperFigures>,
+}
+
+/// What the housekeeper counts, for whoever asks.
+#[derive(Debug, Default)]
+pub struct HousekeeperFigures {
+    /// Index files that were found damaged while the broker ran.
+    pub damaged_runs: AtomicU64,
 }
 
 /// The housekeeper's thread.
@@ -125,7 +134,7 @@ impl Housekeeper {
 
     fn run(&mut self, stopped: &flume::Receiver<()>) {
         let mut retention_due = self.clock.monotonic() + self.settings.retention_check;
-        let (mut prepare_due, mut seal_due) = (Duration::ZERO, Duration::ZERO);
+        let [mut prepare_due, mut reindex_due, mut seal_due] = [Duration::ZERO; 3];
         while matches!(stopped.recv_timeout(LOOK), Err(flume::RecvTimeoutError::Timeout)) {
             if self.log.failure().is_some() {
                 continue;
@@ -133,6 +142,9 @@ impl Housekeeper {
             let now = self.clock.monotonic();
             if now >= prepare_due {
                 prepare_due = self.prepare(now);
+            }
+            if now >= reindex_due {
+                reindex_due = self.reindex(now);
             }
             if now >= seal_due
                 && let Err(error) = self.seal_and_checkpoint()
@@ -223,7 +235,7 @@ impl Housekeeper {
         self.merge()
     }
 
-    fn install_runs(&mut self) {
+    pub(super) fn install_runs(&mut self) {
         let runs = self.runs.runs();
         self.ask_all(move |broker| {
             let runs = runs.clone();
@@ -235,15 +247,22 @@ impl Housekeeper {
     }
 
     fn merge(&mut self) -> Result<(), ServerError> {
-        let starts: HashMap<QueueId, i64> = self
-            .ask_all(|broker| Box::pin(async move { broker.log_starts() }))
-            .into_iter()
-            .flatten()
-            .collect();
-        while self.runs.merge_some(&|queue| starts.get(&queue).copied())? {
-            self.install_runs();
+        let starts = self.log_starts();
+        loop {
+            match self.runs.merge_some(&|queue| starts.get(&queue).copied()) {
+                Ok(true) => self.install_runs(),
+                Ok(false) => return Ok(()),
+                // It is noted; what has been sealed is good without it.
+                Err(error) if error.is_damage() => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(())
+    }
+
+    /// First readable offsets of all queues.
+    pub(super) fn log_starts(&self) -> HashMap<QueueId, i64> {
+        let starts = self.ask_all(|broker| Box::pin(async move { broker.log_starts() }));
+        starts.into_iter().flatten().collect()
     }
 
     /// Writes a checkpoint from which replay starts at `from`, where everything before is indexed.

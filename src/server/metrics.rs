@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use super::housekeeper::HousekeeperFigures;
 use crate::{
     admin::{Collecting, Family, MetricsSource, Snapshot},
     base::{Stage, Stages},
@@ -29,6 +30,8 @@ pub struct Metrics {
     pub ready: Arc<AtomicBool>,
     /// Damaged stretches of the log that the start found.
     pub holes: u64,
+    /// What the housekeeper counts.
+    pub housekeeper: Arc<HousekeeperFigures>,
 }
 
 impl MetricsSource for Metrics {
@@ -103,6 +106,11 @@ impl Metrics {
                 "Damaged stretches of the log; with any, the broker only serves what is left.",
                 self.holes,
             ),
+            Family::counter(
+                "index_damaged_total",
+                "Index files found damaged while the broker ran, and rebuilt from the log.",
+            )
+            .count(&[], self.housekeeper.damaged_runs.load(Ordering::Relaxed)),
             gauge(
                 "log_stopped",
                 "1 while nothing can be written: a write failed, or the log is damaged.",

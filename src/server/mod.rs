@@ -15,6 +15,7 @@ pub mod log_tool;
 mod loss_window;
 mod metrics;
 mod open_files;
+mod reindex;
 pub mod repair;
 mod running;
 mod shard;

@@ -22,7 +22,7 @@ use super::{
     acceptor::Acceptor,
     check,
     data_dir::DataDir,
-    housekeeper::{Housekeeper, HousekeeperHandle, HousekeeperSettings},
+    housekeeper::{Housekeeper, HousekeeperFigures, HousekeeperHandle, HousekeeperSettings},
     loss_window,
     metrics::Metrics,
     open_files,
@@ -247,6 +247,7 @@ impl Launch<'_> {
         if ready.iter().count() < count {
             return Err(failed(io::Error::other("a shard ended while it started")));
         }
+        let figures = Arc::<HousekeeperFigures>::default();
         let housekeeper = Housekeeper {
             settings: self.housekeeper_settings(),
             log_id: self.data.log_id,
@@ -259,6 +260,7 @@ impl Launch<'_> {
             clock: Arc::clone(&self.machine.clock),
             sealed: Vec::new(),
             refusing: false,
+            figures: Arc::clone(&figures),
         };
         let housekeeper = housekeeper.start().map_err(failed)?;
         let is_ready = Arc::<AtomicBool>::default();
@@ -274,6 +276,7 @@ impl Launch<'_> {
             connections: acceptor.as_ref().map(Acceptor::open_counter).unwrap_or_default(),
             ready: Arc::clone(&is_ready),
             holes: holes as u64,
+            housekeeper: figures,
         };
         let admin = self.listeners.admin.map(|listener| {
             admin::serve(listener, Arc::new(metrics), &self.config.admin).map_err(failed)

@@ -203,6 +203,44 @@ fn a_bit_that_flips_under_a_running_broker_is_an_error_of_its_message_alone() {
     verified(data.path());
 }
 
+/// Starts read little of the index. What is damaged of the rest is found by whoever reads it, rebuilt
+/// from the log beside everybody, and told once.
+#[test]
+fn an_index_file_damaged_under_a_running_broker_is_rebuilt_without_a_restart() {
+    let data = DataDir::new();
+    let sessions = 9;
+    for number in 0..sessions {
+        // Each start begins a segment, each stop writes its index; eight files are merged.
+        let broker = BrokerProcess::start(data.path(), &[]);
+        assert_eq!(send_one(&broker.kafka, "orders", &format!("value {number}")), Ok(number));
+        broker.stop();
+    }
+    let index_files = || {
+        let entries = data.path().join("index").read_dir().unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+    };
+    assert_eq!(index_files().len(), 2);
+    for path in index_files() {
+        // The header, then the directory, which no start reads.
+        let bytes = fs::read(&path).unwrap();
+        let directory = bytes.chunks(4096).skip(1).position(|page| page.iter().any(|b| *b != 0));
+        flip(&path, (directory.unwrap() as u64 + 1) * 4096 + 100);
+    }
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert_eq!(broker.metric("index_damaged_total"), 0);
+    let values: Vec<_> = (0..sessions).map(|number| format!("value {number}")).collect();
+    assert_eq!(read_texts(&broker.kafka, "orders", values.len()), values);
+    assert_eq!(broker.metric("index_damaged_total"), 2);
+    assert!(index_files().len() > 2, "it is rebuilt by segments");
+    let errors = broker.stop().errors;
+    assert_eq!(errors.matches("an index file is damaged").count(), 2, "{errors}");
+    assert!(!errors.contains("ERROR"), "{errors}");
+    verified(data.path());
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert_eq!(read_texts(&broker.kafka, "orders", values.len()), values);
+    broker.stop();
+}
+
 /// All values but one.
 fn without(number: usize) -> Vec<String> {
     let mut values = values();

@@ -44,6 +44,7 @@ pub(super) fn queue_error(error: OffsetError) -> ResponseError {
     match error {
         OffsetError::UnknownQueue => ResponseError::UnknownTopicOrPartition,
         OffsetError::OutOfRange => ResponseError::OffsetOutOfRange,
+        OffsetError::Index => ResponseError::KafkaStorageError,
         OffsetError::Storage(error) => {
             tracing::error!(%error, "a queue cannot be read or changed");
             ResponseError::KafkaStorageError

@@ -190,6 +190,32 @@ pub fn recover(
     Ok(recovered)
 }
 
+/// Reads the part of `segment` between `from` and `end`, where it ends, and hands every frame to
+/// `visit`; for a segment that is no longer written, on a log that perhaps is. Returns the damage that
+/// nobody has given up.
+///
+/// # Errors
+/// See [`RecoveryError`].
+pub fn read_finished(
+    disk: &dyn Disk,
+    log_id: u64,
+    segment: &Segment,
+    (from, end): (Position, Position),
+    visit: &mut dyn FnMut(FoundFrame<'_>) -> Result<(), String>,
+) -> Result<Vec<Hole>, RecoveryError> {
+    let dir = segment.path.parent().expect("a segment lies in the log's directory");
+    let mut found = Recovered::default();
+    let (chain, recovered) = (None, &mut found);
+    Walk { disk, dir, log_id, from, durable: end, visit, chain, recovered }.segment(
+        segment,
+        segment.base,
+        Some(end),
+    )?;
+    let given_up = GivenUp::load(disk, dir, log_id).map_err(disk_error(dir))?;
+    found.holes.retain(|hole| !given_up.covers(hole.start, hole.end));
+    Ok(found.holes)
+}
+
 pub(super) fn disk_error(path: &Path) -> impl FnOnce(io::Error) -> RecoveryError + '_ {
     move |source| RecoveryError::Disk { path: path.to_path_buf(), source }
 }

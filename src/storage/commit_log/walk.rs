@@ -118,7 +118,7 @@ impl Walk<'_> {
     }
 
     /// Reads one segment from `at` to `limit`, where the next segment begins, or to the log's end.
-    fn segment(
+    pub(super) fn segment(
         &mut self,
         segment: &Segment,
         mut at: Position,

@@ -180,4 +180,20 @@ pub enum IndexError {
     },
 }
 
+impl IndexError {
+    /// Whether a run's file does not hold, or does not give back, what was written: it is to be
+    /// rebuilt from the log. Any other failure, as too many open files, may pass.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } => true,
+            Self::Io { source, .. } => {
+                source.kind() == io::ErrorKind::NotFound
+                    || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+            }
+            Self::Version { .. } | Self::Unordered { .. } | Self::NotAdjacent { .. } => false,
+        }
+    }
+}
+
 type Result<T, E = IndexError> = std::result::Result<T, E>;

@@ -9,7 +9,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -28,8 +28,9 @@ pub type RunList = Arc<[Arc<Run>]>;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
-/// An opened run file. Unchanging; shared by all shards and the housekeeper, which removes the file
-/// once it is replaced and nobody else holds it.
+/// An opened run file. Its content is unchanging; shared by all shards and the housekeeper, which
+/// removes the file once it is replaced and nobody else holds it. Whoever finds it damaged notes it
+/// here, for the housekeeper to rebuild it.
 #[derive(Debug)]
 pub struct Run {
     /// Tells this run's pages from others' in a page cache.
@@ -40,6 +41,7 @@ pub struct Run {
     pub(super) header: Header,
     keys: Vec<QueueId>,
     tops: Vec<Fence>,
+    damage: OnceLock<String>,
 }
 
 impl Run {
@@ -76,6 +78,7 @@ impl Run {
             header,
             keys: Vec::new(),
             tops: Vec::new(),
+            damage: OnceLock::new(),
         };
         let (keys, tops) = (header.directory_pages(), header.fence_pages());
         let keys: Vec<DirectoryKey> = run.load(&*file, header.key_page, keys)?;
@@ -168,8 +171,24 @@ impl Run {
         &self.tops
     }
 
+    /// The first damage that was found in the file since it was opened.
+    #[must_use]
+    pub fn damage(&self) -> Option<&str> {
+        self.damage.get().map(String::as_str)
+    }
+
+    /// A page does not hold what was written.
     pub(super) fn corrupt(&self, page: u32, what: &'static str) -> IndexError {
-        IndexError::Corrupt { path: self.path.clone(), page, what }
+        self.noted(IndexError::Corrupt { path: self.path.clone(), page, what })
+    }
+
+    /// Passes an error of reading the file on; remembers it if it is damage.
+    pub(super) fn noted(&self, error: IndexError) -> IndexError {
+        if error.is_damage() {
+            // The first one says enough.
+            let _ = self.damage.set(error.to_string());
+        }
+        error
     }
 }
 

@@ -351,7 +351,8 @@ impl RunSet {
         }
         let offset = u64::from(number) * PAGE_BYTES as u64;
         let read = self.cold.read(run.path(), offset, PAGE_BYTES).await;
-        let bytes = read.map_err(|source| IndexError::Io { path: run.path().into(), source })?;
+        let failed = |source| run.noted(IndexError::Io { path: run.path().into(), source });
+        let bytes = read.map_err(failed)?;
         Page::verify::<T>(&bytes, run.stamp, number).map_err(|what| run.corrupt(number, what))?;
         let page: Rc<[u8]> = bytes.into();
         self.cache.borrow_mut().insert(key, page.clone());

@@ -30,7 +30,8 @@ pub(super) struct PartScan<T> {
 
 impl<T: Item> PartScan<T> {
     fn open(disk: &dyn Disk, run: &Arc<Run>, first: u32, items: u64) -> Result<Self> {
-        let file = disk.open(run.path(), OpenMode::Read).map_err(|e| io_error(run.path(), e))?;
+        let failed = |error| run.noted(io_error(run.path(), error));
+        let file = disk.open(run.path(), OpenMode::Read).map_err(failed)?;
         Ok(Self {
             run: run.clone(),
             file,
@@ -49,7 +50,8 @@ impl<T: Item> PartScan<T> {
         let buffered = (self.buffer.len() / PAGE_BYTES) as u64;
         if page >= self.buffer_page + buffered {
             let pages = (T::pages(self.items) - page).min(READ_PAGES as u64) as usize;
-            self.buffer = read_pages(&*self.file, self.run.path(), number, pages)?;
+            let read = read_pages(&*self.file, self.run.path(), number, pages);
+            self.buffer = read.map_err(|error| self.run.noted(error))?;
             self.buffer_page = page;
         }
         let at = (page - self.buffer_page) as usize * PAGE_BYTES;

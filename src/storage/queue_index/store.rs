@@ -184,13 +184,52 @@ impl RunStore {
         covers: LogRange,
         entries: impl IntoIterator<Item = (QueueId, IndexEntry)>,
     ) -> Result<Arc<Run>> {
-        let mut entries: Vec<_> = entries.into_iter().collect();
-        entries.sort_by_key(|(queue, entry)| (*queue, entry.base_offset));
-        let count = entries.len() as u64;
-        let mut queues = entries.iter().map(|(queue, _)| *queue).collect::<Vec<_>>();
-        queues.dedup();
-        let bounds = Bounds { queues: queues.len() as u64, entries: count };
-        self.write_sorted(covers, bounds, entries)
+        let place = self.place_of(covers)?;
+        let run = Arc::new(self.write_unsorted(covers, entries.into_iter().collect())?);
+        self.install(place, vec![run.clone()]);
+        Ok(run)
+    }
+
+    /// The runs that were found to be damaged since they were opened.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<Arc<Run>> {
+        self.runs.iter().filter(|run| run.damage().is_some()).cloned().collect()
+    }
+
+    /// Replaces a run by `parts`, which lie end to end up to its end, each with its entries as for
+    /// [`Self::rebuild`]; holds those of one part in memory. A part of the log that was dropped is not
+    /// needed any more.
+    ///
+    /// # Errors
+    /// When a part or the disk fails; then the run stays, and the call may be repeated.
+    ///
+    /// # Panics
+    /// When the run is not one of this store, or the parts do not take its place.
+    pub fn replace<E: From<IndexError>>(
+        &mut self,
+        old: &Arc<Run>,
+        parts: impl Iterator<Item = Result<(LogRange, Vec<(QueueId, IndexEntry)>), E>>,
+    ) -> Result<(), E> {
+        let place = self.runs.iter().position(|run| Arc::ptr_eq(run, old));
+        let place = place.expect("a run that is replaced is in use");
+        let mut made: Vec<Arc<Run>> = Vec::new();
+        for part in parts {
+            let written =
+                part.and_then(|(covers, entries)| Ok(self.write_unsorted(covers, entries)?));
+            match written {
+                Ok(run) => made.push(Arc::new(run)),
+                Err(error) => {
+                    self.retired.extend(made);
+                    return Err(error);
+                }
+            }
+        }
+        let joined = made.windows(2).all(|pair| pair[0].covers().end == pair[1].covers().start);
+        let inside = made.first().is_some_and(|run| run.covers().start >= old.covers().start)
+            && made.last().is_some_and(|run| run.covers().end == old.covers().end);
+        assert!(joined && inside, "the parts take the place of {:?}", old.covers());
+        self.install(place..place + 1, made);
+        Ok(())
     }
 
     fn write_sorted(
@@ -200,6 +239,29 @@ impl RunStore {
         entries: impl IntoIterator<Item = (QueueId, IndexEntry)>,
     ) -> Result<Arc<Run>> {
         let place = self.place_of(covers)?;
+        let run = Arc::new(self.write_file(covers, bounds, entries)?);
+        self.install(place, vec![run.clone()]);
+        Ok(run)
+    }
+
+    fn write_unsorted(
+        &self,
+        covers: LogRange,
+        mut entries: Vec<(QueueId, IndexEntry)>,
+    ) -> Result<Run> {
+        entries.sort_by_key(|(queue, entry)| (*queue, entry.base_offset));
+        let mut queues = entries.iter().map(|(queue, _)| *queue).collect::<Vec<_>>();
+        queues.dedup();
+        let bounds = Bounds { queues: queues.len() as u64, entries: entries.len() as u64 };
+        self.write_file(covers, bounds, entries)
+    }
+
+    fn write_file(
+        &self,
+        covers: LogRange,
+        bounds: Bounds,
+        entries: impl IntoIterator<Item = (QueueId, IndexEntry)>,
+    ) -> Result<Run> {
         let name = RunName { covers, edition: self.edition_of(covers) };
         let mut writer = RunWriter::create(&*self.disk, &self.dir, name, bounds)?;
         for (queue, entry) in entries {
@@ -207,10 +269,13 @@ impl RunStore {
             assert!(inside, "queue {queue}: {entry:?} lies outside its run");
             writer.push(queue, entry)?;
         }
-        let run = Arc::new(writer.finish()?);
-        self.retired.extend(self.runs.splice(place, [run.clone()]));
+        writer.finish()
+    }
+
+    /// Puts runs that are durable in their place.
+    fn install(&mut self, place: Range<usize>, runs: Vec<Arc<Run>>) {
+        self.retired.extend(self.runs.splice(place, runs));
         self.remove_replaced();
-        Ok(run)
     }
 
     /// Removes damaged files whose stretch has runs again.

@@ -151,6 +151,39 @@ fn a_damaged_run_is_rebuilt_beside_its_readers() {
     assert!(block_on(look_in(&disk, &store).find(QueueId(1), 3)).unwrap().is_some());
 }
 
+/// Damage that opening did not meet is noted by whoever reads, and mended in parts beside readers.
+#[test]
+fn damage_found_by_a_reader_is_noted_and_replaced() {
+    let disk = SimulatedDisk::default();
+    let (mut store, _) = open(&disk);
+    let all = [(QueueId(1), entry(0, 0)), (QueueId(1), entry(1, 100)), (QueueId(1), entry(2, 200))];
+    let run = store.rebuild(covers(0, 300), all).unwrap();
+    let entry_page = run.header.entry_page as u64 * page::PAGE_BYTES as u64;
+    disk.flip_bit(run.path(), entry_page + 100, 0);
+    drop((run, store));
+    let (mut store, report) = open(&disk);
+    assert!(report.damaged.is_empty() && store.damaged().is_empty());
+    let reader = look_in(&disk, &store);
+    let error = block_on(reader.find(QueueId(1), 1)).unwrap_err();
+    assert!(error.is_damage(), "{error}");
+    let [damaged] = &*store.damaged() else { panic!("one run is damaged") };
+    assert_eq!(damaged.damage(), Some(&*error.to_string()));
+
+    let part = |at: usize, end: u64| Ok((covers(at as u64 * 100, end), all[at..].to_vec()));
+    let failing = [Ok((covers(0, 100), all[..1].to_vec())), Err(error)];
+    assert!(store.replace(damaged, failing.into_iter()).is_err());
+    assert_eq!(store.runs()[..].len(), 1, "it stays where a part fails");
+    let parts = [Ok((covers(0, 100), all[..1].to_vec())), part(1, 300)];
+    store.replace::<IndexError>(damaged, parts.into_iter()).unwrap();
+    assert!(store.damaged().is_empty());
+    reader.replace(store.runs());
+    let found = block_on(reader.range(QueueId(1), 0, ALL)).unwrap();
+    assert_eq!(found, all.map(|(_, entry)| entry));
+    let (store, report) = open(&disk);
+    // Cut off before the old file was removed, the next start finds it again.
+    assert_eq!((store.runs().len(), report.removed.len()), (1, 3));
+}
+
 #[test]
 fn gaps_are_reported_and_filled() {
     let disk = SimulatedDisk::default();

@@ -1,0 +1,99 @@
+//! Index files that turn out to be damaged on a running broker, rebuilt from the log.
+//!
+//! Whoever meets the damage notes it in the run and answers that this partition cannot be read now;
+//! the housekeeper looks for such notes. So a bad page costs its readers the time the log takes to
+//! read, whoever runs the broker nothing.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{ServerError, housekeeper::Housekeeper};
+use crate::{
+    base::{Position, QueueId},
+    broker::index_entry,
+    storage::{
+        commit_log::{
+            recovery::{FoundFrame, read_finished},
+            segment::Segment,
+        },
+        queue_index::{IndexEntry, LogRange, Run},
+    },
+};
+
+/// How soon it is tried again when the disk or the log itself is in the way.
+const RETRY: Duration = Duration::from_secs(60);
+
+/// What one segment says of its part of the index.
+type Part = (LogRange, Vec<(QueueId, IndexEntry)>);
+
+impl Housekeeper {
+    /// Rebuilds what was found to be damaged; returns when to look again.
+    pub(super) fn reindex(&mut self, now: Duration) -> Duration {
+        let mut due = now;
+        for run in self.runs.damaged() {
+            let (path, damage) = (run.path().to_path_buf(), run.damage().unwrap_or_default());
+            tracing::warn!(damage, "an index file is damaged; it is rebuilt from the log");
+            self.figures.damaged_runs.fetch_add(1, Ordering::Relaxed);
+            match self.rebuild(run) {
+                Ok(()) => tracing::info!(path = %path.display(), "the index file was rebuilt"),
+                Err(error) => {
+                    due = now + RETRY;
+                    tracing::error!(
+                        %error,
+                        path = %path.display(),
+                        "the index file could not be rebuilt: what it leads to cannot be read. If the \
+                         log is damaged, stop the broker and run `mainstem log repair`"
+                    );
+                }
+            }
+        }
+        due
+    }
+
+    /// Puts one run for each segment in place of a damaged one: so no more than a segment's entries
+    /// are in memory. Merging makes few of them again.
+    fn rebuild(&mut self, run: Arc<Run>) -> Result<(), ServerError> {
+        let starts = self.log_starts();
+        let keep = |queue: QueueId, entry: &IndexEntry| {
+            starts.get(&queue).is_some_and(|start| entry.next_offset() > *start)
+        };
+        let segments = self.segments.all();
+        let (disk, log_id) = (Arc::clone(self.pool.disk()), self.log_id);
+        let parts = parts_of(&segments, run.covers()).map(
+            |(segment, covers)| -> Result<Part, ServerError> {
+                let mut entries = Vec::new();
+                let mut visit = |frame: FoundFrame<'_>| {
+                    let entry = index_entry(&frame)?.map(|entry| (frame.meta.queue, entry));
+                    entries.extend(entry.filter(|(queue, entry)| keep(*queue, entry)));
+                    Ok(())
+                };
+                let stretch = (covers.start, covers.end);
+                let holes = read_finished(&*disk, log_id, segment, stretch, &mut visit)?;
+                // Without its entries nobody would be told that a message is lost.
+                if holes.is_empty() {
+                    Ok((covers, entries))
+                } else {
+                    Err(ServerError::Damaged(holes))
+                }
+            },
+        );
+        self.runs.replace(&run, parts)?;
+        drop(run);
+        self.install_runs();
+        Ok(())
+    }
+}
+
+/// The segments that hold something of a stretch, each with its part of it.
+fn parts_of(
+    segments: &[Arc<Segment>],
+    stretch: LogRange,
+) -> impl Iterator<Item = (&Segment, LogRange)> {
+    let ends = segments.iter().skip(1).map(|next| next.base).chain([Position(u64::MAX)]);
+    segments.iter().zip(ends).filter_map(move |(segment, end)| {
+        let (start, end) = (segment.base.max(stretch.start), end.min(stretch.end));
+        (start < end).then(|| (&**segment, LogRange::new(start, end)))
+    })
+}
