@@ -5,7 +5,11 @@ use kafka_protocol::{
     messages::{DescribeClusterRequest, DescribeClusterResponse},
 };
 
-use super::{Node, wire};
+use super::{
+    Node,
+    rights::{ON_CLUSTER, told},
+    wire,
+};
 use crate::cluster::ClusterState;
 
 /// Endpoint types of the protocol.
@@ -24,6 +28,10 @@ pub fn handle(
             return DescribeClusterResponse::default()
                 .with_cluster_id(wire(cluster.cluster_id().map_or("", |id| id)))
                 .with_controller_id(node.id)
+                .with_cluster_authorized_operations(told(
+                    request.include_cluster_authorized_operations,
+                    ON_CLUSTER,
+                ))
                 .with_brokers(vec![node.for_cluster()]);
         }
         CONTROLLERS => (

@@ -1,12 +1,19 @@
-//! DescribeGroups (key 15, versions 0–6): groups and their members. Sources: KIP-345, KIP-430 (rights,
-//! which are not told), KIP-1043 (unknown groups).
+//! DescribeGroups (key 15, versions 0–6): groups and their members. Sources: KIP-345, KIP-430 (rights),
+//! KIP-1043 (unknown groups).
 
 use kafka_protocol::messages::{
     DescribeGroupsRequest, DescribeGroupsResponse, GroupId,
     describe_groups_response::{DescribedGroup, DescribedGroupMember},
 };
 
-use super::{Gateway, Request, error::ErrorCode, fan_out::on_shards, group_call, wire};
+use super::{
+    Gateway, Request,
+    error::ErrorCode,
+    fan_out::on_shards,
+    group_call,
+    rights::{ON_GROUP, told},
+    wire,
+};
 use crate::{
     broker::group::{GroupDescription, GroupError, GroupState, MemberDescription},
     wire::WireError,
@@ -31,7 +38,8 @@ pub(super) async fn handle(
     let groups = describe.groups.iter().zip(found.await).map(|(group, found)| {
         let response = DescribedGroup::default().with_group_id(group.clone());
         match found {
-            Ok(Some(found)) => described(response, found),
+            Ok(Some(found)) => described(response, found)
+                .with_authorized_operations(told(describe.include_authorized_operations, ON_GROUP)),
             Ok(None) => unknown(request.version, response),
             Err(_) => response.with_error_code(GroupError::CoordinatorNotAvailable.code()),
         }

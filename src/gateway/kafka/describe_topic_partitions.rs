@@ -13,7 +13,7 @@ use kafka_protocol::{
 };
 use uuid::Uuid;
 
-use super::{Node, error::ErrorCode, metadata::is_internal, wire};
+use super::{Node, error::ErrorCode, metadata::is_internal, rights::ON_TOPIC, wire};
 use crate::cluster::{ClusterState, Naming, Topic};
 
 /// Partitions in one answer at most, as Kafka's `max.request.partition.size.limit`.
@@ -88,6 +88,7 @@ impl Page<'_> {
             .with_name(Some(TopicName(wire(&topic.name))))
             .with_topic_id(Uuid::from_bytes(topic.id.0))
             .with_is_internal(is_internal(&topic.name))
+            .with_topic_authorized_operations(ON_TOPIC)
             .with_partitions(partitions);
         self.response.topics.push(topic_answer);
         end >= topic.partitions() || self.end(&topic.name, end)

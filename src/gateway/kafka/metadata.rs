@@ -1,6 +1,6 @@
 //! Metadata (key 3, versions 0–13): brokers, topics and their partitions' leaders.
 //!
-//! Sources: KIP-4, KIP-204 (auto-creation as the client wishes), KIP-516 (topic ids). This broker
+//! Sources: KIP-4, KIP-204 (auto-creation as the client wishes), KIP-430 (rights), KIP-516 (topic ids). This broker
 //! leads every partition, in epoch 0, and is the controller.
 
 use hashbrown::HashSet;
@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{
     Node,
     error::{ErrorCode, NONE},
+    rights::{ON_CLUSTER, ON_TOPIC, told},
     shared, wire,
 };
 use crate::{
@@ -34,7 +35,7 @@ pub async fn handle(
     version: i16,
     request: &MetadataRequest,
 ) -> MetadataResponse {
-    let topics = match &request.topics {
+    let mut topics = match &request.topics {
         None => all(&control.cluster(), node),
         // Version 0 has no null: its empty list means all.
         Some(topics) if topics.is_empty() && version == 0 => all(&control.cluster(), node),
@@ -50,7 +51,15 @@ pub async fn handle(
             answers
         }
     };
+    for topic in topics.iter_mut().filter(|topic| topic.error_code == NONE) {
+        topic.topic_authorized_operations =
+            told(request.include_topic_authorized_operations, ON_TOPIC);
+    }
     MetadataResponse::default()
+        .with_cluster_authorized_operations(told(
+            request.include_cluster_authorized_operations,
+            ON_CLUSTER,
+        ))
         .with_brokers(vec![node.for_metadata()])
         .with_cluster_id(control.cluster().cluster_id().map(|id| wire(id)))
         .with_controller_id(node.id)

@@ -40,6 +40,7 @@ mod offset_for_leader_epoch;
 mod offset_partitions;
 mod produce;
 mod queues;
+mod rights;
 mod sync_group;
 
 #[cfg(test)]

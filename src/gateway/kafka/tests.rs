@@ -173,6 +173,27 @@ fn metadata_of_all_none_and_some() {
     assert_eq!(twice.topics.len(), 1);
 }
 
+/// As a Kafka 4 broker without an authorizer answers.
+const CLUSTER_RIGHTS: i32 = 0b1_1111_1010_0000;
+const TOPIC_RIGHTS: i32 = 0b1101_1111_1000;
+
+#[test]
+fn rights_are_told_to_whoever_asks() {
+    let memory = Memory::new();
+    memory.create(&["a"]);
+    let rights = |request: &MetadataRequest| {
+        let answer = memory.metadata(9, request);
+        let topics = answer.topics.iter().map(|topic| topic.topic_authorized_operations);
+        (answer.cluster_authorized_operations, topics.collect::<Vec<_>>())
+    };
+    let asked = asks(vec![by_name("a")]);
+    assert_eq!(rights(&asked), (i32::MIN, vec![i32::MIN]));
+    let topics = asked.clone().with_include_topic_authorized_operations(true);
+    assert_eq!(rights(&topics), (i32::MIN, vec![TOPIC_RIGHTS]));
+    let cluster = asked.with_include_cluster_authorized_operations(true);
+    assert_eq!(rights(&cluster), (CLUSTER_RIGHTS, vec![i32::MIN]));
+}
+
 #[test]
 fn metadata_by_id() {
     let memory = Memory::new();
@@ -428,6 +449,11 @@ fn coordinators_and_cluster() {
         let request = DescribeClusterRequest::default().with_endpoint_type(kind);
         let answer = describe_cluster::handle(&memory.cluster(), &node(), &request);
         assert_eq!(answer.error_code, code);
+        assert_eq!(answer.cluster_authorized_operations, i32::MIN, "nobody asked");
+        let request = request.with_include_cluster_authorized_operations(true);
+        let answer = describe_cluster::handle(&memory.cluster(), &node(), &request);
+        let told = answer.cluster_authorized_operations;
+        assert_eq!(told, if kind == 1 { CLUSTER_RIGHTS } else { i32::MIN });
         encodes(ApiKey::DescribeCluster, |_| answer.clone());
     }
 }
