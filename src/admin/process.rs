@@ -47,7 +47,8 @@ impl Times {
             Some(ticks / clock_ticks_per_second() as f64)
         };
         let since_boot: f64 = uptime.split(' ').next()?.parse().ok()?;
-        let uptime_s = (since_boot - seconds(22)?).max(0.0);
+        // Both come in hundredths; their difference would not, as a binary fraction.
+        let uptime_s = ((since_boot - seconds(22)?).max(0.0) * 100.0).round() / 100.0;
         Some(Self { user_s: seconds(14)?, system_s: seconds(15)?, uptime_s })
     }
 }
@@ -63,6 +64,8 @@ mod tests {
         let ticks = clock_ticks_per_second() as f64;
         assert_eq!((times.user_s, times.system_s), (250.0 / ticks, 50.0 / ticks));
         assert_eq!(times.uptime_s, 25.5 - 1000.0 / ticks);
+        let times = Times::read(stat, "25.58 40.00\n").unwrap();
+        assert_eq!(times.uptime_s.to_string(), "15.58", "and no more digits");
         assert!(Times::read("", "").is_none());
     }
 

@@ -144,7 +144,8 @@ impl Broker {
             let behind = queues.iter().filter(|(_, q)| !q.is_empty() && q.oldest < position);
             behind.map(|(id, queue)| (*id, queue.log_start, queue.high_watermark)).collect()
         };
-        for &(id, start, end) in &behind {
+        let mut cut = 0;
+        for (id, start, end) in behind {
             let mut to = start;
             'queue: while to < end {
                 let Ok(entries) = self.entries(id, to).await else { break };
@@ -158,10 +159,13 @@ impl Broker {
                     to = entry.next_offset();
                 }
             }
-            if let Err(error) = self.delete_before(id, to.min(end)).await {
-                tracing::warn!(queue = id.0, %error, "the log start could not be moved");
+            match self.delete_before(id, to.min(end)).await {
+                Ok(now) => cut += usize::from(now > start),
+                Err(error) => {
+                    tracing::warn!(queue = id.0, %error, "the log start could not be moved");
+                }
             }
         }
-        behind.len()
+        cut
     }
 }

@@ -6,7 +6,10 @@
 use std::{
     io::{self, Write as _},
     rc::Rc,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -83,6 +86,8 @@ pub struct Housekeeper {
 pub struct HousekeeperFigures {
     /// Index files that were found damaged while the broker ran.
     pub damaged_runs: AtomicU64,
+    /// Times that a partition lost messages before their time to `log.max_bytes`.
+    pub cut_partitions: AtomicU64,
 }
 
 /// The housekeeper's thread.
@@ -355,6 +360,7 @@ impl Housekeeper {
             .into_iter()
             .sum();
         if queues > 0 {
+            self.figures.cut_partitions.fetch_add(queues as u64, Ordering::Relaxed);
             tracing::warn!(queues, max, "log.max_bytes: messages were given up before their time");
         }
     }

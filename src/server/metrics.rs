@@ -11,7 +11,10 @@ use crate::{
     base::{Stage, Stages},
     broker::{Job, Mailboxes, ShardFigures},
     gateway::kafka::RequestMemory,
-    storage::commit_log::{CommitLog, segment::Segments},
+    storage::commit_log::{
+        CommitLog,
+        segment::{SegmentPool, Segments},
+    },
 };
 
 /// The broker as the admin port sees it. Shared between threads.
@@ -20,6 +23,8 @@ pub struct Metrics {
     pub log: Arc<CommitLog>,
     /// Its segments.
     pub segments: Arc<Segments>,
+    /// Prepared ones.
+    pub pool: Arc<SegmentPool>,
     /// All shards' mailboxes.
     pub mailboxes: Arc<Mailboxes>,
     /// Memory for requests.
@@ -92,9 +97,19 @@ impl Metrics {
             gauge("log_inflight_bytes", "Bytes reserved and not durable yet.", waiting),
             gauge(
                 "log_disk_bytes",
-                "Disk space of the log's segments.",
+                "Disk space of the log's segments, which log.max_bytes limits; without prepared ones.",
                 self.segments.disk_bytes(),
             ),
+            gauge(
+                "log_ready_bytes",
+                "Disk space of segments that are prepared and not in use yet.",
+                self.pool.ready_bytes(),
+            ),
+            Family::counter(
+                "log_max_bytes_cuts_total",
+                "Times that a partition lost messages before their time to log.max_bytes.",
+            )
+            .count(&[], self.housekeeper.cut_partitions.load(Ordering::Relaxed)),
             gauge("log_segments", "Segments of the log.", self.segments.all().len() as u64),
             gauge(
                 "log_disk_full",

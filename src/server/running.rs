@@ -253,7 +253,7 @@ impl Launch<'_> {
             log_id: self.data.log_id,
             log: Arc::clone(&log),
             segments: Arc::clone(&segments),
-            pool,
+            pool: Arc::clone(&pool),
             runs,
             checkpoints,
             mailboxes: Arc::clone(&mailboxes),
@@ -271,6 +271,7 @@ impl Launch<'_> {
         let metrics = Metrics {
             log: Arc::clone(&log),
             segments,
+            pool,
             mailboxes,
             request_memory: memory,
             connections: acceptor.as_ref().map(Acceptor::open_counter).unwrap_or_default(),

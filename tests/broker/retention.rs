@@ -80,6 +80,8 @@ fn the_whole_log_is_kept_to_its_limit_with_a_warning() {
     Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
     let count = fill(&broker, "orders", 112 * MIB) as i64;
     broker.wait_for_error("log.max_bytes: messages were given up before their time");
+    assert!(broker.metric("log_max_bytes_cuts_total") >= 1);
+    assert_eq!(broker.metric("log_ready_bytes") % (16 << 20), 0);
     until("the log shrinks", || broker.metric("log_disk_bytes") <= 64 << 20);
     let (start, end) = watermarks(&broker.kafka, "orders", 0);
     assert!(0 < start && start < end && end == count, "{start} to {end}");

@@ -361,6 +361,12 @@ impl SegmentPool {
         held_back.unwrap_or_else(|| self.allocate(self.limits.segment_bytes.max(bytes_min)))
     }
 
+    /// Bytes of disk the prepared segments take.
+    #[must_use]
+    pub fn ready_bytes(&self) -> u64 {
+        self.state().ready.iter().map(|ready| ready.bytes).sum()
+    }
+
     /// What there is room for.
     #[must_use]
     pub fn space(&self) -> Space {
