@@ -26,9 +26,10 @@ use std::{io, net::SocketAddr, path::PathBuf};
 use thiserror::Error;
 
 use crate::{
+    base::Position,
     config::{Config, LogFormat},
     storage::{
-        checkpoint::CheckpointError,
+        checkpoint::{CheckpointError, DamagedCheckpoint},
         commit_log::recovery::{Hole, RecoveryError},
         queue_index::IndexError,
     },
@@ -66,6 +67,19 @@ pub enum ServerError {
     /// An index cannot be read or written.
     #[error("index: {0}")]
     Index(#[from] IndexError),
+    /// Neither a checkpoint nor the log tells what was in front of the log's oldest segment.
+    #[error(
+        "the log begins at position {oldest}, and no checkpoint tells what the topics, configs, groups and \
+         offsets were before: {}. Put back the directory `checkpoints` from a copy that is not older than \
+         the oldest segment, or the whole data directory",
+        said(damaged)
+    )]
+    StateLost {
+        /// Where the log begins.
+        oldest: Position,
+        /// The checkpoints that cannot be used.
+        damaged: Vec<DamagedCheckpoint>,
+    },
     /// A checkpoint cannot be read.
     #[error("checkpoint: {0}")]
     Checkpoint(String),
@@ -102,6 +116,14 @@ pub enum ServerError {
     /// The log stopped while the broker ran.
     #[error("{0}")]
     LogStopped(String),
+}
+
+/// What is wrong with checkpoints; perhaps there are none.
+fn said(damaged: &[DamagedCheckpoint]) -> String {
+    match damaged {
+        [] => "there is none".to_owned(),
+        _ => damaged.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+    }
 }
 
 /// Each on a line of its own.

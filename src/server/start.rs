@@ -24,7 +24,7 @@ use crate::{
     storage::{
         checkpoint::{Checkpoint, CheckpointStore, SectionReader},
         commit_log::{
-            recovery::{FoundFrame, Recovered, RecoveryError, oldest_position, recover},
+            recovery::{FoundFrame, Recovered, oldest_position, recover},
             segment::{NoPace, PoolLimits, SegmentPool, Segments},
         },
         queue_index::{IndexEntry, LogRange, RunStore},
@@ -131,7 +131,7 @@ impl ReadBack {
             CheckpointStore::load_latest(Arc::clone(disk), &data.checkpoints())
                 .map_err(|error| bad_checkpoint(&error))?;
         for damaged in &loaded.damaged {
-            tracing::warn!(%damaged, "a checkpoint is damaged; an older one is used");
+            tracing::warn!(%damaged, "a checkpoint is damaged; it is left out");
         }
         let (mut runs, report) = RunStore::open(Arc::clone(disk), &data.index())?;
         for damaged in &report.damaged {
@@ -149,7 +149,13 @@ impl ReadBack {
             }
             // Without one the state is what the whole log says.
             None if oldest > Position(0) => {
-                return Err(RecoveryError::Gap { from: Position(0), to: oldest }.into());
+                return Err(ServerError::StateLost { oldest, damaged: loaded.damaged });
+            }
+            None if !loaded.damaged.is_empty() => {
+                tracing::warn!(
+                    "no checkpoint can be used; the state is rebuilt from the whole log"
+                );
+                (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0))
             }
             None => (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0)),
         };

@@ -95,9 +95,6 @@ pub enum CheckpointError {
         /// What the machine said.
         source: io::Error,
     },
-    /// There are checkpoints, but none can be used.
-    #[error("no checkpoint can be used: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    AllDamaged(Vec<DamagedCheckpoint>),
 }
 
 type Result<T, E = CheckpointError> = std::result::Result<T, E>;
@@ -105,7 +102,7 @@ type Result<T, E = CheckpointError> = std::result::Result<T, E>;
 /// What was found when the checkpoints were opened.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// The newest checkpoint that can be used; `None` if there never was one.
+    /// The newest checkpoint that can be used; `None` if there is none.
     pub latest: Option<Checkpoint>,
     /// The files that cannot be used.
     pub damaged: Vec<DamagedCheckpoint>,
@@ -127,7 +124,7 @@ impl CheckpointStore {
     /// wholly; if it is damaged, the next. Of the older generation only the header is verified.
     ///
     /// # Errors
-    /// When the directory cannot be read, or there are checkpoints and none can be used.
+    /// When the directory cannot be read. What is wrong with single checkpoints is reported.
     pub fn load_latest(disk: Arc<dyn Disk>, dir: &Path) -> Result<(Self, Loaded)> {
         let failed = |source| CheckpointError::Io { path: dir.to_path_buf(), source };
         disk.create_dir(dir).map_err(failed)?;
@@ -151,9 +148,6 @@ impl CheckpointStore {
         let mut loaded = Loaded::default();
         for number in numbers {
             store.consider(number, &mut loaded);
-        }
-        if loaded.latest.is_none() && !loaded.damaged.is_empty() {
-            return Err(CheckpointError::AllDamaged(loaded.damaged));
         }
         Ok((store, loaded))
     }

@@ -203,6 +203,40 @@ fn a_bit_that_flips_under_a_running_broker_is_an_error_of_its_message_alone() {
     verified(data.path());
 }
 
+/// Damages both checkpoints.
+fn break_checkpoints(data: &DataDir) {
+    let entries = data.path().join("checkpoints").read_dir().unwrap();
+    let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(paths.len(), 2);
+    paths.iter().for_each(|path| flip(path, 30));
+}
+
+/// A checkpoint saves time. What it says is in the log too, as long as that is whole.
+#[test]
+fn without_a_good_checkpoint_the_whole_log_is_read_if_it_is_whole() {
+    let data = DataDir::new();
+    for number in 0..3 {
+        let broker = BrokerProcess::start(data.path(), &[]);
+        assert_eq!(send_one(&broker.kafka, "orders", &format!("value {number}")), Ok(number));
+        broker.stop();
+    }
+    break_checkpoints(&data);
+    let broker = BrokerProcess::start(data.path(), &[]);
+    broker.wait_for_error("the state is rebuilt from the whole log");
+    assert_eq!(read_texts(&broker.kafka, "orders", 3), ["value 0", "value 1", "value 2"]);
+    assert_eq!(send_one(&broker.kafka, "orders", "value 3"), Ok(3));
+    broker.stop();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert!(!broker.errors().contains("checkpoint"), "{}", broker.errors());
+    broker.stop();
+
+    break_checkpoints(&data);
+    fs::remove_file(&data.segments()[0]).unwrap();
+    let ended = BrokerProcess::try_start(data.path(), &[]).err().expect("it does not start");
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.errors.contains("Put back the directory `checkpoints`"), "{}", ended.errors);
+}
+
 /// Starts read little of the index. What is damaged of the rest is found by whoever reads it, rebuilt
 /// from the log beside everybody, and told once.
 #[test]
