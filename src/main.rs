@@ -10,6 +10,7 @@ use mainstem::server::{
 };
 
 fn main() -> ExitCode {
+    server::abort_on_panic();
     match run(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt as _,
     process::{Command, Output},
 };
 
@@ -20,6 +21,16 @@ fn out(output: &Output) -> String {
 
 fn err(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// The program's own panics end it with SIGABRT, in builds that unwind as well. Nothing is built in to
+/// make it panic; that it cannot tell of an error does.
+#[test]
+fn a_panic_aborts_the_program() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mainstem"));
+    let status = command.args(["config", "check", "/nowhere"]).stderr(full).status().unwrap();
+    assert_eq!(status.signal(), Some(6), "{status}");
 }
 
 #[test]

@@ -15,11 +15,14 @@ pub mod log_tool;
 mod loss_window;
 mod metrics;
 mod open_files;
+mod panic;
 mod reindex;
 pub mod repair;
 mod running;
 mod shard;
 mod start;
+
+pub use panic::abort_on_panic;
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
