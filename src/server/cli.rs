@@ -96,7 +96,7 @@ pub enum ConfigAction {
 pub enum LogAction {
     /// Check every checksum.
     Verify(PlaceArgs),
-    /// Print blocks and frames.
+    /// Print the frames, one a line, with the partitions they belong to.
     Dump(PlaceArgs),
     /// Give up what is damaged, so that the broker takes messages again.
     Repair(RepairArgs),

@@ -2,9 +2,15 @@
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
-use super::{ServerError, cli::print, data_dir::DataDir};
+use super::{
+    ServerError,
+    cli::print,
+    data_dir::DataDir,
+    start::{Extent, ReadBack},
+};
 use crate::{
     base::{Position, QueueId},
+    broker::Replay,
     config::Config,
     env::{
         Disk,
@@ -13,7 +19,7 @@ use crate::{
     storage::{
         checkpoint::CheckpointStore,
         commit_log::{
-            frame::FrameKind,
+            frame::{FRAME_HEADER, FrameKind},
             recovery::{FoundFrame, Hole, Recovered, RecoveryError, recover},
         },
         queue_index::{self, RunStore},
@@ -144,13 +150,32 @@ pub fn verify(config: &Config) -> Result<(), ServerError> {
     Ok(())
 }
 
-/// Prints the frames of the log under `config.data_dir`, one a line.
+/// The names of partitions, as far as the state at the log's end has them.
+fn names(config: &Config, data: &DataDir, disk: &Arc<dyn Disk>) -> Option<Replay> {
+    match ReadBack::of(config, data, disk, None, Extent::Checkpoint) {
+        Ok(found) => Some(found.replay),
+        Err(error) => {
+            print(&format!("# topics are not known: {error}\n"));
+            None
+        }
+    }
+}
+
+/// Prints the frames of the log under `config.data_dir`, one a line: where the frame begins, its kind,
+/// the partition it belongs to and, for messages, offsets and bytes of payload. Partitions of topics
+/// that are gone have their number behind a `#`.
 ///
 /// # Errors
 /// What kept it from being read.
 pub fn dump(config: &Config) -> Result<(), ServerError> {
     let (disk, data) = open(config)?;
-    print("position queue kind base_offset count bytes append_time_ms\n");
+    let names = names(config, &data, &disk);
+    let partition = |queue: QueueId| {
+        let found = names.as_ref().and_then(|replay| replay.cluster().queue(queue));
+        found
+            .map_or_else(|| format!("#{queue}"), |(topic, index)| format!("{}-{index}", topic.name))
+    };
+    print("position kind partition base_offset count bytes append_time_ms\n");
     let recovered = read(&*disk, &data, Position(0), |frame| {
         let meta = frame.meta;
         let kind = match meta.kind {
@@ -161,10 +186,11 @@ pub fn dump(config: &Config) -> Result<(), ServerError> {
             FrameKind::Group => "group",
             FrameKind::LogStart => "log-start",
         };
+        let of_queue = meta.kind.is_data() || meta.kind == FrameKind::LogStart;
         print(&format!(
-            "{} {} {kind} {} {} {} {}\n",
-            frame.payload_at,
-            meta.queue,
+            "{} {kind} {} {} {} {} {}\n",
+            frame.payload_at.0 - FRAME_HEADER as u64,
+            if of_queue { partition(meta.queue) } else { "-".to_owned() },
             meta.base_offset,
             meta.count,
             frame.payload.len(),

@@ -20,11 +20,11 @@ use rdkafka::{
     message::OwnedMessage,
 };
 
-use mainstem::wire::kafka::BatchBuilder;
+use mainstem::{storage::commit_log::frame::FRAME_HEADER, wire::kafka::BatchBuilder};
 
 use super::{
     client::{POLL, Sender, Sent, consumer_at, read, read_texts, send_one, take, watermarks},
-    process::{BrokerProcess, DataDir, PATIENCE, get, repair, verified, verify},
+    process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, verified, verify},
     topics::Administrator,
     wire::{Wire, produce},
 };
@@ -201,6 +201,24 @@ fn a_bit_that_flips_under_a_running_broker_is_an_error_of_its_message_alone() {
     assert_eq!(read_texts(&broker.kafka, "orders", COUNT), left);
     broker.stop();
     verified(data.path());
+}
+
+/// A line says where the frame itself begins, and whose it is.
+#[test]
+fn a_dump_names_partitions_and_places() {
+    let data = filled();
+    let lines = dump(data.path());
+    assert_eq!(lines[0], "position kind partition base_offset count bytes append_time_ms");
+    let frames: Vec<Vec<_>> = lines[1..].iter().map(|line| line.split(' ').collect()).collect();
+    let messages: Vec<_> = frames.iter().filter(|frame| frame[1] == "kafka-batch").collect();
+    assert_eq!(messages.len(), COUNT);
+    assert!(messages.iter().all(|frame| frame[2] == "orders-0"), "{messages:?}");
+    assert!(frames.iter().any(|frame| frame[1] == "cluster" && frame[2] == "-"));
+    // A frame begins with its length.
+    let (position, bytes) = (messages[0][0], messages[0][5].parse::<u32>().unwrap());
+    let log = fs::read(&data.segments()[0]).unwrap();
+    let header = &log[position.parse::<usize>().unwrap()..][..FRAME_HEADER];
+    assert_eq!(header[..4], (FRAME_HEADER as u32 + bytes).to_le_bytes());
 }
 
 /// Damages both checkpoints.

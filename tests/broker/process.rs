@@ -284,6 +284,13 @@ pub fn verify(data: &Path) -> Output {
     mainstem(&["log", "verify"], data, &[]).output().unwrap()
 }
 
+/// Runs `mainstem log dump`, and returns its lines.
+pub fn dump(data: &Path) -> Vec<String> {
+    let output = mainstem(&["log", "dump"], data, &[]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
 /// Runs `mainstem log verify`, which must find nothing wrong, and returns what it says.
 pub fn verified(data: &Path) -> String {
     let output = verify(data);
