@@ -23,7 +23,6 @@ mod seal;
 
 use std::{
     cell::{Cell, Ref, RefCell},
-    path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -38,7 +37,7 @@ use crate::{
         Applied, ClusterError, ClusterState, Command, ControlPlane, Numbers, Topic,
         control_plane::ProducerIds,
     },
-    env::{Env, LocalFuture},
+    env::{Env, LocalFuture, Volume},
     storage::{
         commit_log::{CommitLog, TailReader, segment::Segments},
         queue_index::QueueIndex,
@@ -238,11 +237,10 @@ impl Broker {
         &self.log
     }
 
-    /// The directory that holds the log's segments.
+    /// The file system the log lies on, as the housekeeper last saw it.
     #[must_use]
-    pub fn log_dir(&self) -> Option<PathBuf> {
-        let segment = self.segments.locate(self.log.durable())?;
-        segment.path.parent().map(Path::to_path_buf)
+    pub fn volume(&self) -> Volume {
+        self.segments.volume()
     }
 
     /// This shard's copy of the cluster's state. Not to be held across an await.

@@ -58,7 +58,7 @@ impl Setup {
             ("group.max.size", groups.max_size.to_string()),
             ("group.min.session.timeout.ms", groups.min_session_timeout_ms.to_string()),
             ("listeners", format!("PLAINTEXT://{}", kafka.listen)),
-            ("log.dirs", config.data_dir.display().to_string()),
+            ("log.dirs", config.log_dir().display().to_string()),
             ("log.retention.bytes", topic.retention_bytes.to_string()),
             ("log.retention.check.interval.ms", log.retention_check_ms.to_string()),
             ("log.retention.ms", topic.retention_ms.to_string()),

@@ -23,7 +23,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::PathBuf};
 
 pub use describe::{markdown, text};
 pub use error::{ConfigError, ConfigErrors, Origin};
@@ -48,7 +48,18 @@ pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// The log's place in the data directory.
+pub const LOG_DIR: &str = "log";
+
 impl Config {
+    /// The directory of the log, inside the data directory; absolute where the process has a working
+    /// directory.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        let dir = self.data_dir.join(LOG_DIR);
+        std::path::absolute(&dir).unwrap_or(dir)
+    }
+
     /// Reads all sources, fits defaults to what was given and checks the whole.
     ///
     /// # Errors

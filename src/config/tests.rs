@@ -26,6 +26,8 @@ fn variable(name: &str, value: &str) -> (OsString, OsString) {
 fn development_mode_is_as_documented() {
     let config = Config::default();
     assert_eq!(config.data_dir, std::path::Path::new("./mainstem-data"));
+    let log_dir = config.log_dir();
+    assert!(log_dir.is_absolute() && log_dir.ends_with("mainstem-data/log"), "{log_dir:?}");
     assert_eq!(config.kafka.listen, Listen::At("127.0.0.1:9092".parse().unwrap()));
     assert_eq!(config.admin.listen, Listen::At("127.0.0.1:9644".parse().unwrap()));
     assert!(config.kafka.auto_create_topics);

@@ -18,7 +18,7 @@ use rustix::{
     io::{Errno, ReadWriteFlags},
 };
 
-use super::{Clock, ColdRead, Disk, File, LocalFuture, OpenMode, Random};
+use super::{Clock, ColdRead, Disk, File, LocalFuture, OpenMode, Random, Volume};
 
 /// The machine's file systems. Every call blocks its thread; may be shared by all that may block.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,9 +87,12 @@ impl Disk for BlockingDisk {
         fs::File::open(dir)?.sync_all()
     }
 
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+    fn volume(&self, dir: &Path) -> io::Result<Volume> {
         let stat = again(|| rustix::fs::statvfs(dir))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        Ok(Volume {
+            total_bytes: stat.f_blocks.saturating_mul(stat.f_frsize),
+            free_bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+        })
     }
 }
 
@@ -293,7 +296,8 @@ mod tests {
         assert_eq!(disk.list(&nested).unwrap(), ["other"]);
         assert_eq!(disk.list(dir.path()).unwrap(), [""; 0], "directories are left out");
         disk.remove(&nested.join("other")).unwrap();
-        assert!(disk.free_bytes(&nested).unwrap() > 0);
+        let volume = disk.volume(&nested).unwrap();
+        assert!(0 < volume.free_bytes && volume.free_bytes <= volume.total_bytes, "{volume:?}");
     }
 
     #[test]

@@ -66,8 +66,17 @@ pub trait Disk: Send + Sync {
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Makes creations, renames and removals in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Bytes an unprivileged process may still write to the file system of `dir`.
-    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
+    /// The file system that `dir` lies on.
+    fn volume(&self, dir: &Path) -> io::Result<Volume>;
+}
+
+/// Size of a file system, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// All of it.
+    pub total_bytes: u64,
+    /// What an unprivileged process may still write.
+    pub free_bytes: u64,
 }
 
 /// An open file. Every call blocks, see [`Disk`].

@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use super::ServerError;
 use crate::{
     base::checksum,
+    config::LOG_DIR,
     env::{Disk, OpenMode, Random},
 };
 
@@ -50,7 +51,7 @@ impl DataDir {
     /// Where the segments are.
     #[must_use]
     pub fn log(&self) -> PathBuf {
-        self.path.join("log")
+        self.path.join(LOG_DIR)
     }
 
     /// Where the index files are.

@@ -171,11 +171,13 @@ impl Housekeeper {
     fn prepare(&mut self, now: Duration) -> Duration {
         let bytes = self.settings.segment_bytes;
         let rate = self.settings.zero_fill_bytes_per_s;
-        let made =
-            self.pool.look_for_space().and_then(|()| match rate > 0 && self.pool.wants_more() {
+        let made = self.pool.look_for_space().and_then(|volume| {
+            self.segments.set_volume(volume);
+            match rate > 0 && self.pool.wants_more() {
                 true => self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock }),
                 false => Ok(()),
-            });
+            }
+        });
         self.log.set_space(self.pool.space());
         self.say_refusing();
         match made {

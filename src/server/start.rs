@@ -84,6 +84,9 @@ pub fn restore(
         }
     };
     let segments = Arc::<Segments>::default();
+    let looked = disk.volume(&data.log());
+    segments
+        .set_volume(looked.map_err(|source| ServerError::DataDir { path: data.log(), source })?);
     recovered.segments.drain(..).for_each(|segment| segments.push(segment));
     let shards = replay.divide(shards);
     Ok(Restored { recovered, segments, pool: Arc::new(pool), runs, checkpoints, shards, damage })

@@ -2,7 +2,8 @@
 
 use kafka_protocol::{
     messages::{
-        IncrementalAlterConfigsRequest,
+        DescribeConfigsRequest, DescribeLogDirsRequest, IncrementalAlterConfigsRequest,
+        describe_configs_request::DescribeConfigsResource,
         incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig},
     },
     protocol::StrBytes,
@@ -66,4 +67,22 @@ fn what_new_topics_start_with_is_altered_live_and_the_rest_refused_by_name() {
     assert_eq!((send(&broker, 500), send(&broker, 50_000)), (0, MESSAGE_TOO_LARGE));
     broker.stop();
     verified(data.path());
+}
+
+#[test]
+fn the_log_has_one_directory_with_a_size() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut wire = Wire::connect(&broker.kafka);
+    let told = wire.ask(4, &DescribeLogDirsRequest::default().with_topics(None)).results.remove(0);
+    assert_eq!(told.log_dir.as_str(), data.path().join("log").to_str().unwrap());
+    assert!(0 < told.usable_bytes && told.usable_bytes <= told.total_bytes, "{told:?}");
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(4)
+        .with_resource_name(StrBytes::from_static_str("1"))
+        .with_configuration_keys(Some(vec![StrBytes::from_static_str("log.dirs")]));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+    let config = wire.ask(4, &request).results.remove(0).configs.remove(0);
+    assert_eq!(config.value, Some(told.log_dir));
+    broker.stop();
 }

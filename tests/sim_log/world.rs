@@ -380,7 +380,7 @@ impl World {
         let made = if self.setup.zero_fill && live.pool.wants_more() {
             live.pool.prepare(SEGMENT_BYTES, 0, &NoPace(&*self.clock))
         } else {
-            live.pool.look_for_space()
+            live.pool.look_for_space().map(drop)
         };
         self.pool_result(made);
         live.writer.report_space();
@@ -443,7 +443,7 @@ impl World {
 
     /// Makes the disk full, or nearly.
     pub fn limit(&mut self) {
-        let free = self.disk.free_bytes(Path::new("/data/log")).unwrap_or(0);
+        let free = self.disk.volume(Path::new("/data/log")).map_or(0, |volume| volume.free_bytes);
         let used = u64::MAX - free;
         let spare = self.dice.below(3 * SEGMENT_BYTES);
         if !self.limited {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{Dice, inode::Inode};
-use crate::env::{Disk, File, OpenMode};
+use crate::env::{Disk, File, OpenMode, Volume};
 
 /// Addresses, offsets and lengths of direct transfers are multiples of this.
 const DIRECT_ALIGN: u64 = 4096;
@@ -344,10 +344,11 @@ impl Disk for SimulatedDisk {
         Ok(())
     }
 
-    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+    fn volume(&self, _dir: &Path) -> io::Result<Volume> {
         let state = self.state();
         state.alive()?;
-        Ok(state.capacity.saturating_sub(state.used()))
+        let free_bytes = state.capacity.saturating_sub(state.used());
+        Ok(Volume { total_bytes: state.capacity, free_bytes })
     }
 }
 

@@ -139,7 +139,7 @@ fn the_disk_has_an_end_and_its_bits_can_flip() {
     disk.set_capacity(1000);
     let file = create(&disk, "a");
     file.write_at(&[0; 600], 0).unwrap();
-    assert_eq!(disk.free_bytes(Path::new(DIR)).unwrap(), 400);
+    assert_eq!(disk.volume(Path::new(DIR)).unwrap().free_bytes, 400);
     let full = file.write_at(&[0; 600], 500).unwrap_err();
     assert_eq!(full.kind(), io::ErrorKind::StorageFull);
     disk.flip_bit(&path("a"), 599, 3);
@@ -150,5 +150,5 @@ fn the_disk_has_an_end_and_its_bits_can_flip() {
     drop(file);
     disk.remove(&path("a")).unwrap();
     disk.sync_dir(Path::new(DIR)).unwrap();
-    assert_eq!(disk.free_bytes(Path::new(DIR)).unwrap(), 1000);
+    assert_eq!(disk.volume(Path::new(DIR)).unwrap().free_bytes, 1000);
 }

@@ -1,7 +1,7 @@
 //! DescribeLogDirs (key 35, versions 1–4): how many bytes partitions take. Sources: KIP-113, KIP-827.
 //!
 //! All partitions lie in one log, so there is one directory; a partition's size is that of its
-//! messages as they were sent. The volume's size (version 4) is not told.
+//! messages as they were sent.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,6 +18,9 @@ use kafka_protocol::messages::{
 
 use super::{Gateway, Request, fan_out::on_shards, wire};
 use crate::{base::QueueId, cluster::ClusterState, wire::WireError};
+
+/// From this version on the answer has the size of the file system.
+const TELLS_VOLUME: i16 = 4;
 
 /// A topic and those of its partitions that are asked for.
 #[derive(Debug, PartialEq)]
@@ -43,10 +46,14 @@ pub(super) async fn handle(
         Box::pin(std::future::ready(bytes))
     });
     let bytes = bytes.await.into_iter().map(|bytes| bytes.ok().flatten()).collect();
-    let dir = broker.log_dir().map(|dir| std::path::absolute(&dir).unwrap_or(dir));
-    let result = DescribeLogDirsResult::default()
-        .with_log_dir(wire(&dir.unwrap_or_default().to_string_lossy()))
+    let volume = broker.volume();
+    let mut result = DescribeLogDirsResult::default()
+        .with_log_dir(wire(broker.cluster().broker_value("log.dirs").unwrap_or_default()))
         .with_topics(respond(wanted, bytes));
+    if request.version >= TELLS_VOLUME {
+        result.total_bytes = i64::try_from(volume.total_bytes).unwrap_or(i64::MAX);
+        result.usable_bytes = i64::try_from(volume.free_bytes).unwrap_or(i64::MAX);
+    }
     Ok(DescribeLogDirsResponse::default().with_results(vec![result]))
 }
 

@@ -15,7 +15,7 @@ use std::{
 use super::SECTOR;
 use crate::{
     base::Position,
-    env::{Clock, Disk, OpenMode},
+    env::{Clock, Disk, OpenMode, Volume},
 };
 
 /// Bytes written at a time when a file is zero-filled.
@@ -41,6 +41,7 @@ pub struct Segment {
 #[derive(Debug, Default)]
 pub struct Segments {
     list: RwLock<VecDeque<Arc<Segment>>>,
+    volume: RwLock<Volume>,
 }
 
 impl Segments {
@@ -79,6 +80,17 @@ impl Segments {
     pub fn pop_oldest(&self) -> Option<Arc<Segment>> {
         let mut list = self.list.write().expect("nobody panics while holding it");
         (list.len() > 1).then(|| list.pop_front()).flatten()
+    }
+
+    /// The file system they lie on, as it was last looked at: asking it may block.
+    #[must_use]
+    pub fn volume(&self) -> Volume {
+        *self.volume.read().expect("nobody panics while holding it")
+    }
+
+    /// Takes down what the file system was found to be.
+    pub fn set_volume(&self, volume: Volume) {
+        *self.volume.write().expect("nobody panics while holding it") = volume;
     }
 
     /// Bytes of disk the segments take.
@@ -263,7 +275,7 @@ impl SegmentPool {
 
     /// True if a file of `bytes` leaves the reserve alone.
     fn spares_reserve(&self, bytes: u64) -> io::Result<bool> {
-        let free = self.disk.free_bytes(&self.dir)?;
+        let free = self.disk.volume(&self.dir)?.free_bytes;
         Ok(free >= self.limits.reserve_bytes.saturating_add(bytes))
     }
 
@@ -384,17 +396,18 @@ impl SegmentPool {
         Space { data, control: active + all, large: active }
     }
 
-    /// Looks how much space the disk has.
+    /// Looks how much space the disk has, and tells.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn look_for_space(&self) -> io::Result<()> {
-        let free = self.disk.free_bytes(&self.dir)?;
+    pub fn look_for_space(&self) -> io::Result<Volume> {
+        let volume = self.disk.volume(&self.dir)?;
+        let free = volume.free_bytes;
         let reserve = self.limits.reserve_bytes;
         let mut state = self.state();
         state.low = free < reserve;
         state.full = free < reserve.saturating_add(self.limits.segment_bytes);
-        Ok(())
+        Ok(volume)
     }
 
     /// Takes back a dropped segment's file: for another use where one is wanted and nobody reads

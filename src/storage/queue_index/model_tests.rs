@@ -252,7 +252,7 @@ impl World {
     }
 
     fn check(&mut self, offset_seed: i64) {
-        if self.disk.free_bytes(Path::new(DIR)).is_err() {
+        if self.disk.volume(Path::new(DIR)).is_err() {
             self.reopen();
         }
         for queue in (0..QUEUES).filter(|queue| !self.deleted.contains(queue)) {
