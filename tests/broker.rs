@@ -8,6 +8,7 @@ mod broker {
     mod client;
     mod process;
     mod relay;
+    mod remoting;
     mod topics;
     mod wire;
 
@@ -22,5 +23,6 @@ mod broker {
     mod messages;
     mod request_memory;
     mod retention;
+    mod rocketmq;
     mod start;
 }

@@ -156,7 +156,8 @@ impl System {
             System::Mainstem { program, arguments } => {
                 let mut command = Command::new(program);
                 command.arg("serve").arg("--data-dir").arg(data);
-                command.args(["--kafka", "127.0.0.1:0", "--admin", "off"]).args(arguments);
+                command.args(["--kafka", "127.0.0.1:0", "--admin", "off"]);
+                command.args(["--rocketmq", "off", "--namesrv", "off"]).args(arguments);
                 BrokerProcess::start_until_ready_line(&mut command, log)
             }
             System::Kafka(anchor) => anchor.start(data, log),

@@ -120,13 +120,13 @@ table! {
         num_partitions: u32 = count(1, 1, 100_000), Restart;
         /// Partitions of all topics together.
         max_partitions: u32 = count(1_000_000, 1, (1 << 24) - 1), Restart;
-        /// Connections at a time; more are closed at once.
+        /// Connections at a time, RocketMQ's clients' among them; more are closed at once.
         max_connections: u32 = count(10_000, 1, 1_000_000), Restart;
         /// Unanswered sends of one connection; beyond that it is not read.
         connection_requests: u32 = count(64, 1, 10_000), Restart;
         /// Largest request; a larger one closes its connection.
         max_request_bytes: u64 = bytes(100 * MIB, 64 * KIB, GIB), Restart;
-        /// Memory for requests above 64 KiB of all connections together, which are read as it comes free; unless given, at least kafka.max_request_bytes.
+        /// Memory for requests above 64 KiB of all connections together, RocketMQ's among them, which are read as it comes free; unless given, at least kafka.max_request_bytes.
         request_memory_bytes: u64 = bytes(256 * MIB, 16 * MIB, TIB), Restart;
         /// Most bytes in one answer to a fetch, whatever the client asks for.
         fetch_max_bytes: u64 = bytes(55 * MIB, 64 * KIB, GIB), Restart;
@@ -134,6 +134,32 @@ table! {
         idle_ms: u64 = millis(10 * MINUTE, SECOND, 7 * DAY), Restart;
         /// Time after which an idle idempotent producer is forgotten.
         producer_id_expiration_ms: u64 = millis(DAY, SECOND, 365 * DAY), Restart;
+    }
+
+    /// RocketMQ's clients.
+    rocketmq: RocketMq {
+        /// Address for RocketMQ's clients; the port minus two is listened on too where it is free, for the VIP channel of old ones.
+        listen: Listen = listen("127.0.0.1:10911"), Restart;
+        /// Address clients are told to connect to, by its IP, which goes into message ids; must be set for a wildcard listener.
+        advertised: Advertised = advertised(), Restart;
+        /// Address of the name server's face, which tells clients where topics are.
+        namesrv: Listen = listen("127.0.0.1:9876"), Restart;
+        /// This broker's name, by which clients tell its queues from another's.
+        broker_name: String = text("mainstem", 127), Restart;
+        /// Name of the cluster the broker is in.
+        cluster_name: String = text("DefaultCluster", 127), Restart;
+        /// Whether sending to an unknown topic creates it, as RocketMQ does by the topic TBW102.
+        auto_create_topics: bool = Switch(true), Restart;
+        /// Most queues of a topic that is created so; the client may ask for fewer.
+        default_queues: u32 = count(4, 1, 1_024), Restart;
+        /// Largest request; a larger one closes its connection.
+        max_request_bytes: u64 = bytes(16 * MIB, 64 * KIB, GIB), Restart;
+        /// Unanswered sends of one connection; beyond that it is not read.
+        connection_requests: u32 = count(1_024, 1, 100_000), Restart;
+        /// Pulls of one connection under way or held at a time; more are told that the broker is busy.
+        connection_pulls: u32 = count(4_096, 1, 1_000_000), Restart;
+        /// Time without a request after which a connection is closed; clients beat every 30 s.
+        idle_ms: u64 = millis(2 * MINUTE, SECOND, 7 * DAY), Restart;
     }
 
     /// Consumer groups.

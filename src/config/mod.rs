@@ -28,7 +28,8 @@ use std::{collections::HashSet, path::PathBuf};
 pub use describe::{markdown, text};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::{
-    Admin, Cold, Config, Groups, KEYS, Kafka, Log, Node, SECTIONS, Shards, Telemetry, Topic,
+    Admin, Cold, Config, Groups, KEYS, Kafka, Log, Node, RocketMq, SECTIONS, Shards, Telemetry,
+    Topic,
 };
 pub use kind::{GIB, KIB, MIB, TIB};
 pub use placement::Placement;

@@ -1,6 +1,6 @@
 //! Checks across keys.
 
-use super::{Config, ConfigError, ConfigErrors, Cores, Listen, MIB, Pin, key};
+use super::{Advertised, Config, ConfigError, ConfigErrors, Cores, Listen, MIB, Pin, key};
 
 impl Config {
     /// Checks that the keys go together.
@@ -85,19 +85,45 @@ impl Contradictions<'_> {
     }
 
     fn listeners(&mut self) {
-        let kafka = &self.config.kafka;
-        let admin = self.config.admin.listen;
-        if let Listen::At(address) = kafka.listen {
-            let reachable = !address.ip().is_unspecified() || kafka.advertised.host.is_some();
-            self.check(reachable, "kafka.advertised", || {
-                format!(
-                    "must name an address clients can reach, since kafka.listen is the wildcard {address}"
-                )
-            });
-            self.check(address.port() == 0 || admin != kafka.listen, "admin.listen", || {
-                format!("{address} is kafka.listen already")
-            });
+        let Config { kafka, rocketmq, admin, .. } = self.config;
+        self.reachable("kafka.advertised", &kafka.advertised, "kafka.listen", kafka.listen);
+        let (advertised, listen) = (&rocketmq.advertised, rocketmq.listen);
+        self.reachable("rocketmq.advertised", advertised, "rocketmq.listen", listen);
+        let host = advertised.host.as_deref();
+        let is_ip = host.is_none_or(|host| host.parse::<std::net::IpAddr>().is_ok());
+        self.check(is_ip, "rocketmq.advertised", || {
+            "must be an IP address, since message ids hold it".to_owned()
+        });
+        let listeners = [
+            ("kafka.listen", kafka.listen),
+            ("rocketmq.listen", listen),
+            ("rocketmq.namesrv", rocketmq.namesrv),
+            ("admin.listen", admin.listen),
+        ];
+        for (at, (name, listen)) in listeners.iter().enumerate() {
+            let Listen::At(address) = listen else { continue };
+            let same = listeners[..at].iter().find(|(_, other)| other == listen);
+            if let Some((other, _)) = same.filter(|_| address.port() != 0) {
+                self.check(false, name, || format!("{address} is {other} already"));
+            }
         }
+    }
+
+    /// A wildcard is nothing that clients could be told.
+    fn reachable(
+        &mut self,
+        name: &'static str,
+        advertised: &Advertised,
+        listener: &str,
+        listen: Listen,
+    ) {
+        let Listen::At(address) = listen else { return };
+        let reachable = !address.ip().is_unspecified() || advertised.host.is_some();
+        self.check(reachable, name, || {
+            format!(
+                "must name an address clients can reach, since {listener} is the wildcard {address}"
+            )
+        });
     }
 
     fn groups(&mut self) {

@@ -12,18 +12,48 @@ use std::{
     time::Duration,
 };
 
+use crate::gateway::Face;
+
 /// How long to wait when no descriptor is left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection on its way to its shard. Counts against the limit until it is dropped.
+/// A connection on its way to its shard.
 pub struct Accepted {
     /// The socket.
     pub socket: OwnedFd,
+    /// What its client speaks.
+    pub face: Face,
     /// To be kept while the connection lives.
     pub place: Place,
 }
 
-/// One of the connections that may be open at a time.
+/// How many connections may be open at a time, over all listeners.
+#[derive(Clone)]
+pub struct Places {
+    open: Arc<AtomicUsize>,
+    max: usize,
+}
+
+impl Places {
+    /// So many.
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self { open: Arc::default(), max }
+    }
+
+    /// Connections open now.
+    #[must_use]
+    pub fn open_counter(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.open)
+    }
+
+    fn take(&self) -> Option<Place> {
+        let place = Place { open: Arc::clone(&self.open) };
+        (self.open.fetch_add(1, Ordering::Relaxed) < self.max).then_some(place)
+    }
+}
+
+/// One of the connections that may be open at a time; counts until it is dropped.
 pub struct Place {
     open: Arc<AtomicUsize>,
 }
@@ -40,38 +70,31 @@ pub struct Acceptor {
     listener: Arc<TcpListener>,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    open: Arc<AtomicUsize>,
 }
 
 impl Acceptor {
-    /// Deals connections out to `shards` in turn, `max` at a time over all.
+    /// Deals connections out to `shards` in turn, as far as there are `places`.
     ///
     /// # Errors
     /// When there can be no thread.
     pub fn start(
         listener: TcpListener,
+        face: Face,
         shards: Vec<flume::Sender<Accepted>>,
-        max: usize,
+        places: Places,
     ) -> io::Result<Self> {
         let listener = Arc::new(listener);
         let stopping = Arc::<AtomicBool>::default();
-        let open = Arc::<AtomicUsize>::default();
         let run = Run {
             listener: Arc::clone(&listener),
+            face,
             stopping: Arc::clone(&stopping),
-            open: Arc::clone(&open),
             shards,
-            max,
+            places,
         };
         let thread =
             thread::Builder::new().name("acceptor".to_owned()).spawn(move || run.accept())?;
-        Ok(Self { listener, stopping, thread: Some(thread), open })
-    }
-
-    /// Connections open now.
-    #[must_use]
-    pub fn open_counter(&self) -> Arc<AtomicUsize> {
-        Arc::clone(&self.open)
+        Ok(Self { listener, stopping, thread: Some(thread) })
     }
 
     /// Accepts no more.
@@ -88,10 +111,10 @@ impl Acceptor {
 
 struct Run {
     listener: Arc<TcpListener>,
+    face: Face,
     stopping: Arc<AtomicBool>,
-    open: Arc<AtomicUsize>,
     shards: Vec<flume::Sender<Accepted>>,
-    max: usize,
+    places: Places,
 }
 
 impl Run {
@@ -113,13 +136,11 @@ impl Run {
     }
 
     fn deal(&self, socket: OwnedFd, peer: SocketAddr, shard: usize) {
-        if self.open.fetch_add(1, Ordering::Relaxed) >= self.max {
-            self.open.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!(%peer, limit = self.max, "connection refused: too many are open");
+        let Some(place) = self.places.take() else {
+            tracing::warn!(%peer, limit = self.places.max, "connection refused: too many are open");
             return;
-        }
-        let place = Place { open: Arc::clone(&self.open) };
+        };
         // A shard that has ended takes none; dropping the socket closes it.
-        let _ = self.shards[shard].send(Accepted { socket, place });
+        let _ = self.shards[shard].send(Accepted { socket, face: self.face, place });
     }
 }

@@ -9,7 +9,8 @@ use crate::config::{Config, ConfigError, ConfigErrors, Sources};
 /// A message broker for Kafka's clients on one durable commit log.
 ///
 /// Without a command it serves in development mode: data in ./mainstem-data, Kafka's clients on
-/// 127.0.0.1:9092, metrics and health on 127.0.0.1:9644.
+/// 127.0.0.1:9092, RocketMQ's on 127.0.0.1:10911 with its name server on 127.0.0.1:9876, metrics and
+/// health on 127.0.0.1:9644.
 #[derive(Debug, Parser)]
 #[command(name = "mainstem", version)]
 pub struct Cli {
@@ -44,6 +45,12 @@ pub struct ServeArgs {
     /// Address for Kafka's clients, or off [key kafka.listen].
     #[arg(long, value_name = "ADDR")]
     pub kafka: Option<String>,
+    /// Address for RocketMQ's clients, or off [key rocketmq.listen].
+    #[arg(long, value_name = "ADDR")]
+    pub rocketmq: Option<String>,
+    /// Address of RocketMQ's name server, or off [key rocketmq.namesrv].
+    #[arg(long, value_name = "ADDR")]
+    pub namesrv: Option<String>,
     /// Address for metrics and health, or off [key admin.listen].
     #[arg(long, value_name = "ADDR")]
     pub admin: Option<String>,
@@ -121,6 +128,8 @@ impl ServeArgs {
     pub fn load(&self) -> Result<Config, ConfigErrors> {
         let own = [
             ("--kafka", "kafka.listen", &self.kafka),
+            ("--rocketmq", "rocketmq.listen", &self.rocketmq),
+            ("--namesrv", "rocketmq.namesrv", &self.namesrv),
             ("--admin", "admin.listen", &self.admin),
             ("--cores", "shards.cores", &self.cores),
             ("--flush", "log.flush", &self.flush),
@@ -201,7 +210,7 @@ mod tests {
 
     #[test]
     fn flags_have_their_keys() {
-        let arguments = "mainstem serve --data-dir d --kafka off --admin 127.0.0.1:0 --cores 0-1,3 \
+        let arguments = "mainstem serve --data-dir d --kafka off --rocketmq off --namesrv off --admin 127.0.0.1:0 --cores 0-1,3 \
                          --flush async --set log.tail_bytes=128MiB --set log.segment_bytes=64MiB --set node.id=7";
         let cli = Cli::parse_from(arguments.split(' ').filter(|word| !word.is_empty()));
         let Some(Command::Serve(serve)) = cli.command else { panic!("{cli:?}") };
@@ -211,7 +220,7 @@ mod tests {
         assert_eq!(
             text.join(" "),
             "data_dir=d node.id=7 shards.cores=0-1,3 log.flush=async log.segment_bytes=64MiB \
-             kafka.listen=off admin.listen=127.0.0.1:0"
+             kafka.listen=off rocketmq.listen=off rocketmq.namesrv=off admin.listen=127.0.0.1:0"
         );
     }
 

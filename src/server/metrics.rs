@@ -10,7 +10,7 @@ use crate::{
     admin::{Collecting, Family, MetricsSource, Snapshot},
     base::{Stage, Stages},
     broker::{Job, Mailboxes, ShardFigures},
-    gateway::kafka::RequestMemory,
+    gateway::RequestMemory,
     storage::commit_log::{
         CommitLog,
         segment::{SegmentPool, Segments},
@@ -29,7 +29,7 @@ pub struct Metrics {
     pub mailboxes: Arc<Mailboxes>,
     /// Memory for requests.
     pub request_memory: Arc<RequestMemory>,
-    /// Kafka connections open now.
+    /// Connections of clients open now.
     pub connections: Arc<AtomicUsize>,
     /// Listeners accept.
     pub ready: Arc<AtomicBool>,
@@ -66,7 +66,7 @@ impl MetricsSource for Metrics {
             self.log_families(&mut snapshot, written);
             shard_families(&mut snapshot, &figures);
             let open = self.connections.load(Ordering::Relaxed) as u64;
-            snapshot.push(gauge("kafka_connections", "Open connections of Kafka's clients.", open));
+            snapshot.push(gauge("connections", "Open connections of clients.", open));
             let taken = self.request_memory.taken_bytes();
             let help = "Memory that large requests have taken, of kafka.request_memory_bytes.";
             snapshot.push(gauge("kafka_request_memory_bytes", help, taken));

@@ -11,6 +11,7 @@ pub mod cli;
 mod damage;
 mod data_dir;
 mod housekeeper;
+mod listeners;
 pub mod log_tool;
 mod loss_window;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write as _},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     rc::Rc,
     sync::{
         Arc,
@@ -19,10 +19,11 @@ use signal_hook::{
 
 use super::{
     ServerError,
-    acceptor::Acceptor,
+    acceptor::{Acceptor, Places},
     check,
     data_dir::DataDir,
     housekeeper::{Housekeeper, HousekeeperFigures, HousekeeperHandle, HousekeeperSettings},
+    listeners::{Addresses, Listeners},
     loss_window,
     metrics::Metrics,
     open_files,
@@ -42,7 +43,11 @@ use crate::{
         glommio::{DmaSink, ShardHandle, ShardOptions, start_shard},
         mirror::{HUGE_PAGE, MirrorMemory, Pages},
     },
-    gateway::kafka::{KafkaSettings, Node, RequestMemory},
+    gateway::{
+        RequestMemory,
+        kafka::{KafkaSettings, Node},
+        rocketmq::RocketMqSettings,
+    },
     storage::{
         commit_log::{
             CommitLog, FileSink, LogLimits, Pauses, Writer, WriterOptions,
@@ -85,42 +90,16 @@ impl WriterThread {
 /// A broker that runs.
 pub struct Running {
     log: Arc<CommitLog>,
-    acceptor: Option<Acceptor>,
+    acceptors: Vec<Acceptor>,
     admin: Option<AdminServer>,
     housekeeper: HousekeeperHandle,
     writer: WriterThread,
     shards: Vec<ShardHandle>,
     stop_shards: Vec<flume::Sender<flume::Sender<()>>>,
     ready: Arc<AtomicBool>,
-    kafka_address: Option<SocketAddr>,
+    addresses: Addresses,
     signals: Signals,
     _data: DataDir,
-}
-
-struct Listeners {
-    kafka: Option<TcpListener>,
-    kafka_address: Option<SocketAddr>,
-    admin: Option<TcpListener>,
-}
-
-impl Listeners {
-    fn open(config: &Config) -> Result<Self, ServerError> {
-        let listen = |key, address: Option<SocketAddr>| {
-            let bind = |address| {
-                TcpListener::bind(address).map_err(|source| ServerError::Listen {
-                    key,
-                    address,
-                    source,
-                })
-            };
-            address.map(bind).transpose()
-        };
-        let kafka = listen("kafka.listen", config.kafka.listen.address())?;
-        let admin = listen("admin.listen", config.admin.listen.address())?;
-        let kafka_address =
-            kafka.as_ref().map(TcpListener::local_addr).transpose().map_err(ServerError::Start)?;
-        Ok(Self { kafka, kafka_address, admin })
-    }
 }
 
 /// Starts everything; when it returns, listeners accept.
@@ -144,7 +123,7 @@ pub fn start(config: &Config) -> Result<Running, ServerError> {
         &data,
         &machine.disk,
         &*machine.clock,
-        listeners.kafka_address,
+        listeners.addresses.kafka,
         placement.shards.len(),
     )?;
     if let Some(shard) = restored.shards.first() {
@@ -207,6 +186,7 @@ impl Launch<'_> {
             settings: Arc::new(self.broker_settings()),
         };
         let kafka = Arc::new(self.kafka_settings());
+        let rocketmq = Arc::new(self.rocketmq_settings());
         let memory = Arc::new(RequestMemory::new(self.config.kafka.request_memory_bytes));
         let (told, ready) = flume::bounded(count);
         let mut running = Vec::new();
@@ -219,6 +199,7 @@ impl Launch<'_> {
             accepts.push(accept);
             let main = ShardMain {
                 kafka: Arc::clone(&kafka),
+                rocketmq: Arc::clone(&rocketmq),
                 memory: Arc::clone(&memory),
                 accepted,
                 stop: stopped,
@@ -264,34 +245,36 @@ impl Launch<'_> {
         };
         let housekeeper = housekeeper.start().map_err(failed)?;
         let is_ready = Arc::<AtomicBool>::default();
-        let listener = self.listeners.kafka;
-        let acceptor =
-            listener.map(|listener| Acceptor::start(listener, accepts, self.connections));
-        let acceptor = acceptor.transpose().map_err(failed)?;
+        let Listeners { clients, addresses, admin } = self.listeners;
+        let places = Places::new(self.connections);
+        let accept = |(face, listener)| {
+            Acceptor::start(listener, face, accepts.clone(), places.clone()).map_err(failed)
+        };
+        let acceptors = clients.into_iter().map(accept).collect::<Result<_, _>>()?;
         let metrics = Metrics {
             log: Arc::clone(&log),
             segments,
             pool,
             mailboxes,
             request_memory: memory,
-            connections: acceptor.as_ref().map(Acceptor::open_counter).unwrap_or_default(),
+            connections: places.open_counter(),
             ready: Arc::clone(&is_ready),
             holes: holes as u64,
             housekeeper: figures,
         };
-        let admin = self.listeners.admin.map(|listener| {
+        let admin = admin.map(|listener| {
             admin::serve(listener, Arc::new(metrics), &self.config.admin).map_err(failed)
         });
         Ok(Running {
             log,
-            acceptor,
+            acceptors,
             admin: admin.transpose()?,
             housekeeper,
             writer,
             shards: running,
             stop_shards: stops,
             ready: is_ready,
-            kafka_address: self.listeners.kafka_address,
+            addresses,
             signals,
             _data: self.data,
         })
@@ -395,7 +378,7 @@ impl Launch<'_> {
 
     fn kafka_settings(&self) -> KafkaSettings {
         let kafka = &self.config.kafka;
-        let address = self.listeners.kafka_address.unwrap_or(([127, 0, 0, 1], 0).into());
+        let address = self.listeners.addresses.kafka.unwrap_or(([127, 0, 0, 1], 0).into());
         let (host, port) = kafka.advertised.of(address);
         KafkaSettings {
             node: Node::new(self.config.node.id, &host, port, &self.config.node.rack),
@@ -404,6 +387,25 @@ impl Launch<'_> {
             fetch_max_bytes: kafka.fetch_max_bytes,
             stall_answer: Duration::from_millis(self.config.log.stall_answer_ms),
             idle: Duration::from_millis(kafka.idle_ms),
+        }
+    }
+
+    fn rocketmq_settings(&self) -> RocketMqSettings {
+        let rocketmq = &self.config.rocketmq;
+        let bound = self.listeners.addresses.rocketmq.unwrap_or(([127, 0, 0, 1], 0).into());
+        let (host, port) = rocketmq.advertised.of(bound);
+        let ip = host.parse().expect("an advertised host was checked to be an address");
+        RocketMqSettings {
+            advertised: SocketAddr::new(ip, port),
+            broker_name: rocketmq.broker_name.clone(),
+            cluster_name: rocketmq.cluster_name.clone(),
+            auto_create_topics: rocketmq.auto_create_topics,
+            default_queues: rocketmq.default_queues as i32,
+            max_request_bytes: rocketmq.max_request_bytes as usize,
+            connection_requests: rocketmq.connection_requests as usize,
+            connection_pulls: rocketmq.connection_pulls as usize,
+            stall_answer: Duration::from_millis(self.config.log.stall_answer_ms),
+            idle: Duration::from_millis(rocketmq.idle_ms),
         }
     }
 
@@ -454,7 +456,11 @@ impl Running {
             address.map_or_else(|| "off".to_owned(), |address| address.to_string())
         };
         let admin = self.admin.as_ref().map(AdminServer::address);
-        let line = format!("ready kafka={} admin={}", shown(self.kafka_address), shown(admin));
+        let Addresses { kafka, rocketmq, namesrv } = self.addresses;
+        let (kafka, rocketmq, namesrv) = (shown(kafka), shown(rocketmq), shown(namesrv));
+        let admin = shown(admin);
+        let line =
+            format!("ready kafka={kafka} rocketmq={rocketmq} namesrv={namesrv} admin={admin}");
         // Whoever started the broker may not listen.
         let _ = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush());
         tracing::info!("{line}");
@@ -465,9 +471,7 @@ impl Running {
 
     fn stop(mut self) -> Result<(), ServerError> {
         self.ready.store(false, Ordering::SeqCst);
-        if let Some(acceptor) = &mut self.acceptor {
-            acceptor.stop();
-        }
+        self.acceptors.iter_mut().for_each(Acceptor::stop);
         // The shards end last: the final checkpoint asks them for their state.
         if !self.drain_connections() {
             tracing::warn!("a shard ended before its connections were closed");

@@ -13,13 +13,19 @@ use crate::{
     broker::{Broker, ControlError, Start},
     cluster::{Command, uuid},
     env::glommio::Connection,
-    gateway::kafka::{self, Gateway, KafkaSettings, RequestMemory},
+    gateway::{
+        Face, RequestMemory,
+        kafka::{self, KafkaSettings},
+        rocketmq::{self, RocketMqSettings},
+    },
 };
 
 /// What a shard gets from the main thread besides its broker's start.
 pub struct ShardMain {
     /// How Kafka's face is set up.
     pub kafka: Arc<KafkaSettings>,
+    /// How RocketMQ's face is set up.
+    pub rocketmq: Arc<RocketMqSettings>,
     /// Memory for requests, of all shards.
     pub memory: Arc<RequestMemory>,
     /// Connections for this shard.
@@ -35,14 +41,24 @@ impl ShardMain {
     pub async fn run(self, start: Start) {
         let tasks = Rc::clone(&start.env.tasks);
         let broker = Broker::start(start);
-        let gateway = Rc::new(Gateway {
-            broker: Rc::clone(&broker),
-            settings: Arc::clone(&self.kafka),
-            memory: self.memory,
+        let open = Rc::new(OpenConnections {
+            kafka: Rc::new(kafka::Gateway {
+                broker: Rc::clone(&broker),
+                settings: self.kafka,
+                memory: Arc::clone(&self.memory),
+            }),
+            rocketmq: Rc::new(rocketmq::Gateway {
+                broker: Rc::clone(&broker),
+                settings: self.rocketmq,
+                memory: self.memory,
+                connections: Cell::default(),
+            }),
+            list: RefCell::default(),
+            count: Cell::default(),
+            stopping: Cell::default(),
         });
-        let open = Rc::<OpenConnections>::default();
-        tasks.spawn(Box::pin(Rc::clone(&open).take_in(gateway, self.accepted)));
-        tasks.spawn(Box::pin(Rc::clone(&open).end_idle(Rc::clone(&broker), self.kafka.idle)));
+        tasks.spawn(Box::pin(Rc::clone(&open).take_in(Rc::clone(&broker), self.accepted)));
+        tasks.spawn(Box::pin(Rc::clone(&open).end_idle(Rc::clone(&broker))));
         if let Err(error) = name_cluster(&broker).await {
             tracing::error!(%error, "the cluster could not be named");
             return;
@@ -71,9 +87,10 @@ async fn name_cluster(broker: &Rc<Broker>) -> Result<(), ControlError> {
 }
 
 /// The connections of a shard.
-#[derive(Default)]
 struct OpenConnections {
-    list: RefCell<Vec<Weak<Connection>>>,
+    kafka: Rc<kafka::Gateway>,
+    rocketmq: Rc<rocketmq::Gateway>,
+    list: RefCell<Vec<(Face, Weak<Connection>)>>,
     count: Cell<usize>,
     stopping: Cell<bool>,
 }
@@ -82,9 +99,9 @@ struct OpenConnections {
 const DRAIN: Duration = Duration::from_secs(2);
 
 impl OpenConnections {
-    async fn take_in(self: Rc<Self>, gateway: Rc<Gateway>, accepted: flume::Receiver<Accepted>) {
-        while let Ok(Accepted { socket, place }) = accepted.recv_async().await {
-            let now = gateway.broker.env().clock.monotonic();
+    async fn take_in(self: Rc<Self>, broker: Rc<Broker>, accepted: flume::Receiver<Accepted>) {
+        while let Ok(Accepted { socket, face, place }) = accepted.recv_async().await {
+            let now = broker.env().clock.monotonic();
             let connection = match Connection::new(socket, now) {
                 Ok(connection) => Rc::new(connection),
                 Err(error) => {
@@ -95,53 +112,60 @@ impl OpenConnections {
             if self.stopping.get() {
                 continue;
             }
-            self.remember(&connection);
-            let (open, gateway) = (Rc::clone(&self), Rc::clone(&gateway));
-            let tasks = Rc::clone(&gateway.broker.env().tasks);
-            tasks.spawn(Box::pin(async move {
-                kafka::serve(gateway, connection).await;
+            self.remember(face, &connection);
+            let open = Rc::clone(&self);
+            broker.env().tasks.spawn(Box::pin(async move {
+                match face {
+                    Face::Kafka => kafka::serve(Rc::clone(&open.kafka), connection).await,
+                    Face::RocketMq => rocketmq::serve(&open.rocketmq, connection).await,
+                    Face::NameServer => rocketmq::serve_routes(&open.rocketmq, connection).await,
+                }
                 open.count.set(open.count.get() - 1);
                 drop(place);
             }));
         }
     }
 
-    fn remember(&self, connection: &Rc<Connection>) {
+    fn remember(&self, face: Face, connection: &Rc<Connection>) {
         self.count.set(self.count.get() + 1);
         let mut list = self.list.borrow_mut();
         if list.len() > 2 * self.count.get() {
-            list.retain(|known| known.strong_count() > 0);
+            list.retain(|(_, known)| known.strong_count() > 0);
         }
-        list.push(Rc::downgrade(connection));
+        list.push((face, Rc::downgrade(connection)));
     }
 
-    /// Runs until the shard ends: ends connections that have asked for nothing for `idle`.
-    async fn end_idle(self: Rc<Self>, broker: Rc<Broker>, idle: Duration) {
+    fn each(&self, mut call: impl FnMut(Face, &Connection)) {
+        for (face, connection) in self.list.borrow().iter() {
+            connection.upgrade().into_iter().for_each(|connection| call(*face, &connection));
+        }
+    }
+
+    /// Runs until the shard ends: ends connections that have asked for nothing for too long.
+    async fn end_idle(self: Rc<Self>, broker: Rc<Broker>) {
+        let (kafka, rocketmq) = (self.kafka.settings.idle, self.rocketmq.settings.idle);
         loop {
-            broker.env().tasks.sleep(idle / 4).await;
+            broker.env().tasks.sleep(kafka.min(rocketmq) / 4).await;
             let now = broker.env().clock.monotonic();
-            for connection in self.list.borrow().iter().filter_map(Weak::upgrade) {
+            self.each(|face, connection| {
+                let idle = if face == Face::Kafka { kafka } else { rocketmq };
                 if now.saturating_sub(connection.touched()) > idle {
                     tracing::debug!(peer = %connection.peer(), "an idle connection is closed");
                     connection.stop_reading();
                 }
-            }
+            });
         }
     }
 
     /// Ends reading on all connections and waits until they have sent what they owe.
     async fn close_all(&self, broker: &Rc<Broker>) {
         self.stopping.set(true);
-        for connection in self.list.borrow().iter().filter_map(Weak::upgrade) {
-            connection.stop_reading();
-        }
+        self.each(|_, connection| connection.stop_reading());
         let clock = &broker.env().clock;
         let deadline = clock.monotonic() + DRAIN;
         while self.count.get() > 0 && clock.monotonic() < deadline {
             broker.env().tasks.sleep(Duration::from_millis(5)).await;
         }
-        for connection in self.list.borrow().iter().filter_map(Weak::upgrade) {
-            connection.shutdown();
-        }
+        self.each(|_, connection| connection.shutdown());
     }
 }

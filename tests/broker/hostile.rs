@@ -186,7 +186,7 @@ fn claimed_lengths_take_no_memory() {
     }
     // An answer on a later connection of the same shard: the bytes above have been read.
     victim.wire().ask(3, &ApiVersionsRequest::default());
-    let open = victim.broker.metric("kafka_connections");
+    let open = victim.broker.metric("connections");
     assert!(open >= 100, "{open} connections");
     let grown = victim.broker.resident_bytes().saturating_sub(before);
     assert!(grown < 32 << 20, "{grown} bytes for 100 connections that claim 200 MiB");

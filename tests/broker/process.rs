@@ -100,6 +100,10 @@ pub struct BrokerProcess {
     collecting: Option<JoinHandle<()>>,
     /// Where Kafka's clients connect; `off` without that listener.
     pub kafka: String,
+    /// Where RocketMQ's clients connect; `off` without that listener.
+    pub rocketmq: String,
+    /// Where RocketMQ's name server is; `off` without that listener.
+    pub namesrv: String,
     /// Where metrics are; `off` without that listener.
     pub admin: String,
 }
@@ -149,7 +153,12 @@ impl BrokerProcess {
     }
 
     fn serve(data: &Path, settings: &[&str]) -> Command {
-        let ports = ["kafka.listen=127.0.0.1:0", "admin.listen=127.0.0.1:0"];
+        let ports = [
+            "kafka.listen=127.0.0.1:0",
+            "rocketmq.listen=127.0.0.1:0",
+            "rocketmq.namesrv=127.0.0.1:0",
+            "admin.listen=127.0.0.1:0",
+        ];
         let own: Vec<_> = ports.iter().chain(&SMALL).copied().collect();
         let name = |setting: &str| setting.split('=').next().unwrap().to_owned();
         let given: Vec<_> = settings.iter().map(|setting| name(setting)).collect();
@@ -174,8 +183,9 @@ impl BrokerProcess {
                 let _ = tell.send(line);
             });
         });
-        let (kafka, admin) = (String::new(), String::new());
-        let mut broker = Self { child, errors, collecting, kafka, admin };
+        let none = String::new;
+        let (kafka, rocketmq, namesrv, admin) = (none(), none(), none(), none());
+        let mut broker = Self { child, errors, collecting, kafka, rocketmq, namesrv, admin };
         match told.recv_timeout(PATIENCE) {
             Ok(line) => {
                 let field = |name: &str| {
@@ -183,6 +193,8 @@ impl BrokerProcess {
                     words.find_map(|word| word.strip_prefix(name)).unwrap().to_owned()
                 };
                 broker.kafka = field("kafka=");
+                broker.rocketmq = field("rocketmq=");
+                broker.namesrv = field("namesrv=");
                 broker.admin = field("admin=");
                 Ok(broker)
             }

@@ -2,52 +2,22 @@
 
 use std::rc::Rc;
 
-use super::{
-    Gateway, Request,
-    answer::{Answer, Answers},
-    frames::{Frame, FrameError, Frames},
-};
+use super::{Gateway, Request};
 use crate::{
     env::glommio::Connection,
-    wire::{WireError, kafka::ApiKey},
+    gateway::{
+        answer::{Answer, Answers},
+        connection::{self, ConnectionError},
+        frames::{Frame, Frames},
+    },
+    wire::kafka::ApiKey,
 };
-
-/// Why a connection ends.
-#[derive(Debug, thiserror::Error)]
-enum ConnectionError {
-    #[error(transparent)]
-    Frame(#[from] FrameError),
-    #[error("request {key} version {version}: {error}")]
-    Request { key: i16, version: i16, error: WireError },
-}
 
 /// Serves a connection until it ends. On the connection's shard.
 pub async fn serve(gateway: Rc<Gateway>, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
-    let peer = connection.peer();
-    let (sent, all_sent) = flume::bounded::<()>(1);
-    {
-        let (answers, connection) = (Rc::clone(&answers), Rc::clone(&connection));
-        let broker = Rc::clone(&gateway.broker);
-        let tasks = Rc::clone(&gateway.broker.env().tasks);
-        tasks.spawn(Box::pin(async move {
-            if let Err(error) = answers.send_all(&broker, &connection).await {
-                tracing::debug!(%peer, %error, "sending answers ended");
-            }
-            connection.shutdown();
-            drop(sent);
-        }));
-    }
-    match read_requests(&gateway, &connection, &answers).await {
-        Ok(()) => {}
-        Err(ConnectionError::Frame(FrameError::Io(error))) => {
-            tracing::debug!(%peer, %error, "connection ended")
-        }
-        Err(error) => tracing::warn!(%peer, %error, "connection closed"),
-    }
-    answers.close();
-    // The connection counts as open until its last answer is out.
-    let _ = all_sent.recv_async().await;
+    let reading = read_requests(&gateway, &connection, &answers);
+    connection::serve(&gateway.broker, &connection, &answers, reading).await;
 }
 
 async fn read_requests(
@@ -80,7 +50,8 @@ async fn handle(
             let bytes = bytes.get(at..at + 2).map(|bytes| [bytes[0], bytes[1]]);
             bytes.map_or(-1, i16::from_be_bytes)
         };
-        ConnectionError::Request { key: code(0), version: code(2), error }
+        let what = format!("{} version {}", code(0), code(2));
+        ConnectionError::Request { what, error }
     };
     let request = Request::parse(&bytes, connection.peer().ip()).map_err(failed)?;
     // Others may wait for another client, whose request may wait for this memory.

@@ -7,13 +7,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 
-use super::{
-    Gateway, Request,
-    answer::{Answer, Part},
-};
+use super::{Gateway, Request};
 use crate::{
     base::{Position, QueueId, ShardId, Stage},
     broker::{ColdError, LogSlice, Read, ReadError, ReadRequest},
+    gateway::answer::{Answer, Part},
     wire::{
         WireError,
         kafka::fetch::{

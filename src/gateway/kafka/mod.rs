@@ -5,7 +5,6 @@
 //! pipelined, while everything else is handled one at a time, as in Kafka.
 
 mod alter_configs;
-mod answer;
 mod api_versions;
 mod connection;
 mod create_partitions;
@@ -23,7 +22,6 @@ mod error;
 mod fan_out;
 mod fetch;
 mod find_coordinator;
-mod frames;
 mod group_call;
 mod heartbeat;
 mod init_producer_id;
@@ -52,6 +50,7 @@ use bytes::Bytes;
 use hashbrown::HashSet;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
+use super::{RequestMemory, answer::Answer};
 use crate::{
     broker::Broker,
     wire::{
@@ -61,10 +60,7 @@ use crate::{
 };
 
 pub use connection::serve;
-pub use frames::RequestMemory;
 pub use node::Node;
-
-use answer::Answer;
 
 /// What the config says about Kafka's face.
 #[derive(Clone, Debug)]

@@ -3,13 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 
-use super::{
-    Gateway, Request,
-    answer::{Answer, Part},
-};
+use super::{Gateway, Request};
 use crate::{
     base::{Position, QueueId, ShardId, Stage},
     broker::{AppendError, AppendedBatch, Broker, SequenceError},
+    gateway::answer::{Answer, Part},
     wire::{
         WireError,
         kafka::{

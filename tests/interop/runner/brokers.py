@@ -44,7 +44,8 @@ class Mainstem:
         sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return [
             str(ROOT / "target/release/mainstem"), "serve", "--data-dir", str(data_dir),
-            "--kafka", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0", *sets,
+            "--kafka", f"127.0.0.1:{port}", "--rocketmq", "127.0.0.1:0", "--namesrv", "127.0.0.1:0",
+            "--admin", "127.0.0.1:0", *sets,
         ]  # fmt: skip
 
     def prepare(self, data_dir, port):

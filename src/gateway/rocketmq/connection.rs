@@ -1,0 +1,81 @@
+//! One client's connection: frames in, answers out.
+
+use std::rc::Rc;
+
+use super::Gateway;
+use crate::{
+    env::glommio::Connection,
+    gateway::{
+        answer::{Answer, Answers},
+        connection::{self, ConnectionError},
+        frames::Frames,
+    },
+    wire::{WireError, rocketmq::RemotingCommand},
+};
+
+/// Serves a client of the broker until its connection ends. On the connection's shard.
+pub async fn serve(gateway: &Gateway, connection: Rc<Connection>) {
+    let answers = Rc::<Answers>::default();
+    let reading = read_requests(gateway, &connection, &answers, async |command| {
+        let handled = gateway.handle(command).await;
+        answer(command, handled)
+    });
+    connection::serve(&gateway.broker, &connection, &answers, reading).await;
+}
+
+/// Serves a client of the name server until its connection ends. On the connection's shard.
+pub async fn serve_routes(gateway: &Gateway, connection: Rc<Connection>) {
+    let answers = Rc::<Answers>::default();
+    let reading = read_requests(gateway, &connection, &answers, async |command| {
+        let handled = gateway.handle_routes(command).await;
+        answer(command, handled)
+    });
+    connection::serve(&gateway.broker, &connection, &answers, reading).await;
+}
+
+async fn read_requests(
+    gateway: &Gateway,
+    connection: &Connection,
+    answers: &Answers,
+    handle: impl AsyncFn(&RemotingCommand<'_>) -> Result<Option<Answer>, WireError>,
+) -> Result<(), ConnectionError> {
+    let limit = gateway.settings.max_request_bytes;
+    let mut frames = Frames::new(connection, &gateway.memory, limit);
+    while let Some(frame) = frames.next().await? {
+        connection.touch(gateway.broker.env().clock.monotonic());
+        let command = RemotingCommand::parse(&frame.bytes)
+            .map_err(|error| failed("with a broken header".to_owned(), error))?;
+        // The client answers nothing that is asked of it here.
+        if command.is_response() {
+            continue;
+        }
+        let code = command.code;
+        let answer = handle(&command).await.map_err(|error| failed(code.to_string(), error))?;
+        answer.into_iter().for_each(|answer| answers.push(answer));
+        // Not read further while too much is unanswered.
+        if !answers.below(gateway.settings.connection_requests).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn failed(what: String, error: WireError) -> ConnectionError {
+    ConnectionError::Request { what, error }
+}
+
+/// What goes back to the client; nothing for one-way requests.
+fn answer(
+    command: &RemotingCommand<'_>,
+    handled: super::Handled,
+) -> Result<Option<Answer>, WireError> {
+    match handled {
+        _ if command.is_one_way() => Ok(None),
+        Ok(answer) => Ok(Some(answer)),
+        Err(refusal) => {
+            let (code, remark) = (refusal.code.java_name(), &refusal.remark);
+            tracing::debug!(request = command.code, code, remark, "a request is refused");
+            refusal.answer(command).map(Some)
+        }
+    }
+}

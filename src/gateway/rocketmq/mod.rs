@@ -1,0 +1,88 @@
+//! RocketMQ's protocol on the broker: its broker's face, and its name server's.
+//!
+//! A connection's requests are taken in order. Sends are answered once the log is durable as far as
+//! their topic wants; pulls are worked on beside the rest, because an empty one is held until there
+//! is something. Answers leave as they become ready: `opaque` pairs them with their requests.
+
+mod connection;
+mod refusal;
+mod route;
+
+use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+
+use super::{RequestMemory, answer::Answer};
+use crate::{
+    broker::Broker,
+    wire::rocketmq::{RemotingCommand, RequestCode},
+};
+
+pub use connection::{serve, serve_routes};
+
+use refusal::Refusal;
+
+/// What the config says about RocketMQ's faces.
+#[derive(Clone, Debug)]
+pub struct RocketMqSettings {
+    /// This broker as clients are told to reach it; it is in every message's id.
+    pub advertised: SocketAddr,
+    /// Its name.
+    pub broker_name: String,
+    /// Its cluster's name.
+    pub cluster_name: String,
+    /// Whether sending to an unknown topic creates it.
+    pub auto_create_topics: bool,
+    /// Most queues of a topic created so.
+    pub default_queues: i32,
+    /// Largest request, in bytes.
+    pub max_request_bytes: usize,
+    /// Unanswered sends of one connection.
+    pub connection_requests: usize,
+    /// Pulls of one connection under way or held.
+    pub connection_pulls: usize,
+    /// How long a send may wait for the log.
+    pub stall_answer: Duration,
+    /// Silence after which a connection is closed.
+    pub idle: Duration,
+}
+
+/// RocketMQ's faces on one shard.
+pub struct Gateway {
+    /// The shard's broker.
+    pub broker: Rc<Broker>,
+    /// From the config.
+    pub settings: Arc<RocketMqSettings>,
+    /// Shared by all shards.
+    pub memory: Arc<RequestMemory>,
+    /// Connections taken in so far; the next one's number.
+    pub connections: Cell<u64>,
+}
+
+/// An answer, or why there is only a refusal.
+type Handled = Result<Answer, Refusal>;
+
+impl Gateway {
+    /// Handles one request of a client of the broker.
+    async fn handle(&self, command: &RemotingCommand<'_>) -> Handled {
+        match RequestCode::from_number(command.code) {
+            Some(RequestCode::GetRouteinfoByTopic) => route::handle(self, command),
+            _ => Err(Refusal::unknown(command.code)),
+        }
+    }
+
+    /// Handles one request to the name server.
+    async fn handle_routes(&self, command: &RemotingCommand<'_>) -> Handled {
+        match RequestCode::from_number(command.code) {
+            Some(RequestCode::GetRouteinfoByTopic) => route::handle(self, command),
+            _ => Err(Refusal::unknown(command.code)),
+        }
+    }
+}
+
+/// An answer that may leave at once.
+fn encoded(answer: &RemotingCommand<'_>) -> Handled {
+    let mut out = BytesMut::with_capacity(256 + answer.body.len());
+    answer.encode(&mut out)?;
+    Ok(Answer::now(out.freeze()))
+}
