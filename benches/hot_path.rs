@@ -124,6 +124,7 @@ fn index(queues: u32, entries: u64) -> MemoryIndex {
                 length: 16 * KIB as u32,
                 count: 16,
                 tag_hash: 0,
+                ..IndexEntry::default()
             };
             index.push(QueueId(queue), frame);
             position += u64::from(frame.length);

@@ -43,6 +43,25 @@ pub struct QueueId(pub u32);
 impl QueueId {
     /// The highest number a queue may have.
     pub const MAX: Self = Self((1 << 24) - 1);
+
+    /// What names the message at `offset` for good: the queue's number above the low 39 bits of the
+    /// offset. Never negative. RocketMQ's clients carry it as the message's physical offset.
+    #[must_use]
+    pub const fn locator(self, offset: i64) -> i64 {
+        (self.0 as i64) << LOCATOR_OFFSET_BITS | offset & ((1 << LOCATOR_OFFSET_BITS) - 1)
+    }
+}
+
+const LOCATOR_OFFSET_BITS: u32 = 39;
+
+/// Whose wire form a message is stored in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// A Kafka record batch.
+    #[default]
+    Kafka,
+    /// A RocketMQ message record.
+    RocketMq,
 }
 
 impl fmt::Display for QueueId {
@@ -75,3 +94,16 @@ pub struct ShardId(pub u16);
 /// The term under which a block was written (0 until there is replication).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Term(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locators_differ_and_are_never_negative() {
+        assert_eq!(QueueId(0).locator(7), 7);
+        assert_eq!(QueueId(1).locator(7), (1 << 39) + 7);
+        assert!(QueueId::MAX.locator(i64::MAX) > QueueId::MAX.locator(0));
+        assert_eq!(QueueId::MAX.locator(i64::MAX), i64::MAX);
+    }
+}

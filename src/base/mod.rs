@@ -6,6 +6,6 @@ pub mod ids;
 pub mod latency;
 pub mod stage;
 
-pub use ids::{Position, QueueId, ShardId, Term, TopicId};
+pub use ids::{Dialect, Position, QueueId, ShardId, Term, TopicId};
 pub use latency::Latency;
 pub use stage::{Stage, Stages};

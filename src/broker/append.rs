@@ -9,18 +9,22 @@ use super::{
     producers::{Sequence, SequenceError},
 };
 use crate::{
-    base::{Position, QueueId},
-    cluster::{FlushMode, TimestampType},
+    base::{Dialect, Position, QueueId},
+    cluster::{FlushMode, TimestampType, TopicSettings},
     storage::{
         commit_log::{
-            ReserveError, Turn,
+            Reservation, ReserveError, Turn,
             frame::{FrameKind, FrameMeta},
         },
         queue_index::IndexEntry,
     },
-    wire::kafka::{
-        batch::{self, BatchError, BatchHeader},
-        compression, record,
+    wire::{
+        kafka::{
+            batch::{self, BatchError, BatchHeader},
+            compression,
+            record::check_records,
+        },
+        rocketmq::record::{self, Assigned},
     },
 };
 
@@ -56,6 +60,19 @@ pub enum AppendError {
     /// No space is left, or the log has stopped.
     #[error("{0}")]
     Storage(ReserveError),
+}
+
+/// A RocketMQ record on its way into a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct MessageToAppend<'a> {
+    /// The record, whole but for what the owner assigns.
+    pub record: &'a [u8],
+    /// Hash of its tag, 0 if it has none.
+    pub tag_hash: u32,
+    /// Whether it has a key, which compacted topics demand.
+    pub has_key: bool,
+    /// The producer does not wait for the disk.
+    pub early: bool,
 }
 
 /// A batch that was appended, now or before.
@@ -110,11 +127,7 @@ impl Broker {
         if settings.compact {
             check_keys(bytes, header)?;
         }
-        let answer_async = match settings.flush {
-            Some(FlushMode::Async) => true,
-            Some(FlushMode::Sync) => false,
-            None => self.settings.flush_async,
-        };
+        let answer_async = self.answers_early(settings);
         let sequence = sequence_of(header);
         if let Some(sequence) = &sequence
             && let Some(twin) = queue.producers.check(sequence)?
@@ -126,15 +139,7 @@ impl Broker {
                 answer_at: if answer_async { Position(0) } else { twin.end },
             });
         }
-        let room = match turn {
-            Some(turn) => self.log.reserve_in_turn(bytes.len(), turn),
-            None => self.log.reserve(bytes.len(), false),
-        };
-        let mut room = room.map_err(|error| match error {
-            ReserveError::Busy => AppendError::Busy,
-            ReserveError::TooLong => AppendError::TooLarge { bytes: bytes.len(), max },
-            ReserveError::DiskFull | ReserveError::Stopped => AppendError::Storage(error),
-        })?;
+        let mut room = self.reserve(bytes.len(), max, turn)?;
         let base_offset = queue.next_offset;
         let payload = room.payload();
         payload.copy_from_slice(bytes);
@@ -163,14 +168,6 @@ impl Broker {
         }
         let log_start = queue.log_start;
         drop(queues);
-        if answer_async {
-            self.log.answer_ahead(appended.end);
-        }
-        self.count(|figures| {
-            figures.batches_in += 1;
-            figures.records_in += u64::from(count);
-            figures.bytes_in += bytes.len() as u64;
-        });
         let entry = IndexEntry {
             base_offset,
             position: appended.payload,
@@ -179,18 +176,140 @@ impl Broker {
             max_timestamp,
             append_time: now_ms,
             tag_hash: 0,
+            dialect: Dialect::Kafka,
         };
-        if show_at_once {
-            self.commit_messages(id, entry);
-        } else {
-            self.messages_pending(appended.end, id, entry);
-        }
+        self.enter(id, entry, appended.end, answer_async, show_at_once);
         Ok(AppendedBatch {
             base_offset,
             log_append_time_ms: broker_time.then_some(now_ms),
             log_start,
             answer_at: if answer_async { Position(0) } else { appended.end },
         })
+    }
+
+    /// Appends one RocketMQ record to a queue this shard owns, and sets in it what the owner assigns.
+    /// Otherwise as [`Broker::append`]; `early` has the answer not wait for the disk, whatever the
+    /// topic wants.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; then nothing was appended.
+    pub fn append_message(
+        self: &Rc<Self>,
+        id: QueueId,
+        message: &MessageToAppend<'_>,
+    ) -> Result<AppendedBatch, AppendError> {
+        self.append_message_in(id, message, None)
+    }
+
+    fn append_message_in(
+        self: &Rc<Self>,
+        id: QueueId,
+        &MessageToAppend { record, tag_hash, has_key, early }: &MessageToAppend<'_>,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<AppendedBatch, AppendError> {
+        let now_ms = self.env.clock.wall_ms();
+        let mut queues = self.queues.borrow_mut();
+        let queue = queues.get_mut(&id).ok_or(AppendError::UnknownQueue)?;
+        let max = queue.settings.max_message_bytes;
+        if record.len() > max as usize {
+            return Err(AppendError::TooLarge { bytes: record.len(), max });
+        }
+        if queue.settings.compact && !has_key {
+            return Err(AppendError::Records("Required message key is missing".to_owned()));
+        }
+        let shown_early = self.answers_early(&queue.settings);
+        let mut room = self.reserve(record.len(), max, turn)?;
+        let base_offset = queue.next_offset;
+        let payload = room.payload();
+        payload.copy_from_slice(record);
+        let assigned = Assigned {
+            queue_offset: base_offset,
+            physical_offset: id.locator(base_offset),
+            store_timestamp: now_ms,
+        };
+        let set = record::set_assigned(payload, &assigned);
+        debug_assert!(set.is_ok(), "the record was written here");
+        let appended = room.commit(&FrameMeta {
+            kind: FrameKind::RocketMessage,
+            queue: id,
+            base_offset,
+            count: 1,
+            tag_hash,
+            append_time_ms: now_ms,
+        });
+        let show_at_once = shown_early && queue.high_watermark == base_offset;
+        queue.next_offset += 1;
+        let log_start = queue.log_start;
+        drop(queues);
+        let entry = IndexEntry {
+            base_offset,
+            position: appended.payload,
+            length: record.len() as u32,
+            count: 1,
+            // RocketMQ's clients search by the time a message was stored at.
+            max_timestamp: now_ms,
+            append_time: now_ms,
+            tag_hash,
+            dialect: Dialect::RocketMq,
+        };
+        self.enter(id, entry, appended.end, shown_early, show_at_once);
+        let answer_early = shown_early || early;
+        Ok(AppendedBatch {
+            base_offset,
+            log_append_time_ms: Some(now_ms),
+            log_start,
+            answer_at: if answer_early { Position(0) } else { appended.end },
+        })
+    }
+
+    /// Whether answers leave, and messages show, before the log is durable.
+    fn answers_early(&self, settings: &TopicSettings) -> bool {
+        match settings.flush {
+            Some(FlushMode::Async) => true,
+            Some(FlushMode::Sync) => false,
+            None => self.settings.flush_async,
+        }
+    }
+
+    fn reserve(
+        &self,
+        bytes: usize,
+        max: u32,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<Reservation<'_>, AppendError> {
+        let room = match turn {
+            Some(turn) => self.log.reserve_in_turn(bytes, turn),
+            None => self.log.reserve(bytes, false),
+        };
+        room.map_err(|error| match error {
+            ReserveError::Busy => AppendError::Busy,
+            ReserveError::TooLong => AppendError::TooLarge { bytes, max },
+            ReserveError::DiskFull | ReserveError::Stopped => AppendError::Storage(error),
+        })
+    }
+
+    /// What was appended counts, and shows once it is durable, or at once.
+    fn enter(
+        &self,
+        id: QueueId,
+        entry: IndexEntry,
+        end: Position,
+        answer_async: bool,
+        show_at_once: bool,
+    ) {
+        if answer_async {
+            self.log.answer_ahead(end);
+        }
+        self.count(|figures| {
+            figures.batches_in += 1;
+            figures.records_in += u64::from(entry.count);
+            figures.bytes_in += u64::from(entry.length);
+        });
+        if show_at_once {
+            self.commit_messages(id, entry);
+        } else {
+            self.messages_pending(end, id, entry);
+        }
     }
 
     /// As [`Broker::append`], after standing in line for room in the log, no longer than `stall`.
@@ -204,10 +323,35 @@ impl Broker {
         header: &BatchHeader,
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
+        let append = |turn: &Turn<'_>| self.append_in(id, bytes, header, Some(turn));
+        self.append_in_line(bytes.len(), stall, append).await
+    }
+
+    /// As [`Broker::append_message`], after standing in line for room in the log, no longer than
+    /// `stall`.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; [`AppendError::Busy`] when there was no room for so long.
+    pub async fn append_message_when_free(
+        self: &Rc<Self>,
+        id: QueueId,
+        message: &MessageToAppend<'_>,
+        stall: Duration,
+    ) -> Result<AppendedBatch, AppendError> {
+        let append = |turn: &Turn<'_>| self.append_message_in(id, message, Some(turn));
+        self.append_in_line(message.record.len(), stall, append).await
+    }
+
+    async fn append_in_line(
+        &self,
+        bytes: usize,
+        stall: Duration,
+        append: impl Fn(&Turn<'_>) -> Result<AppendedBatch, AppendError>,
+    ) -> Result<AppendedBatch, AppendError> {
         let in_line = async {
-            let turn = self.log.line_up(bytes.len()).await;
+            let turn = self.log.line_up(bytes).await;
             loop {
-                match self.append_in(id, bytes, header, Some(&turn)) {
+                match append(&turn) {
                     Err(AppendError::Busy) => {
                         let stopped = AppendError::Storage(ReserveError::Stopped);
                         self.log_progress().await.map_err(|_| stopped)?;
@@ -239,7 +383,7 @@ pub(super) fn records_of<'a>(
 fn check_keys(bytes: &[u8], header: &BatchHeader) -> Result<(), AppendError> {
     let refused = |error: BatchError| AppendError::Records(error.to_string());
     let records = records_of(bytes, header).map_err(refused)?;
-    record::check_records(header, &records, true).map(drop).map_err(refused)
+    check_records(header, &records, true).map(drop).map_err(refused)
 }
 
 fn check_time(time: i64, now_ms: i64, before: u64, after: u64) -> Result<(), AppendError> {

@@ -14,8 +14,11 @@ pub mod group;
 mod losses;
 mod mailbox;
 mod offsets;
+mod presence;
 mod producers;
+mod pull;
 mod queue;
+mod queue_locks;
 mod read;
 mod replay;
 mod retention;
@@ -44,14 +47,16 @@ use crate::{
     },
 };
 
-pub use append::{AppendError, AppendedBatch};
+pub use append::{AppendError, AppendedBatch, MessageToAppend};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;
 pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
+pub use presence::Session;
 pub use producers::{Producer, SequenceError};
+pub use pull::{Pull, PullError, Pulled};
 pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
@@ -132,6 +137,8 @@ pub struct Broker {
     index: QueueIndex,
     durable: RefCell<durable::DurableQueue>,
     coordinator: RefCell<coordinator::Coordinator>,
+    presence: RefCell<presence::Presence>,
+    queue_locks: RefCell<queue_locks::QueueLocks>,
     broadcasts: (flume::Sender<control::Broadcast>, flume::Receiver<control::Broadcast>),
     cold_turn: Semaphore,
     stages: RefCell<Stages>,
@@ -191,6 +198,8 @@ impl Broker {
             index,
             durable: RefCell::new(durable::DurableQueue::new(signal)),
             coordinator: RefCell::new(coordinator),
+            presence: RefCell::default(),
+            queue_locks: RefCell::default(),
             broadcasts: flume::unbounded(),
             cold_turn: Semaphore::new(settings.cold_reads),
             stages: RefCell::default(),

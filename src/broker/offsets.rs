@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{Broker, ColdError, LogSlice, append::records_of, control::ControlError};
 use crate::{
-    base::QueueId,
+    base::{Dialect, QueueId},
     storage::{
         commit_log::frame::{FrameKind, FrameMeta},
         queue_index::IndexError,
@@ -114,6 +114,10 @@ impl Broker {
         let Some(entry) = self.index.find_timestamp(id, start, time).await? else {
             return Ok(None);
         };
+        if entry.dialect == Dialect::RocketMq {
+            let (offset, timestamp) = (entry.base_offset, entry.max_timestamp);
+            return Ok(Some(TimedOffset { offset, timestamp }));
+        }
         let batch = self.load(&[LogSlice::new(id, &entry)]).await.remove(0)?;
         let record = (|| {
             let header = BatchHeader::parse(&batch)?;

@@ -10,10 +10,11 @@ use super::{
     coordinator::group_shard,
     group::GroupRecord,
     losses::{Ledger, LostOffsets},
+    producers::Sequence,
     seal::QueueSnapshot,
 };
 use crate::{
-    base::{QueueId, TopicId},
+    base::{Dialect, QueueId, TopicId},
     cluster::{ClusterState, Command, Numbers, TopicSettings},
     storage::{
         commit_log::{
@@ -41,30 +42,31 @@ pub struct ShardState {
 /// # Errors
 /// What makes the frame unreadable, for whoever has to repair the log.
 pub fn index_entry(frame: &FoundFrame<'_>) -> Result<Option<IndexEntry>, String> {
-    if !frame.meta.kind.is_data() {
-        return Ok(None);
-    }
-    Ok(Some(entry_of(frame, &header_of(frame)?)))
+    Ok(messages_of(frame)?.map(|(entry, _)| entry))
 }
 
-fn header_of(frame: &FoundFrame<'_>) -> Result<BatchHeader, String> {
-    if frame.meta.kind != FrameKind::KafkaBatch {
-        return Err("messages of this kind cannot be read yet".to_owned());
-    }
-    BatchHeader::parse(frame.payload).map_err(|error| error.to_string())
-}
-
-fn entry_of(frame: &FoundFrame<'_>, header: &BatchHeader) -> IndexEntry {
+/// What a frame says of its messages, if it has any, and of their idempotent producer.
+fn messages_of(frame: &FoundFrame<'_>) -> Result<Option<(IndexEntry, Option<Sequence>)>, String> {
     let meta = frame.meta;
-    IndexEntry {
+    let Some(dialect) = meta.kind.dialect() else { return Ok(None) };
+    let (max_timestamp, sequence) = match dialect {
+        Dialect::Kafka => {
+            let header = BatchHeader::parse(frame.payload).map_err(|error| error.to_string())?;
+            (header.max_timestamp, sequence_of(&header))
+        }
+        Dialect::RocketMq => (meta.append_time_ms, None),
+    };
+    let entry = IndexEntry {
         base_offset: meta.base_offset,
         position: frame.payload_at,
         length: frame.payload.len() as u32,
         count: meta.count,
-        max_timestamp: header.max_timestamp,
+        max_timestamp,
         append_time: meta.append_time_ms,
         tag_hash: meta.tag_hash,
-    }
+        dialect,
+    };
+    Ok(Some((entry, sequence)))
 }
 
 /// The state being rebuilt. On the main thread.
@@ -151,7 +153,7 @@ impl Replay {
         frame: &FoundFrame<'_>,
     ) -> Result<Option<(QueueId, IndexEntry)>, String> {
         let meta = frame.meta;
-        let header = header_of(frame)?;
+        let Some((entry, sequence)) = messages_of(frame)? else { return Ok(None) };
         self.named = self.named.max(meta.queue);
         let Some(queue) = self.queue(meta.queue) else { return Ok(None) };
         let next = meta.base_offset + i64::from(meta.count);
@@ -161,13 +163,12 @@ impl Replay {
             }
             queue.next_offset = next;
             queue.bytes += frame.payload.len() as u64;
-            if let Some(sequence) = sequence_of(&header) {
+            if let Some(sequence) = sequence {
                 let behind_header = frame_span(frame.payload.len()) - FRAME_HEADER;
                 let end = frame.payload_at.plus(behind_header as u64);
                 queue.producers.record(&sequence, meta.base_offset, end, meta.append_time_ms);
             }
         }
-        let entry = entry_of(frame, &header);
         self.entries.push((meta.queue, entry));
         Ok(Some((meta.queue, entry)))
     }

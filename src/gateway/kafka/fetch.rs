@@ -244,6 +244,9 @@ fn partition_response(
         }
         (Ok(_), Some(Err(ReadError::Lost(_)))) => return failed(ResponseError::CorruptMessage),
         (Ok(_), Some(Err(ReadError::Index))) => return failed(ResponseError::KafkaStorageError),
+        (Ok(_), Some(Err(ReadError::OtherDialect(_)))) => {
+            return failed(ResponseError::UnsupportedForMessageFormat);
+        }
         (Ok(_), Some(Err(ReadError::Storage(error)))) => {
             tracing::error!(%error, "a queue cannot be read");
             return failed(ResponseError::KafkaStorageError);

@@ -10,7 +10,7 @@
 //! covers only what the batch's own CRC-32C does not: its first 21 bytes. So no payload byte is
 //! summed twice.
 
-use crate::base::{QueueId, checksum};
+use crate::base::{Dialect, QueueId, checksum};
 
 /// Bytes of a frame before its payload.
 pub const FRAME_HEADER: usize = 40;
@@ -52,10 +52,20 @@ impl FrameKind {
         })
     }
 
+    /// Whose wire form the messages have, in frames that hold messages of a queue.
+    #[must_use]
+    pub fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::KafkaBatch => Some(Dialect::Kafka),
+            Self::RocketMessage => Some(Dialect::RocketMq),
+            _ => None,
+        }
+    }
+
     /// True for frames that hold messages of a queue.
     #[must_use]
     pub fn is_data(self) -> bool {
-        matches!(self, Self::KafkaBatch | Self::RocketMessage)
+        self.dialect().is_some()
     }
 }
 

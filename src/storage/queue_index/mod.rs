@@ -41,7 +41,7 @@ pub use run_set::RunSet;
 pub use scan::{DirectoryScan, RunSummary, each_entry, verify};
 pub use store::{DamagedRun, OpenReport, RunStore};
 
-use crate::base::{Position, QueueId};
+use crate::base::{Dialect, Position, QueueId};
 
 /// Where one frame of a queue lies in the log, and what look-ups need to know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct IndexEntry {
     pub count: u32,
     /// Hash of the tag all its records carry; what it means is the broker's.
     pub tag_hash: u32,
+    /// Whose wire form the frame's payload has.
+    pub dialect: Dialect,
 }
 
 const _: () = assert!(size_of::<IndexEntry>() == 48);

@@ -175,6 +175,7 @@ impl World {
             length,
             count,
             tag_hash: queue,
+            ..IndexEntry::default()
         };
         *next = entry.next_offset();
         self.position = self.position.plus(u64::from(length));

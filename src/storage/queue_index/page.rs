@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use super::{IndexEntry, LogRange};
-use crate::base::{Position, QueueId, checksum};
+use crate::base::{Dialect, Position, QueueId, checksum};
 
 /// Bytes of a page.
 pub(super) const PAGE_BYTES: usize = 4096;
@@ -82,6 +82,9 @@ pub(super) struct StoredEntry {
     pub(super) running_max: i64,
 }
 
+/// The bit of a stored length that tells a RocketMQ record; frames are far shorter.
+const ROCKETMQ: u32 = 1 << 31;
+
 impl Item for StoredEntry {
     const KIND: u16 = 4;
     const BYTES: usize = 52;
@@ -92,14 +95,15 @@ impl Item for StoredEntry {
         out.put(&entry.position.0.to_le_bytes());
         out.put(&entry.max_timestamp.to_le_bytes());
         out.put(&entry.append_time.to_le_bytes());
-        out.put(&entry.length.to_le_bytes());
+        let mark = if entry.dialect == Dialect::RocketMq { ROCKETMQ } else { 0 };
+        out.put(&(entry.length | mark).to_le_bytes());
         out.put(&entry.count.to_le_bytes());
         out.put(&entry.tag_hash.to_le_bytes());
         out.put(&self.running_max.to_le_bytes());
     }
 
     fn decode(fields: &mut Fields<'_>) -> Self {
-        let entry = IndexEntry {
+        let mut entry = IndexEntry {
             base_offset: fields.i64(),
             position: Position(fields.u64()),
             max_timestamp: fields.i64(),
@@ -107,7 +111,12 @@ impl Item for StoredEntry {
             length: fields.u32(),
             count: fields.u32(),
             tag_hash: fields.u32(),
+            dialect: Dialect::Kafka,
         };
+        if entry.length & ROCKETMQ != 0 {
+            entry.length &= !ROCKETMQ;
+            entry.dialect = Dialect::RocketMq;
+        }
         Self { entry, running_max: fields.i64() }
     }
 }
@@ -404,6 +413,7 @@ mod tests {
             length: 5,
             count: 6,
             tag_hash: 7,
+            dialect: Dialect::RocketMq,
         };
         let stored = StoredEntry { entry, running_max: i64::MAX };
         let mut bytes = vec![0; PAGE_BYTES];

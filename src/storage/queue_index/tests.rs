@@ -28,6 +28,7 @@ fn entry(offset: i64, position: u64) -> IndexEntry {
         length: 100,
         count: 1,
         tag_hash: 1,
+        ..IndexEntry::default()
     }
 }
 
