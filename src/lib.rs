@@ -1,4 +1,4 @@
-//! Mainstem: one broker, one durable commit log, Kafka's clients unmodified. RocketMQ's come next.
+//! Mainstem: one broker, one durable commit log, Kafka's and RocketMQ's clients unmodified.
 //!
 //! This page is the map: the picture, the rooms, a message's journey, and what always holds.
 //!
@@ -30,7 +30,7 @@
 //! | `admin` | metrics and health over HTTP, on a port and a thread of their own |
 //! | `server` | the command line, the machine check, threads and cores, start and stop order |
 //!
-//! Where to begin: a request's way starts in `gateway/kafka/connection.rs`, the log's format is in
+//! Where to begin: a request's way starts in `connection.rs` of `gateway/kafka` or `gateway/rocketmq`, the log's format is in
 //! `storage/commit_log/block.rs` and `frame.rs`, a broker's life in `server/running.rs`, every setting
 //! in `config/keys.rs`.
 //!
@@ -62,6 +62,11 @@
 //!    holds nothing in place.
 //! 3. What has left the hot tail is read from its segment past the page cache, and each frame's checksum
 //!    and its batch's CRC-32C verified before it is sent.
+//!
+//! # RocketMQ's ways
+//! The same ones: a send becomes a record, a frame of its own, in which the owner sets offset, store
+//! time and locator; a pull waits on the queue's owner and filters by the index's tag hashes. Routes
+//! are read from the shard's copy of the cluster's state.
 //!
 //! # A start
 //! Lock, checkpoint, index files; replay of the log from the checkpoint, block by block. A torn tail is

@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod frames;
+mod group_call;
 pub mod kafka;
 pub mod rocketmq;
 

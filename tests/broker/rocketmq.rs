@@ -2,15 +2,26 @@
 
 use std::{io::Write as _, net::TcpListener};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use mainstem::wire::rocketmq::{
-    RequestCode, ResponseCode,
-    body::{TopicRouteData, from_json},
-    header::GetRouteInfoRequest,
+    OffsetMessageId, RemotingCommand, RequestCode, ResponseCode,
+    batch::BatchMessage,
+    body::{
+        ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData, LockBatchRequestBody,
+        LockBatchResponseBody, MessageQueue, SubscriptionData, TopicRouteData, from_json, to_json,
+    },
+    header::{
+        ConsumerGroupRequest, GetRouteInfoRequest, PullMessageRequest, QueryConsumerOffsetRequest,
+        SearchOffsetRequest, SendMessageRequestV2, TopicQueueRequest, UnregisterClientRequest,
+        UpdateConsumerOffsetRequest,
+    },
+    property,
+    record::Records,
 };
 
 use super::{
-    process::{BrokerProcess, DataDir},
+    client::{config, send_one},
+    process::{BrokerProcess, DataDir, PATIENCE, verified},
     remoting::{Remoting, Told},
     topics::Administrator,
 };
@@ -72,5 +83,371 @@ fn a_taken_vip_port_is_only_a_warning() {
     // Somebody else may have that one.
     let Ok(broker) = BrokerProcess::try_start(data.path(), &[&listen]) else { return };
     assert!(broker.errors().contains("no VIP channel"), "{}", broker.errors());
+    broker.stop();
+}
+
+fn properties(pairs: &[(&str, &str)]) -> String {
+    let mut block = String::new();
+    pairs.iter().for_each(|(name, value)| assert!(property::push(&mut block, name, value)));
+    block
+}
+
+fn header<'a>(topic: &'a str, queue_id: i32, properties: &'a str) -> SendMessageRequestV2<'a> {
+    SendMessageRequestV2 {
+        producer_group: "producers",
+        topic,
+        default_topic: "TBW102",
+        default_topic_queue_nums: 4,
+        queue_id,
+        born_timestamp: 1_700_000_000_000,
+        properties: Some(properties),
+        ..SendMessageRequestV2::default()
+    }
+}
+
+fn ask_send(client: &mut Remoting, header: &SendMessageRequestV2<'_>, body: &str) -> Told {
+    let mut request: RemotingCommand<'_> = client.request(RequestCode::SendMessageV2);
+    header.write(&mut request.fields);
+    request.body = Bytes::copy_from_slice(body.as_bytes());
+    client.ask(&request)
+}
+
+/// Sends a message and returns its offset.
+fn send(client: &mut Remoting, topic: &str, tag: &str, body: &str) -> i64 {
+    let properties = properties(&[("TAGS", tag), ("KEYS", "k"), ("UNIQ_KEY", body)]);
+    let told = ask_send(client, &header(topic, 0, &properties), body);
+    let told = told.expect(ResponseCode::Success);
+    assert_eq!((told.field("MSG_REGION"), told.field("TRACE_ON")), ("DefaultRegion", "true"));
+    assert_eq!((told.field("transactionId"), told.number("queueId")), (body, 0));
+    told.number("queueOffset")
+}
+
+fn pull_header<'a>(
+    topic: &'a str,
+    offset: i64,
+    tags: &'a str,
+    wait_ms: i64,
+) -> PullMessageRequest<'a> {
+    PullMessageRequest {
+        consumer_group: "consumers",
+        topic,
+        queue_offset: offset,
+        max_msg_nums: 32,
+        sys_flag: 4 | if wait_ms > 0 { 2 } else { 0 },
+        suspend_timeout_millis: wait_ms,
+        subscription: Some(tags),
+        ..PullMessageRequest::default()
+    }
+}
+
+fn pull(client: &mut Remoting, topic: &str, offset: i64, tags: &str) -> Told {
+    let mut request: RemotingCommand<'_> = client.request(RequestCode::PullMessage);
+    pull_header(topic, offset, tags, 0).write(&mut request.fields);
+    client.ask(&request)
+}
+
+fn bodies(told: &Told) -> Vec<String> {
+    let records = Records::new(&told.body).map(|record| {
+        let record = record.unwrap();
+        record.check_body().unwrap();
+        String::from_utf8(record.body.to_vec()).unwrap()
+    });
+    records.collect()
+}
+
+#[test]
+fn what_is_sent_is_pulled_and_survives_a_kill() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    for (offset, (tag, body)) in [("A", "a0"), ("B", "b1"), ("A", "a2")].into_iter().enumerate() {
+        assert_eq!(send(&mut client, "orders", tag, body), offset as i64);
+    }
+    let batch = ["x3", "y4"].map(|body| {
+        let properties = properties(&[("TAGS", "B")]);
+        let mut bytes = BytesMut::new();
+        let message = BatchMessage { flag: 7, body: body.as_bytes(), properties: &properties };
+        message.encode(&mut bytes).unwrap();
+        bytes
+    });
+    let mut request = client.request(RequestCode::SendBatchMessage);
+    let none = String::new();
+    SendMessageRequestV2 { batch: Some(true), ..header("orders", 0, &none) }
+        .write(&mut request.fields);
+    request.body = batch.concat().into();
+    let told = client.ask(&request).expect(ResponseCode::Success);
+    assert_eq!(told.number("queueOffset"), 3);
+    let ids: Vec<_> = told.field("msgId").split(',').collect();
+    let ids: Vec<_> = ids.iter().map(|id| OffsetMessageId::parse(id).unwrap()).collect();
+    assert_eq!(ids[1].physical_offset, ids[0].physical_offset + 1);
+    assert_eq!(ids[0].host.to_string(), broker.rocketmq);
+    broker.kill();
+
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let all = pull(&mut client, "orders", 0, "*").expect(ResponseCode::Success);
+    assert_eq!(bodies(&all), ["a0", "b1", "a2", "x3", "y4"]);
+    let records: Vec<_> = Records::new(&all.body).map(Result::unwrap).collect();
+    assert_eq!(records[3].physical_offset, ids[0].physical_offset);
+    assert_eq!((records[4].queue_offset, records[4].flag, records[4].topic), (4, 7, "orders"));
+    assert_eq!(records[0].properties().get("CLUSTER"), Some("DefaultCluster"));
+    let told: Vec<_> =
+        ["nextBeginOffset", "minOffset", "maxOffset"].map(|name| all.number(name)).into();
+    assert_eq!(told, [5, 0, 5]);
+    assert_eq!(bodies(&pull(&mut client, "orders", 1, "*")), ["b1", "a2", "x3", "y4"]);
+    assert_eq!(bodies(&pull(&mut client, "orders", 0, "A || C")), ["a0", "a2"]);
+    let none = pull(&mut client, "orders", 1, "C").expect(ResponseCode::PullRetryImmediately);
+    assert_eq!(none.number("nextBeginOffset"), 5);
+    pull(&mut client, "orders", 5, "*").expect(ResponseCode::PullNotFound);
+    let moved = pull(&mut client, "orders", 9, "*").expect(ResponseCode::PullOffsetMoved);
+    assert_eq!(moved.number("nextBeginOffset"), 5);
+    pull(&mut client, "nothing", 0, "*").expect(ResponseCode::TopicNotExist);
+    let of = |queue_id| TopicQueueRequest { topic: "orders", queue_id };
+    let code = RequestCode::GetMinOffset;
+    let min = client.call(code, |fields| of(3).write(fields), Bytes::new());
+    assert_eq!(min.expect(ResponseCode::Success).number("offset"), 0);
+    client.call(code, |fields| of(4).write(fields), Bytes::new()).expect(ResponseCode::SystemError);
+    let search =
+        |timestamp| SearchOffsetRequest { topic: "orders", timestamp, ..Default::default() };
+    let code = RequestCode::SearchOffsetByTimestamp;
+    let stored = records[2].store_timestamp;
+    for (timestamp, range) in [(0, 0..=0), (stored, 0..=2), (i64::MAX, 5..=5)] {
+        let found = client.call(code, |fields| search(timestamp).write(fields), Bytes::new());
+        assert!(range.contains(&found.expect(ResponseCode::Success).number("offset")));
+    }
+    broker.stop();
+    verified(data.path());
+}
+
+/// A message comes to a pull that is held; others are answered meanwhile, on the same connection.
+#[test]
+fn a_held_pull_is_answered_by_the_next_message() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    assert_eq!(send(&mut client, "orders", "A", "first"), 0);
+    let mut held = client.request(RequestCode::PullMessage);
+    let patience = PATIENCE.as_millis() as i64;
+    pull_header("orders", 1, "B", patience).write(&mut held.fields);
+    client.send(&held);
+    // These overtake it; the first is not for it.
+    assert_eq!(send(&mut client, "orders", "A", "second"), 1);
+    let mut other = Remoting::connect(&broker.rocketmq);
+    assert_eq!(send(&mut other, "orders", "B", "third"), 2);
+    let told = client.next().unwrap().expect(ResponseCode::Success);
+    assert_eq!((told.opaque, bodies(&told)), (held.opaque, vec!["third".to_owned()]));
+    assert_eq!(told.number("nextBeginOffset"), 3);
+    broker.stop();
+}
+
+#[test]
+fn what_is_not_served_is_refused_and_not_stored() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["topic.max_message_bytes=1000"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    assert_eq!(send(&mut client, "orders", "A", "first"), 0);
+    let long = "x".repeat(1_000);
+    let cases = [
+        ("TRAN_MSG", "true", 0, "body", ResponseCode::NoPermission),
+        ("WAIT", "true", 4, "body", ResponseCode::NoPermission),
+        ("DELAY", "3", 0, "body", ResponseCode::MessageIllegal),
+        ("TIMER_DELIVER_MS", "1", 0, "body", ResponseCode::MessageIllegal),
+        ("WAIT", "true", 0, &long, ResponseCode::MessageIllegal),
+    ];
+    for (name, value, sys_flag, body, code) in cases {
+        let properties = properties(&[(name, value)]);
+        let header = SendMessageRequestV2 { sys_flag, ..header("orders", 0, &properties) };
+        ask_send(&mut client, &header, body).expect(code);
+    }
+    for (topic, queue, code) in [
+        ("orders", 4, ResponseCode::SystemError),
+        ("../orders", 0, ResponseCode::SystemError),
+        ("%RETRY%consumers", 0, ResponseCode::TopicNotExist),
+        ("TBW102", 0, ResponseCode::TopicNotExist),
+    ] {
+        ask_send(&mut client, &header(topic, queue, ""), "body").expect(code);
+    }
+    let header = SendMessageRequestV2 { default_topic: "other", ..header("unknown", 0, "") };
+    ask_send(&mut client, &header, "body").expect(ResponseCode::TopicNotExist);
+    let sql = PullMessageRequest {
+        expression_type: Some("SQL92"),
+        ..pull_header("orders", 0, "a > 1", 0)
+    };
+    let mut request = client.request(RequestCode::PullMessage);
+    sql.write(&mut request.fields);
+    client.ask(&request).expect(ResponseCode::SubscriptionParseFailed);
+    assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["first"]);
+    broker.stop();
+}
+
+fn heartbeat(client: &mut Remoting, id: &str) {
+    let subscription = SubscriptionData {
+        topic: "orders".to_owned(),
+        sub_string: "*".to_owned(),
+        ..SubscriptionData::default()
+    };
+    let consumer = ConsumerData {
+        group_name: "consumers".to_owned(),
+        subscription_data_set: vec![subscription],
+        ..ConsumerData::default()
+    };
+    let heartbeat = HeartbeatData {
+        client_id: id.to_owned(),
+        consumer_data_set: vec![consumer],
+        ..HeartbeatData::default()
+    };
+    let mut request = client.request(RequestCode::HeartBeat);
+    request.body = to_json(&heartbeat).unwrap();
+    client.send(&request);
+    // The notice and the answer come in either order.
+    let mut told: Vec<_> = (0..2).map(|_| client.next().unwrap()).collect();
+    told.sort_by_key(|told| told.is_response);
+    assert_notice(&told[0]);
+    assert!(told[1].is_response && told[1].code == 0, "{told:?}");
+}
+
+fn assert_notice(told: &Told) {
+    assert!(!told.is_response, "{told:?}");
+    assert_eq!(told.code, RequestCode::NotifyConsumerIdsChanged.number());
+    assert_eq!(told.field("consumerGroup"), "consumers");
+}
+
+fn members(client: &mut Remoting) -> Vec<String> {
+    let asked = ConsumerGroupRequest { consumer_group: "consumers" };
+    let code = RequestCode::GetConsumerListByGroup;
+    let told = client.call(code, |fields| asked.write(fields), Bytes::new());
+    let body: GetConsumerListByGroupResponseBody =
+        from_json(&told.expect(ResponseCode::Success).body).unwrap();
+    body.consumer_id_list
+}
+
+fn lock(client: &mut Remoting, id: &str, code: RequestCode) -> Vec<i32> {
+    let queues = (0..5).map(|queue_id| MessageQueue {
+        broker_name: "mainstem".to_owned(),
+        queue_id,
+        topic: "orders".to_owned(),
+    });
+    let body = LockBatchRequestBody {
+        client_id: id.to_owned(),
+        consumer_group: "consumers".to_owned(),
+        mq_set: queues.collect(),
+        only_this_broker: false,
+    };
+    let told = client.call(code, |_| {}, to_json(&body).unwrap()).expect(ResponseCode::Success);
+    if told.body.is_empty() {
+        return Vec::new();
+    }
+    let held: LockBatchResponseBody = from_json(&told.body).unwrap();
+    held.lock_ok_mq_set.iter().map(|queue| queue.queue_id).collect()
+}
+
+#[test]
+fn members_know_of_each_other() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2", "shards.pin=false"]);
+    let mut one = Remoting::connect(&broker.rocketmq);
+    send(&mut one, "orders", "A", "first");
+    heartbeat(&mut one, "one");
+    assert_eq!(members(&mut one), ["one"]);
+    let mut two = Remoting::connect(&broker.rocketmq);
+    heartbeat(&mut two, "two");
+    assert_notice(&one.next().unwrap());
+    assert_eq!(members(&mut one), ["one", "two"]);
+    let mut three = Remoting::connect(&broker.rocketmq);
+    heartbeat(&mut three, "three");
+    assert_notice(&one.next().unwrap());
+    // One goes by itself, one by its connection.
+    let asked = UnregisterClientRequest {
+        client_id: "two",
+        producer_group: None,
+        consumer_group: Some("consumers"),
+    };
+    let mut request = two.request(RequestCode::UnregisterClient);
+    asked.write(&mut request.fields);
+    two.send(&request);
+    assert_notice(&one.next().unwrap());
+    drop(three);
+    assert_notice(&one.next().unwrap());
+    assert_eq!(members(&mut one), ["one"]);
+
+    // A queue is one client's at a time; the topic has four.
+    assert_eq!(lock(&mut one, "one", RequestCode::LockBatchMq), [0, 1, 2, 3]);
+    let mut four = Remoting::connect(&broker.rocketmq);
+    assert!(lock(&mut four, "four", RequestCode::LockBatchMq).is_empty());
+    lock(&mut four, "four", RequestCode::UnlockBatchMq);
+    assert_eq!(lock(&mut one, "one", RequestCode::LockBatchMq), [0, 1, 2, 3]);
+    lock(&mut one, "one", RequestCode::UnlockBatchMq);
+    assert_eq!(lock(&mut four, "four", RequestCode::LockBatchMq), [0, 1, 2, 3]);
+    broker.stop();
+}
+
+fn committed(client: &mut Remoting, zero: Option<bool>) -> Told {
+    let asked = QueryConsumerOffsetRequest {
+        consumer_group: "consumers",
+        topic: "orders",
+        queue_id: 0,
+        set_zero_if_not_found: zero,
+    };
+    let code = RequestCode::QueryConsumerOffset;
+    client.call(code, |fields| asked.write(fields), Bytes::new())
+}
+
+#[test]
+fn offsets_are_the_groups_for_both_dialects() {
+    use rdkafka::{
+        Offset, TopicPartitionList,
+        consumer::{BaseConsumer, Consumer as _},
+    };
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    for body in ["0", "1", "2"] {
+        send(&mut client, "orders", "A", body);
+    }
+    committed(&mut client, Some(false)).expect(ResponseCode::QueryNotFound);
+    // The queue is young: a new group begins at its first message.
+    let young = committed(&mut client, None).expect(ResponseCode::Success);
+    assert_eq!(young.number("offset"), 0);
+    let update = UpdateConsumerOffsetRequest {
+        consumer_group: "consumers",
+        topic: "orders",
+        queue_id: 0,
+        commit_offset: 2,
+    };
+    let code = RequestCode::UpdateConsumerOffset;
+    client.call(code, |fields| update.write(fields), Bytes::new()).expect(ResponseCode::Success);
+    broker.kill();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let kept = committed(&mut client, Some(false)).expect(ResponseCode::Success);
+    assert_eq!(kept.number("offset"), 2);
+    let consumer: BaseConsumer =
+        config(&broker.kafka, &[("group.id", "consumers")]).create().unwrap();
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition("orders", 0);
+    let told = consumer.committed_offsets(asked, PATIENCE).unwrap();
+    assert_eq!(told.elements()[0].offset(), Offset::Offset(2));
+    broker.stop();
+}
+
+/// Nothing is converted yet: each side is told, and sees its own.
+#[test]
+fn the_other_dialects_messages_are_an_error_and_no_garbage() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    assert_eq!(send(&mut client, "orders", "A", "first"), 0);
+    assert_eq!(send_one(&broker.kafka, "theirs", "kafka"), Ok(0));
+    let told = pull(&mut client, "theirs", 0, "*").expect(ResponseCode::SystemError);
+    assert!(told.remark.contains("not converted"), "{}", told.remark);
+    let header = SendMessageRequestV2 { default_topic_queue_nums: 1, ..header("theirs", 0, "") };
+    ask_send(&mut client, &header, "mixed").expect(ResponseCode::Success);
+    assert_eq!(bodies(&pull(&mut client, "theirs", 1, "*")), ["mixed"]);
+    assert_eq!(super::client::read_texts(&broker.kafka, "theirs", 1), ["kafka"]);
+    let consumer =
+        super::client::consumer_at(&broker.kafka, "orders", 0, rdkafka::Offset::Beginning);
+    let error = consumer.poll(PATIENCE).unwrap().unwrap_err();
+    let code = error.rdkafka_error_code().unwrap();
+    assert_eq!(code, rdkafka::types::RDKafkaErrorCode::UnsupportedForMessageFormat);
     broker.stop();
 }

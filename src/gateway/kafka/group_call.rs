@@ -1,6 +1,6 @@
-//! Calls of the group coordinator, on the shard that owns the group.
+//! The group coordinator's answers, for the wire.
 
-use std::{rc::Rc, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use kafka_protocol::protocol::StrBytes;
@@ -9,39 +9,9 @@ use super::{
     error::{ErrorCode, NONE},
     wire,
 };
-use crate::broker::{
-    Broker,
-    group::{GroupError, Groups, Moment, Reply, ReplyToken},
-};
+use crate::broker::group::GroupError;
 
-/// Makes a call that is answered at once. It owns what it needs of the request, since it may run on
-/// another shard.
-///
-/// # Errors
-/// Only where the broker stops.
-pub(super) async fn call<R: Send + 'static>(
-    broker: &Rc<Broker>,
-    group: &str,
-    call: impl FnOnce(&mut Groups, Moment) -> R + Send + 'static,
-) -> Result<R, GroupError> {
-    let work = |owner: Rc<Broker>| owner.with_groups(call);
-    let called = broker
-        .on(broker.group_owner(group), |owner| Box::pin(std::future::ready(work(owner))))
-        .await;
-    called.map_err(|_| GroupError::CoordinatorNotAvailable)
-}
-
-/// Makes a call that is answered later, and waits for the answer. `None` where the broker stops.
-pub(super) async fn ask(
-    broker: &Rc<Broker>,
-    group: &str,
-    call: impl FnOnce(&mut Groups, Moment, ReplyToken) + Send + 'static,
-) -> Option<Reply> {
-    let asked = broker.on(broker.group_owner(group), |owner| {
-        Box::pin(async move { owner.ask_groups(call).await })
-    });
-    asked.await.ok().flatten()
-}
+pub(super) use crate::gateway::group_call::{ask, call};
 
 /// The code of a result.
 pub(super) fn code<T>(result: &Result<T, GroupError>) -> i16 {

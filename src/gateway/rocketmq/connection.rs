@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::Gateway;
+use super::{Gateway, client::Client, members, refusal::Refusal};
 use crate::{
     env::glommio::Connection,
     gateway::{
@@ -10,17 +10,58 @@ use crate::{
         connection::{self, ConnectionError},
         frames::Frames,
     },
-    wire::{WireError, rocketmq::RemotingCommand},
+    wire::{
+        WireError,
+        rocketmq::{RemotingCommand, RequestCode, ResponseCode},
+    },
 };
 
 /// Serves a client of the broker until its connection ends. On the connection's shard.
-pub async fn serve(gateway: &Gateway, connection: Rc<Connection>) {
+pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
+    let (client, changes) = Client::new(gateway, connection.peer());
+    let client = Rc::new(client);
+    let tasks = Rc::clone(&gateway.broker.env().tasks);
+    tasks.spawn(Box::pin(members::pass_changes(
+        Rc::downgrade(&client),
+        changes,
+        Rc::clone(&answers),
+    )));
     let reading = read_requests(gateway, &connection, &answers, async |command| {
-        let handled = gateway.handle(command).await;
-        answer(command, handled)
+        client.speaks(command.serialization);
+        match gateway.begin(&client, command) {
+            None => answer(command, gateway.handle(&client, command).await),
+            Some(Err(refusal)) => answer(command, Err(refusal)),
+            Some(Ok(work)) if client.under_way.get() < gateway.settings.connection_pulls => {
+                // Its fields and its body are not needed any more.
+                let asked = bare(command);
+                let (client, answers) = (Rc::clone(&client), Rc::clone(&answers));
+                client.under_way.set(client.under_way.get() + 1);
+                tasks.spawn(Box::pin(async move {
+                    let done = work.await;
+                    client.under_way.set(client.under_way.get() - 1);
+                    match answer(&asked, done) {
+                        Ok(answer) => answer.into_iter().for_each(|answer| answers.push(answer)),
+                        Err(error) => tracing::error!(%error, "an answer cannot be written"),
+                    }
+                }));
+                Ok(None)
+            }
+            Some(Ok(_)) => {
+                let busy = "too many pulls of this connection are under way";
+                answer(command, Err(Refusal::new(ResponseCode::SystemBusy, busy)))
+            }
+        }
     });
     connection::serve(&gateway.broker, &connection, &answers, reading).await;
+    client.leave_all(gateway).await;
+}
+
+/// What an answer repeats of its request.
+fn bare(command: &RemotingCommand<'_>) -> RemotingCommand<'static> {
+    let RemotingCommand { code, opaque, flag, serialization, .. } = *command;
+    let bare = RemotingCommand::request(RequestCode::PullMessage, opaque, serialization);
+    RemotingCommand { code, flag, ..bare }
 }
 
 /// Serves a client of the name server until its connection ends. On the connection's shard.

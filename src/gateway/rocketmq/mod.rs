@@ -4,9 +4,17 @@
 //! their topic wants; pulls are worked on beside the rest, because an empty one is held until there
 //! is something. Answers leave as they become ready: `opaque` pairs them with their requests.
 
+mod client;
 mod connection;
+mod group_offset;
+mod heartbeat;
+mod members;
+mod pull;
+mod queue_lock;
+mod queue_offset;
 mod refusal;
 mod route;
+mod send;
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -14,12 +22,16 @@ use bytes::BytesMut;
 
 use super::{RequestMemory, answer::Answer};
 use crate::{
+    base::QueueId,
     broker::Broker,
+    cluster::Naming,
+    env::LocalFuture,
     wire::rocketmq::{RemotingCommand, RequestCode},
 };
 
 pub use connection::{serve, serve_routes};
 
+use client::Client;
 use refusal::Refusal;
 
 /// What the config says about RocketMQ's faces.
@@ -64,11 +76,52 @@ type Handled = Result<Answer, Refusal>;
 
 impl Gateway {
     /// Handles one request of a client of the broker.
-    async fn handle(&self, command: &RemotingCommand<'_>) -> Handled {
-        match RequestCode::from_number(command.code) {
-            Some(RequestCode::GetRouteinfoByTopic) => route::handle(self, command),
+    async fn handle(&self, client: &Client, command: &RemotingCommand<'_>) -> Handled {
+        use RequestCode as Code;
+        let Some(code) = Code::from_number(command.code) else {
+            return Err(Refusal::unknown(command.code));
+        };
+        match code {
+            Code::SendMessage | Code::SendMessageV2 | Code::SendBatchMessage => {
+                send::handle(self, client, command).await
+            }
+            Code::HeartBeat => heartbeat::handle(self, client, command).await,
+            Code::UnregisterClient => heartbeat::unregister(self, client, command).await,
+            Code::CheckClientConfig => heartbeat::check_config(command),
+            Code::GetConsumerListByGroup => members::list(self, command).await,
+            Code::QueryConsumerOffset => group_offset::query(self, command).await,
+            Code::GetMaxOffset => queue_offset::max(self, command).await,
+            Code::GetMinOffset => queue_offset::min(self, command).await,
+            Code::SearchOffsetByTimestamp => queue_offset::search(self, command).await,
+            Code::LockBatchMq => queue_lock::lock(self, command).await,
+            Code::UnlockBatchMq => queue_lock::unlock(self, command).await,
             _ => Err(Refusal::unknown(command.code)),
         }
+    }
+
+    /// Begins what other requests do not wait for: pulls, which may be held, and commits, of which a
+    /// client sends one for each of its queues. `None` for all other requests.
+    fn begin(
+        self: &Rc<Self>,
+        client: &Client,
+        command: &RemotingCommand<'_>,
+    ) -> Option<Result<LocalFuture<'static, Handled>, Refusal>> {
+        let gateway = Rc::clone(self);
+        match RequestCode::from_number(command.code)? {
+            RequestCode::PullMessage | RequestCode::LitePullMessage => {
+                Some(pull::begin(gateway, client, command))
+            }
+            RequestCode::UpdateConsumerOffset => Some(group_offset::update(gateway, command)),
+            _ => None,
+        }
+    }
+
+    /// The queue of a topic whose name RocketMQ allows.
+    fn queue(&self, topic: &str, queue: i32) -> Result<QueueId, Refusal> {
+        let cluster = self.broker.cluster();
+        let found = cluster.topic(topic).filter(|_| Naming::RocketMq.check(topic).is_ok());
+        let found = found.ok_or_else(|| Refusal::no_topic(topic))?;
+        found.queue(queue).ok_or_else(|| Refusal::no_queue(topic, queue))
     }
 
     /// Handles one request to the name server.

@@ -3,6 +3,8 @@
 use bytes::BytesMut;
 
 use crate::{
+    broker::{OffsetError, Stopping, group::GroupError},
+    cluster::ClusterError,
     gateway::answer::Answer,
     wire::{
         WireError,
@@ -27,6 +29,16 @@ impl Refusal {
         Self::new(ResponseCode::RequestCodeNotSupported, remark)
     }
 
+    pub(super) fn no_topic(topic: &str) -> Self {
+        let remark = format!("topic[{topic}] not exist, apply first please!");
+        Self::new(ResponseCode::TopicNotExist, remark)
+    }
+
+    pub(super) fn no_queue(topic: &str, queue: i32) -> Self {
+        let remark = format!("queueId[{queue}] is illegal, topic:[{topic}]");
+        Self::new(ResponseCode::SystemError, remark)
+    }
+
     /// The answer that tells it.
     ///
     /// # Errors
@@ -49,5 +61,44 @@ impl From<FieldError> for Refusal {
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
         Self::new(ResponseCode::SystemError, error.to_string())
+    }
+}
+
+impl From<Stopping> for Refusal {
+    fn from(error: Stopping) -> Self {
+        Self::new(ResponseCode::ServiceNotAvailable, error.to_string())
+    }
+}
+
+impl From<OffsetError> for Refusal {
+    fn from(error: OffsetError) -> Self {
+        Self::new(ResponseCode::SystemError, error.to_string())
+    }
+}
+
+impl From<GroupError> for Refusal {
+    fn from(error: GroupError) -> Self {
+        match error {
+            // Clients of this dialect are no members: there are others.
+            GroupError::UnknownMember | GroupError::IllegalGeneration => Self::new(
+                ResponseCode::NoPermission,
+                "the group is active with Kafka's clients, which alone may commit its offsets",
+            ),
+            GroupError::CoordinatorNotAvailable => {
+                Self::new(ResponseCode::ServiceNotAvailable, error.to_string())
+            }
+            _ => Self::new(ResponseCode::SystemError, error.to_string()),
+        }
+    }
+}
+
+impl From<ClusterError> for Refusal {
+    fn from(error: ClusterError) -> Self {
+        let code = match error {
+            ClusterError::Unavailable { .. } => ResponseCode::ServiceNotAvailable,
+            ClusterError::UnknownTopic { .. } => ResponseCode::TopicNotExist,
+            _ => ResponseCode::SystemError,
+        };
+        Self::new(code, error.to_string())
     }
 }

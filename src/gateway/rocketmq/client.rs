@@ -1,0 +1,140 @@
+//! What is known of the client at the other end of a connection.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{Gateway, pull::Filter, refusal::Refusal};
+use crate::{
+    broker::Session,
+    wire::rocketmq::{ResponseCode, Serialization},
+};
+
+/// Changes of groups that wait to be told to one client; it asks by itself every 20 s anyway.
+const CHANGES: usize = 64;
+
+/// Most groups, and most topics in all of them, that one connection may consume.
+const SUBSCRIPTIONS_MAX: usize = 10_000;
+
+/// The names of a group and of a topic that it consumes.
+type GroupAndTopic = (Arc<str>, Arc<str>);
+
+/// A client, as far as it has told of itself on this connection.
+pub(super) struct Client {
+    pub peer: SocketAddr,
+    pub session: Session,
+    pub changes: flume::Sender<Arc<str>>,
+    /// Requests that are worked on beside the others.
+    pub under_way: Cell<usize>,
+    serialization: Cell<Serialization>,
+    /// The groups it consumes in, and under which client id.
+    groups: RefCell<HashSet<(Arc<str>, Arc<str>)>>,
+    /// What it wants, by group and topic.
+    filters: RefCell<HashMap<GroupAndTopic, Filter>>,
+}
+
+impl Client {
+    pub(super) fn new(gateway: &Gateway, peer: SocketAddr) -> (Self, flume::Receiver<Arc<str>>) {
+        let number = gateway.connections.get();
+        gateway.connections.set(number + 1);
+        let (changes, told) = flume::bounded(CHANGES);
+        let client = Self {
+            peer,
+            session: Session { shard: gateway.broker.shard(), number },
+            changes,
+            under_way: Cell::default(),
+            serialization: Cell::default(),
+            groups: RefCell::default(),
+            filters: RefCell::default(),
+        };
+        (client, told)
+    }
+
+    /// How its last request was written, which is how it is asked.
+    pub(super) fn serialization(&self) -> Serialization {
+        self.serialization.get()
+    }
+
+    pub(super) fn speaks(&self, serialization: Serialization) {
+        self.serialization.set(serialization);
+    }
+
+    /// It consumes in a group.
+    ///
+    /// # Errors
+    /// In too many of them.
+    pub(super) async fn enter(
+        &self,
+        gateway: &Gateway,
+        group: Arc<str>,
+        id: Arc<str>,
+    ) -> Result<(), Refusal> {
+        let member = (Arc::clone(&group), Arc::clone(&id));
+        {
+            let mut groups = self.groups.borrow_mut();
+            check_room(groups.len(), groups.contains(&member))?;
+            groups.insert(member);
+        }
+        let (session, changes) = (self.session, self.changes.clone());
+        let broker = &gateway.broker;
+        let entered = broker.on(broker.group_owner(&group), move |owner| {
+            Box::pin(async move { owner.enter_group(group, id, session, changes) })
+        });
+        Ok(entered.await?)
+    }
+
+    /// It consumes in a group no more.
+    pub(super) async fn leave(&self, gateway: &Gateway, group: Arc<str>, id: Arc<str>) {
+        self.groups.borrow_mut().remove(&(Arc::clone(&group), Arc::clone(&id)));
+        self.filters.borrow_mut().retain(|(of, _), _| *of != group);
+        let session = self.session;
+        let broker = &gateway.broker;
+        let left = broker.on(broker.group_owner(&group), move |owner| {
+            Box::pin(async move { owner.leave_group(&group, &id, session) })
+        });
+        // A stopping broker has no groups.
+        let _ = left.await;
+    }
+
+    /// Its connection has ended.
+    pub(super) async fn leave_all(&self, gateway: &Gateway) {
+        let groups: Vec<_> = self.groups.borrow().iter().cloned().collect();
+        for (group, id) in groups {
+            self.leave(gateway, group, id).await;
+        }
+    }
+
+    /// What it wants of a topic in a group.
+    ///
+    /// # Errors
+    /// It wants too many.
+    pub(super) fn subscribe(
+        &self,
+        group: &Arc<str>,
+        topic: &str,
+        filter: Filter,
+    ) -> Result<(), Refusal> {
+        let what = (Arc::clone(group), topic.into());
+        let mut filters = self.filters.borrow_mut();
+        check_room(filters.len(), filters.contains_key(&what))?;
+        filters.insert(what, filter);
+        Ok(())
+    }
+
+    /// What it wants of a topic in a group, if it has told on this connection.
+    pub(super) fn filter(&self, group: &str, topic: &str) -> Option<Filter> {
+        self.filters.borrow().get(&(group.into(), topic.into())).cloned()
+    }
+}
+
+fn check_room(there: usize, known: bool) -> Result<(), Refusal> {
+    if known || there < SUBSCRIPTIONS_MAX {
+        return Ok(());
+    }
+    let remark = format!("a connection may have {SUBSCRIPTIONS_MAX} subscriptions");
+    Err(Refusal::new(ResponseCode::SystemError, remark))
+}

@@ -1,0 +1,100 @@
+//! QUERY_CONSUMER_OFFSET (14) and UPDATE_CONSUMER_OFFSET (15): how far a group has consumed a queue.
+//! The offsets are those that Kafka's clients commit, in the same groups.
+
+use std::rc::Rc;
+
+use super::{Gateway, Handled, encoded, refusal::Refusal};
+use crate::{
+    base::QueueId,
+    broker::{
+        OffsetError,
+        group::{CommitRequest, GroupError, OffsetToCommit, Reply, Sender, TopicPartition},
+    },
+    env::LocalFuture,
+    gateway::group_call,
+    wire::rocketmq::{
+        RemotingCommand, ResponseCode,
+        header::{OffsetResponse, QueryConsumerOffsetRequest, UpdateConsumerOffsetRequest},
+    },
+};
+
+pub(super) async fn query(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let asked = QueryConsumerOffsetRequest::parse(&command.fields)?;
+    let (queue, partition) = place(gateway, asked.topic, asked.queue_id)?;
+    let group = asked.consumer_group.to_owned();
+    let committed = group_call::call(&gateway.broker, asked.consumer_group, move |groups, _| {
+        groups.committed_offset(&group, partition).map(|committed| committed.offset)
+    });
+    let offset = match committed.await? {
+        Some(offset) => offset,
+        None if asked.set_zero_if_not_found == Some(false) => return Err(unknown()),
+        None => first_offset(gateway, queue).await?,
+    };
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    OffsetResponse { offset }.write(&mut answer.fields);
+    encoded(&answer)
+}
+
+/// Where a new group begins in a young queue, whatever its clients would choose: as in RocketMQ, so
+/// that who subscribes a moment after the first message still gets it. In any other queue the
+/// clients choose.
+async fn first_offset(gateway: &Gateway, queue: QueueId) -> Result<i64, Refusal> {
+    let broker = &gateway.broker;
+    let young = broker.on(broker.owner(queue), move |owner| {
+        Box::pin(async move {
+            let (start, _) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
+            Ok::<_, OffsetError>(start == 0 && owner.is_hot(queue, 0).await)
+        })
+    });
+    if young.await?? { Ok(0) } else { Err(unknown()) }
+}
+
+fn unknown() -> Refusal {
+    let remark = "Not found, maybe this group consumer boot first";
+    Refusal::new(ResponseCode::QueryNotFound, remark)
+}
+
+pub(super) fn update(
+    gateway: Rc<Gateway>,
+    command: &RemotingCommand<'_>,
+) -> Result<LocalFuture<'static, Handled>, Refusal> {
+    let asked = UpdateConsumerOffsetRequest::parse(&command.fields)?;
+    let (_, partition) = place(&gateway, asked.topic, asked.queue_id)?;
+    let (group, offset) = (asked.consumer_group.to_owned(), asked.commit_offset);
+    let answer = RemotingCommand::answer(command, ResponseCode::Success);
+    Ok(Box::pin(async move {
+        commit(&gateway, group, partition, offset).await?;
+        encoded(&answer)
+    }))
+}
+
+async fn commit(
+    gateway: &Gateway,
+    group: String,
+    partition: TopicPartition,
+    offset: i64,
+) -> Result<(), GroupError> {
+    let of = group.clone();
+    let reply = group_call::ask(&gateway.broker, &of, move |groups, at, token| {
+        let offset = OffsetToCommit { partition, offset, leader_epoch: None, metadata: "" };
+        let (sender, offsets) = (Sender::SIMPLE, &[offset]);
+        let commit = CommitRequest { group: &group, sender, retention: None, offsets };
+        groups.commit_offsets(at, &commit, token);
+    });
+    match reply.await {
+        Some(Reply::CommitOffsets(results)) => results?.into_iter().collect(),
+        _ => Err(GroupError::CoordinatorNotAvailable),
+    }
+}
+
+/// A queue, and its place in its topic by which offsets are kept.
+fn place(
+    gateway: &Gateway,
+    topic: &str,
+    queue_id: i32,
+) -> Result<(QueueId, TopicPartition), Refusal> {
+    let queue = gateway.queue(topic, queue_id)?;
+    let cluster = gateway.broker.cluster();
+    let topic = cluster.topic(topic).ok_or_else(|| Refusal::no_topic(topic))?.id;
+    Ok((queue, TopicPartition { topic, partition: queue_id as u32 }))
+}

@@ -1,0 +1,50 @@
+//! HEART_BEAT (34), UNREGISTER_CLIENT (35), CHECK_CLIENT_CONFIG (46): what clients tell of themselves.
+
+use std::sync::Arc;
+
+use super::{Gateway, Handled, client::Client, encoded, pull::Filter};
+use crate::wire::rocketmq::{
+    RemotingCommand, ResponseCode,
+    body::{CheckClientRequestBody, HeartbeatData, from_json},
+    header::{UnregisterClientRequest, beside},
+};
+
+pub(super) async fn handle(
+    gateway: &Gateway,
+    client: &Client,
+    command: &RemotingCommand<'_>,
+) -> Handled {
+    let heartbeat: HeartbeatData = from_json(&command.body)?;
+    let id: Arc<str> = heartbeat.client_id.into();
+    for consumer in heartbeat.consumer_data_set {
+        let group: Arc<str> = consumer.group_name.into();
+        for subscription in &consumer.subscription_data_set {
+            let filter = Filter::of_subscription(subscription);
+            client.subscribe(&group, &subscription.topic, filter)?;
+        }
+        client.enter(gateway, group, Arc::clone(&id)).await?;
+    }
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    // Every heartbeat has to carry its subscriptions.
+    answer.fields.push(beside::IS_SUPPORT_HEART_BEAT_V2, "false");
+    answer.fields.push(beside::IS_SUB_CHANGE, "true");
+    encoded(&answer)
+}
+
+pub(super) async fn unregister(
+    gateway: &Gateway,
+    client: &Client,
+    command: &RemotingCommand<'_>,
+) -> Handled {
+    let asked = UnregisterClientRequest::parse(&command.fields)?;
+    if let Some(group) = asked.consumer_group {
+        client.leave(gateway, group.into(), asked.client_id.into()).await;
+    }
+    encoded(&RemotingCommand::answer(command, ResponseCode::Success))
+}
+
+pub(super) fn check_config(command: &RemotingCommand<'_>) -> Handled {
+    let body: CheckClientRequestBody = from_json(&command.body)?;
+    Filter::of_subscription(&body.subscription_data).tags()?;
+    encoded(&RemotingCommand::answer(command, ResponseCode::Success))
+}

@@ -1,0 +1,47 @@
+//! LOCK_BATCH_MQ (41) and UNLOCK_BATCH_MQ (42): queues that a client consumes in order.
+
+use std::sync::Arc;
+
+use super::{Gateway, Handled, encoded, refusal::Refusal};
+use crate::{
+    base::QueueId,
+    wire::rocketmq::{
+        RemotingCommand, ResponseCode,
+        body::{LockBatchRequestBody, LockBatchResponseBody, MessageQueue, from_json, to_json},
+    },
+};
+
+pub(super) async fn lock(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let body: LockBatchRequestBody = from_json(&command.body)?;
+    let known = known(gateway, body.mq_set);
+    let queues: Vec<_> = known.iter().map(|(queue, _)| *queue).collect();
+    let (group, client): (Arc<str>, Arc<str>) = (body.consumer_group.into(), body.client_id.into());
+    let broker = &gateway.broker;
+    let held = broker.on(broker.group_owner(&group), move |owner| {
+        Box::pin(async move { owner.lock_queues(&group, &client, &queues) })
+    });
+    let held = held.await?;
+    let held = known.into_iter().filter(|(queue, _)| held.contains(queue));
+    let lock_ok_mq_set = held.map(|(_, name)| name).collect();
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    answer.body = to_json(&LockBatchResponseBody { lock_ok_mq_set })?;
+    encoded(&answer)
+}
+
+pub(super) async fn unlock(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let body: LockBatchRequestBody = from_json(&command.body)?;
+    let queues: Vec<_> = known(gateway, body.mq_set).iter().map(|(queue, _)| *queue).collect();
+    let (group, client) = (body.consumer_group, body.client_id);
+    let broker = &gateway.broker;
+    let unlocked = broker.on(broker.group_owner(&group), move |owner| {
+        Box::pin(async move { owner.unlock_queues(&group, &client, &queues) })
+    });
+    unlocked.await.map_err(Refusal::from)?;
+    encoded(&RemotingCommand::answer(command, ResponseCode::Success))
+}
+
+/// Those of the queues that there are.
+fn known(gateway: &Gateway, named: Vec<MessageQueue>) -> Vec<(QueueId, MessageQueue)> {
+    let found = |name: MessageQueue| Some((gateway.queue(&name.topic, name.queue_id).ok()?, name));
+    named.into_iter().filter_map(found).collect()
+}
