@@ -34,8 +34,8 @@ class Mainstem:
     target = "mainstem"
     ready = r"^ready kafka=(\S+)"
 
-    def command(self, data_dir, port):
-        """The command line of a broker on `data_dir`, listening on `port` (0: any)."""
+    def command(self, data_dir, port, rocketmq=0, namesrv=0):
+        """The command line of a broker on `data_dir`, listening on these ports (0: any)."""
         settings = {
             "kafka.auto_create_topics": "true",
             "groups.initial_rebalance_delay_ms": "0",
@@ -44,8 +44,8 @@ class Mainstem:
         sets = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return [
             str(ROOT / "target/release/mainstem"), "serve", "--data-dir", str(data_dir),
-            "--kafka", f"127.0.0.1:{port}", "--rocketmq", "127.0.0.1:0", "--namesrv", "127.0.0.1:0",
-            "--admin", "127.0.0.1:0", *sets,
+            "--kafka", f"127.0.0.1:{port}", "--admin", "127.0.0.1:0",
+            "--rocketmq", f"127.0.0.1:{rocketmq}", "--namesrv", f"127.0.0.1:{namesrv}", *sets,
         ]  # fmt: skip
 
     def prepare(self, data_dir, port):

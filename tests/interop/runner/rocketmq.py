@@ -1,0 +1,38 @@
+"""RocketMQ's own clients: they write and read, the broker is killed, and they find everything again."""
+
+import re
+import shutil
+import subprocess
+
+from . import processes
+from .brokers import free_port
+from .paths import DATA, ROCKETMQ_CLASSPATH, java
+
+
+def clients(case, kind):
+    data_dir = DATA / "rocketmq"
+    shutil.rmtree(data_dir, ignore_errors=True)
+    kind.prepare(data_dir, 0)
+    ports = {"rocketmq": free_port(), "namesrv": free_port()}
+    # Old clients, and tools, know the broker by fixed ports: it comes back where it was.
+    for phase, header in (("before", "JSON"), ("after", "ROCKETMQ")):
+        broker = started(case, kind, data_dir, ports)
+        try:
+            case.drive(java(
+                "interop.Clients", phase, f"127.0.0.1:{ports['namesrv']}", case.prefix,
+                classpath=ROCKETMQ_CLASSPATH, options=[f"-Duser.home={case.dir}", f"-Drocketmq.serialize.type={header}"],
+            ), timeout_s=180)  # fmt: skip
+        finally:
+            processes.kill(broker)
+    shutil.rmtree(data_dir)
+
+
+def started(case, kind, data_dir, ports):
+    log = open(case.dir / "broker.log", "a")
+    command = kind.command(data_dir, 0, **ports)
+    broker = processes.start(command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
+    line = broker.stdout.readline()
+    if not re.search(kind.ready, line):
+        processes.kill(broker)
+        raise RuntimeError(f"the broker did not become ready: {line!r}")
+    return broker
