@@ -237,7 +237,25 @@ fn a_held_pull_is_answered_by_the_next_message() {
     let told = client.next().unwrap().expect(ResponseCode::Success);
     assert_eq!((told.opaque, bodies(&told)), (held.opaque, vec!["third".to_owned()]));
     assert_eq!(told.number("nextBeginOffset"), 3);
+
+    // A one-way send is not answered, and found by the next pull.
+    let mut held = client.request(RequestCode::PullMessage);
+    pull_header("orders", 3, "*", patience).write(&mut held.fields);
+    client.send(&held);
+    let mut one_way: RemotingCommand<'_> = other.request(RequestCode::SendMessageV2).one_way();
+    let properties = properties(&[("WAIT", "false")]);
+    header("orders", 0, &properties).write(&mut one_way.fields);
+    one_way.body = Bytes::from_static(b"fourth");
+    other.send(&one_way);
+    assert_eq!(bodies(&client.next().unwrap()), ["fourth"]);
+    assert_eq!(send(&mut other, "orders", "A", "fifth"), 4);
+
+    // One that is held does not hold the broker's end up.
+    let mut held = client.request(RequestCode::LitePullMessage);
+    pull_header("orders", 5, "*", patience).write(&mut held.fields);
+    client.send(&held);
     broker.stop();
+    assert!(client.next().is_none());
 }
 
 #[test]
