@@ -1,8 +1,12 @@
 //! Reading one queue message by message: a consumer that filters by tag and waits for more.
 
-use std::{ops::Range, rc::Rc, time::Duration};
+use std::{ops::Range, rc::Rc, sync::Arc, time::Duration};
 
-use super::{Broker, cold::LogSlice};
+use super::{
+    Broker,
+    cold::LogSlice,
+    filter::{Filter, TagHash, Verdict},
+};
 use crate::{
     base::{Dialect, QueueId},
     storage::queue_index::{Budget, IndexEntry},
@@ -16,7 +20,7 @@ const SCAN: usize = 1_024;
 const SCAN_MAX: usize = 16 * SCAN;
 
 /// What is asked of a queue.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pull {
     /// The queue.
     pub queue: QueueId,
@@ -26,8 +30,8 @@ pub struct Pull {
     pub messages_max: usize,
     /// Bytes wanted at most; one message may be larger.
     pub bytes_max: u64,
-    /// Hashes of the tags wanted; empty for all messages.
-    pub tags: Vec<u32>,
+    /// Which messages are wanted. It is asked for frames; whoever is sent one looks at the message.
+    pub filter: Arc<Filter>,
     /// How long to wait while there is nothing.
     pub wait: Duration,
 }
@@ -148,7 +152,7 @@ fn take(
             false => Ok(false),
         };
     }
-    if pull.tags.is_empty() || pull.tags.contains(&entry.tag_hash) {
+    if pull.filter.verdict(TagHash(entry.tag_hash)) != Verdict::None {
         let more = *bytes + u64::from(entry.length);
         let full = pulled.slices.len() >= pull.messages_max || more > pull.bytes_max;
         if full && !pulled.slices.is_empty() {

@@ -109,6 +109,8 @@ mod tests {
             ("消息", 893_927),
             ("😀", 1_772_899),
             ("Aa", 2112),
+            ("a considerably longer tag", 3_582_441_341),
+            ("größe😀", 423_021_364),
             ("BB", 2112),
         ] {
             assert_eq!(TagHash::of(Some(tag)), TagHash(hash), "{tag}");

@@ -8,7 +8,7 @@ use std::{
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Gateway, pull::Filter, refusal::Refusal};
+use super::{Gateway, pull::Wanted, refusal::Refusal};
 use crate::{
     broker::Session,
     wire::rocketmq::{ResponseCode, Serialization},
@@ -34,7 +34,7 @@ pub(super) struct Client {
     /// The groups it consumes in, and under which client id.
     groups: RefCell<HashSet<(Arc<str>, Arc<str>)>>,
     /// What it wants, by group and topic.
-    filters: RefCell<HashMap<GroupAndTopic, Filter>>,
+    filters: RefCell<HashMap<GroupAndTopic, Wanted>>,
 }
 
 impl Client {
@@ -116,17 +116,17 @@ impl Client {
         &self,
         group: &Arc<str>,
         topic: &str,
-        filter: Filter,
+        wanted: Wanted,
     ) -> Result<(), Refusal> {
         let what = (Arc::clone(group), topic.into());
         let mut filters = self.filters.borrow_mut();
         check_room(filters.len(), filters.contains_key(&what))?;
-        filters.insert(what, filter);
+        filters.insert(what, wanted);
         Ok(())
     }
 
     /// What it wants of a topic in a group, if it has told on this connection.
-    pub(super) fn filter(&self, group: &str, topic: &str) -> Option<Filter> {
+    pub(super) fn wanted(&self, group: &str, topic: &str) -> Option<Wanted> {
         self.filters.borrow().get(&(group.into(), topic.into())).cloned()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Handled, client::Client, encoded, pull::Filter};
+use super::{Gateway, Handled, client::Client, encoded, pull::Wanted};
 use crate::wire::rocketmq::{
     RemotingCommand, ResponseCode,
     body::{CheckClientRequestBody, HeartbeatData, from_json},
@@ -19,8 +19,8 @@ pub(super) async fn handle(
     for consumer in heartbeat.consumer_data_set {
         let group: Arc<str> = consumer.group_name.into();
         for subscription in &consumer.subscription_data_set {
-            let filter = Filter::of_subscription(subscription);
-            client.subscribe(&group, &subscription.topic, filter)?;
+            let wanted = Wanted::of_subscription(subscription);
+            client.subscribe(&group, &subscription.topic, wanted)?;
         }
         client.enter(gateway, group, Arc::clone(&id)).await?;
     }
@@ -45,6 +45,6 @@ pub(super) async fn unregister(
 
 pub(super) fn check_config(command: &RemotingCommand<'_>) -> Handled {
     let body: CheckClientRequestBody = from_json(&command.body)?;
-    Filter::of_subscription(&body.subscription_data).tags()?;
+    Wanted::of_subscription(&body.subscription_data).filter()?;
     encoded(&RemotingCommand::answer(command, ResponseCode::Success))
 }

@@ -1,20 +1,19 @@
 //! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): messages out of a queue, as the log's own bytes.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 
 use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
 use crate::{
     base::{Position, Stage},
-    broker::{LogSlice, Pull, PullError, Pulled},
+    broker::{LogSlice, Pull, PullError, Pulled, filter::Filter},
     env::LocalFuture,
     gateway::answer::{Answer, Part},
     wire::rocketmq::{
         PullSysFlag, RemotingCommand, ResponseCode,
         body::SubscriptionData,
         header::{PullMessageRequest, PullMessageResponse},
-        property::tag_hash,
     },
 };
 
@@ -28,20 +27,20 @@ const BYTES_MAX: u64 = 4 << 20;
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What a consumer wants of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Filter {
-    /// Messages whose tags hash so; empty for all messages.
-    Tags(Vec<u32>),
-    /// An expression of this type, which is not served.
+#[derive(Clone, Debug)]
+pub(super) enum Wanted {
+    /// These messages.
+    Messages(Arc<Filter>),
+    /// Something that is not served, and why.
     Unserved(String),
 }
 
-impl Filter {
+impl Wanted {
     /// By what a heartbeat says.
     pub(super) fn of_subscription(subscription: &SubscriptionData) -> Self {
         let expression = subscription.expression_type.as_deref();
         if subscription.class_filter_mode {
-            return Self::Unserved("filter classes".to_owned());
+            return Self::Unserved("filter classes are not served, only tags".to_owned());
         }
         Self::of(expression, &subscription.sub_string)
     }
@@ -49,22 +48,19 @@ impl Filter {
     /// By an expression: `*`, or tags with `||` between.
     fn of(expression_type: Option<&str>, expression: &str) -> Self {
         match expression_type {
-            None | Some("TAG" | "") => {}
-            Some(other) => return Self::Unserved(format!("{other} expressions")),
+            None | Some("TAG" | "") => match Filter::tags(expression) {
+                Ok(filter) => Self::Messages(Arc::new(filter)),
+                Err(error) => Self::Unserved(error.to_string()),
+            },
+            Some(other) => Self::Unserved(format!("{other} expressions are not served, only tags")),
         }
-        let tags = expression.split("||").map(str::trim).filter(|tag| !tag.is_empty());
-        let all = expression.trim() == "*";
-        Self::Tags(tags.filter(|_| !all).map(tag_hash).collect())
     }
 
-    /// The hashes of its tags.
-    pub(super) fn tags(self) -> Result<Vec<u32>, Refusal> {
+    /// What is wanted, if it can be had.
+    pub(super) fn filter(self) -> Result<Arc<Filter>, Refusal> {
         match self {
-            Self::Tags(tags) => Ok(tags),
-            Self::Unserved(what) => Err(Refusal::new(
-                ResponseCode::SubscriptionParseFailed,
-                format!("{what} are not served, only tags"),
-            )),
+            Self::Messages(filter) => Ok(filter),
+            Self::Unserved(why) => Err(Refusal::new(ResponseCode::SubscriptionParseFailed, why)),
         }
     }
 }
@@ -78,12 +74,15 @@ pub(super) fn begin(
     let asked = PullMessageRequest::parse(&command.fields)?;
     let queue = gateway.queue(asked.topic, asked.queue_id)?;
     let flags = PullSysFlag(asked.sys_flag);
-    let filter = match asked.subscription {
+    let wanted = match asked.subscription {
         Some(expression) if flags.has(PullSysFlag::SUBSCRIPTION) => {
-            Filter::of(asked.expression_type, expression)
+            Wanted::of(asked.expression_type, expression)
         }
         // Who has not told yet, as after a restart, looks at tags by itself.
-        _ => client.filter(asked.consumer_group, asked.topic).unwrap_or(Filter::Tags(Vec::new())),
+        _ => {
+            let told = client.wanted(asked.consumer_group, asked.topic);
+            told.unwrap_or_else(|| Wanted::Messages(Arc::new(Filter::All)))
+        }
     };
     let held = u64::try_from(asked.suspend_timeout_millis).unwrap_or(0);
     let wait = match flags.has(PullSysFlag::SUSPEND) {
@@ -96,7 +95,7 @@ pub(super) fn begin(
         offset: asked.queue_offset,
         messages_max: usize::try_from(asked.max_msg_nums).unwrap_or(1).max(1),
         bytes_max: u64::from(bytes.unsigned_abs()).min(BYTES_MAX),
-        tags: filter.tags()?,
+        filter: wanted.filter()?,
         wait,
     };
     let (topic, answer) =
@@ -187,18 +186,22 @@ async fn with_messages(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::filter::{TagHash, Verdict};
 
     #[test]
     fn expressions_are_tags_or_refused() {
-        let tags = |kind, expression| Filter::of(kind, expression).tags();
-        for all in ["*", " * ", "", "||"] {
-            assert_eq!(tags(None, all), Ok(Vec::new()), "{all:?}");
+        let verdict = |kind, expression, tag| {
+            let filter = Wanted::of(kind, expression).filter().unwrap();
+            filter.verdict(TagHash::of(tag))
+        };
+        for all in ["*", ""] {
+            assert_eq!(verdict(None, all, None), Verdict::All, "{all:?}");
         }
-        let two = Ok(vec![tag_hash("a b"), tag_hash("c")]);
-        assert_eq!(tags(Some("TAG"), " a b ||c|| "), two);
-        let refusal = tags(Some("SQL92"), "a > 1").unwrap_err();
+        assert_eq!(verdict(Some("TAG"), " a b ||c|| ", Some("a b")), Verdict::All);
+        assert_eq!(verdict(Some("TAG"), " a b ||c|| ", Some("b")), Verdict::None);
+        let refusal = Wanted::of(Some("SQL92"), "a > 1").filter().unwrap_err();
         assert_eq!(refusal.code, ResponseCode::SubscriptionParseFailed);
         let by_class = SubscriptionData { class_filter_mode: true, ..SubscriptionData::default() };
-        assert!(Filter::of_subscription(&by_class).tags().is_err());
+        assert!(Wanted::of_subscription(&by_class).filter().is_err());
     }
 }

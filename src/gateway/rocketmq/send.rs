@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Gateway, Handled, client::Client, refusal::Refusal, route::AUTO_CREATE_TOPIC};
 use crate::{
     base::QueueId,
-    broker::{AppendError, AppendedBatch, Broker, MessageToAppend},
+    broker::{AppendError, AppendedBatch, Broker, MessageToAppend, filter::TagHash},
     cluster::{ClusterError, ControlPlane as _, Naming, NewTopic, Topic},
     gateway::answer::Answer,
     wire::rocketmq::{
@@ -120,7 +120,12 @@ fn check(
     queue_id: i32,
     message: &BatchMessage<'_>,
 ) -> Result<Checked, Refusal> {
-    let mut checked = Checked { record: Bytes::new(), tag_hash: 0, has_key: false, early: false };
+    let mut checked = Checked {
+        record: Bytes::new(),
+        tag_hash: TagHash::UNTAGGED.0,
+        has_key: false,
+        early: false,
+    };
     for (name, value) in Properties::new(message.properties) {
         match name {
             property::TRAN_MSG if value.eq_ignore_ascii_case("true") => return Err(transaction()),
@@ -128,7 +133,7 @@ fn check(
             property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS | property::TIMER_DELIVER_MS => {
                 return Err(delayed());
             }
-            property::TAGS => checked.tag_hash = property::tag_hash(value),
+            property::TAGS => checked.tag_hash = TagHash::of(Some(value)).0,
             property::KEYS => checked.has_key = true,
             property::WAIT => checked.early = value == "false",
             _ => {}

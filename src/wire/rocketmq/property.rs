@@ -95,12 +95,6 @@ impl<'a> Iterator for Properties<'a> {
     }
 }
 
-/// The hash of a tag by which consumers filter: Java's `String.hashCode()`, and 0 for no tag.
-#[must_use]
-pub fn tag_hash(tag: &str) -> u32 {
-    tag.encode_utf16().fold(0, |hash: u32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
-}
-
 /// Adds a property to `block`. Gives false, and leaves `block` as it was, for what the format cannot
 /// express: an empty name or value, or one with the format's own two characters in it (a value may
 /// have `\x01`).
@@ -128,14 +122,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn tags_hash_as_in_java() {
-        assert_eq!(tag_hash(""), 0);
-        assert_eq!(tag_hash("TagA"), 2_598_919);
-        assert_eq!(tag_hash("a considerably longer tag") as i32, -712_525_955);
-        assert_eq!(tag_hash("größe😀"), 423_021_364);
-    }
 
     #[test]
     fn pieces_are_read_as_java_reads_them() {
