@@ -6,6 +6,7 @@ use futures_lite::future;
 
 use super::{
     Broker,
+    filter::TagHash,
     producers::{Sequence, SequenceError},
 };
 use crate::{
@@ -67,8 +68,8 @@ pub enum AppendError {
 pub struct MessageToAppend<'a> {
     /// The record, whole but for what the owner assigns.
     pub record: &'a [u8],
-    /// Hash of its tag, 0 if it has none.
-    pub tag_hash: u32,
+    /// By which consumers filter it.
+    pub tag_hash: TagHash,
     /// Whether it has a key, which compacted topics demand.
     pub has_key: bool,
     /// The producer does not wait for the disk.
@@ -234,7 +235,7 @@ impl Broker {
             queue: id,
             base_offset,
             count: 1,
-            tag_hash,
+            tag_hash: tag_hash.0,
             append_time_ms: now_ms,
         });
         let show_at_once = shown_early && queue.high_watermark == base_offset;
@@ -249,7 +250,7 @@ impl Broker {
             // RocketMQ's clients search by the time a message was stored at.
             max_timestamp: now_ms,
             append_time: now_ms,
-            tag_hash,
+            tag_hash: tag_hash.0,
             dialect: Dialect::RocketMq,
         };
         self.enter(id, entry, appended.end, shown_early, show_at_once);

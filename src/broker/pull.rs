@@ -96,20 +96,15 @@ impl Broker {
     }
 
     async fn pull_now(&self, pull: &Pull) -> Result<Pulled, PullError> {
-        let (log_start, high_watermark, lost) = {
+        let (log_start, high_watermark, readable) = {
             let queues = self.queues.borrow();
             let queue = queues.get(&pull.queue).ok_or(PullError::UnknownQueue)?;
-            (queue.log_start, queue.high_watermark, queue.lost_from(pull.offset))
+            (queue.log_start, queue.high_watermark, queue.readable_until(pull.offset))
         };
         if pull.offset < log_start || pull.offset > high_watermark {
             return Err(PullError::OutOfRange { log_start, high_watermark });
         }
-        // Nobody is led past what is lost without being told.
-        let readable = match lost {
-            Some(lost) if lost.start <= pull.offset => return Err(PullError::Lost(lost)),
-            Some(lost) => lost.start.min(high_watermark),
-            None => high_watermark,
-        };
+        let readable = readable.map_err(PullError::Lost)?.min(high_watermark);
         let next_offset = pull.offset;
         let mut pulled = Pulled { log_start, high_watermark, next_offset, slices: Vec::new() };
         let (mut bytes, mut scanned) = (0, 0);

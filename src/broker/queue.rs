@@ -63,10 +63,18 @@ impl Queue {
         }
     }
 
-    /// The first lost offsets at or behind `offset`.
-    pub(super) fn lost_from(&self, offset: i64) -> Option<Range<i64>> {
+    /// Where reading from `offset` on has to end, so that nobody is led past what is lost without
+    /// being told: `i64::MAX` where nothing is.
+    ///
+    /// # Errors
+    /// The offsets that are lost, when `offset` is one of them.
+    pub(super) fn readable_until(&self, offset: i64) -> Result<i64, Range<i64>> {
         let at = self.lost.partition_point(|lost| lost.end <= offset);
-        self.lost.get(at).cloned()
+        match self.lost.get(at) {
+            Some(lost) if lost.start <= offset => Err(lost.clone()),
+            Some(lost) => Ok(lost.start),
+            None => Ok(i64::MAX),
+        }
     }
 
     /// Nothing can be read.

@@ -98,21 +98,16 @@ impl Broker {
         bytes_left: u64,
         first: bool,
     ) -> Result<Read, ReadError> {
-        let (log_start, high_watermark, next_offset, lost) = {
+        let (log_start, high_watermark, next_offset, readable) = {
             let queues = self.queues.borrow();
             let queue = queues.get(&request.queue).ok_or(ReadError::UnknownQueue)?;
-            let lost = queue.lost_from(request.offset);
-            (queue.log_start, queue.high_watermark, queue.next_offset, lost)
+            let readable = queue.readable_until(request.offset);
+            (queue.log_start, queue.high_watermark, queue.next_offset, readable)
         };
         if request.offset < log_start || request.offset > next_offset {
             return Err(ReadError::OutOfRange { log_start, high_watermark });
         }
-        // Nobody is led past what is lost without being told.
-        let readable = match lost {
-            Some(lost) if lost.start <= request.offset => return Err(ReadError::Lost(lost)),
-            Some(lost) => lost.start,
-            None => i64::MAX,
-        };
+        let readable = readable.map_err(ReadError::Lost)?;
         let mut read = Read { log_start, high_watermark, slices: Vec::new() };
         let bytes_max = bytes_left.min(u64::from(request.bytes_max));
         if request.offset >= high_watermark || (bytes_max == 0 && !first) {

@@ -26,7 +26,7 @@ const REGION: &str = "DefaultRegion";
 /// A message that passed every check and waits for its queue's owner.
 struct Checked {
     record: Bytes,
-    tag_hash: u32,
+    tag_hash: TagHash,
     has_key: bool,
     early: bool,
 }
@@ -120,12 +120,8 @@ fn check(
     queue_id: i32,
     message: &BatchMessage<'_>,
 ) -> Result<Checked, Refusal> {
-    let mut checked = Checked {
-        record: Bytes::new(),
-        tag_hash: TagHash::UNTAGGED.0,
-        has_key: false,
-        early: false,
-    };
+    let mut checked =
+        Checked { record: Bytes::new(), tag_hash: TagHash::UNTAGGED, has_key: false, early: false };
     for (name, value) in Properties::new(message.properties) {
         match name {
             property::TRAN_MSG if value.eq_ignore_ascii_case("true") => return Err(transaction()),
@@ -133,7 +129,7 @@ fn check(
             property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS | property::TIMER_DELIVER_MS => {
                 return Err(delayed());
             }
-            property::TAGS => checked.tag_hash = TagHash::of(Some(value)).0,
+            property::TAGS => checked.tag_hash = TagHash::of(Some(value)),
             property::KEYS => checked.has_key = true,
             property::WAIT => checked.early = value == "false",
             _ => {}
