@@ -154,13 +154,14 @@ impl ReadBack {
             None if oldest > Position(0) => {
                 return Err(ServerError::StateLost { oldest, damaged: loaded.damaged });
             }
-            None if !loaded.damaged.is_empty() => {
-                tracing::warn!(
-                    "no checkpoint can be used; the state is rebuilt from the whole log"
-                );
+            None => {
+                if !loaded.damaged.is_empty() {
+                    tracing::warn!(
+                        "no checkpoint can be used; the state is rebuilt from the whole log"
+                    );
+                }
                 (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0))
             }
-            None => (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0)),
         };
         // Index files of dropped segments are of no use; a power cut may have brought some back.
         runs.drop_below(oldest);

@@ -103,9 +103,14 @@ fn memlock() -> Row {
     }
 }
 
+/// How many there would be.
+fn shards(config: &Config) -> usize {
+    config.placement(&available_cores()).map_or(1, |placement| placement.shards.len())
+}
+
 fn buffers(config: &Config) -> Row {
     // A shard registers its memory with each of its three rings.
-    let shards = config.placement(&available_cores()).map_or(1, |placement| placement.shards.len());
+    let shards = shards(config);
     let required = 3 * config.shards.io_memory_bytes * shards as u64;
     let current = memlock_bytes();
     Row {
@@ -132,7 +137,7 @@ fn cores(config: &Config) -> Row {
 }
 
 fn open_files(config: &Config) -> Row {
-    let shards = config.placement(&available_cores()).map_or(1, |placement| placement.shards.len());
+    let shards = shards(config);
     let required =
         u64::from(config.kafka.max_connections) + open_files::beside_connections(config, shards);
     // The start raises the soft limit to the hard one.
