@@ -4,19 +4,17 @@
 //! rest shows Kafka's defaults. Kafka's own list is three times as long: what is missing here has
 //! nothing to act on in Mainstem and is known to no tool by heart.
 
-use super::config_def::{Check::*, ConfigDef, Kind::*};
+use super::{
+    config_def::{Check::*, ConfigDef, Kind::*},
+    topic_config::{FLUSH, NO_INDEX_FILES, NO_RECOMPRESSION, NO_TIER, ONE_LOG},
+};
 
 const ONE_BROKER: &str = "there is one broker.";
-const ONE_LOG: &str = "all topics share one commit log, whose segments config sets.";
-const NO_TIER: &str = "there is no tiered storage.";
 const NO_COMPACTION: &str = "compaction does not exist yet.";
-const NO_RECOMPRESSION: &str = "batches stay as the producer compressed them.";
-const NO_INDEX_FILES: &str = "a partition has no index files of its own.";
 const NO_INTERNAL_TOPICS: &str = "this state is kept in the commit log, not in a topic.";
 const NO_PLUGINS: &str = "classes cannot be loaded.";
 const NO_POOLS: &str = "each shard is one thread; server config sets how many.";
 const NO_TRANSACTIONS: &str = "Kafka transactions do not exist yet.";
-const FLUSH: &str = "every group commit is synced; see mainstem.flush.";
 
 /// Broker configs, by name.
 pub static BROKER_CONFIGS: &[ConfigDef] = &[

@@ -11,13 +11,13 @@ use super::{
 
 const MAX: &str = "9223372036854775807";
 
-const ONE_LOG: &str = "all topics share one commit log, whose segments config sets.";
+pub(super) const ONE_LOG: &str = "all topics share one commit log, whose segments config sets.";
 const ONE_REPLICA: &str = "a topic has one replica.";
-const NO_TIER: &str = "there is no tiered storage.";
+pub(super) const NO_TIER: &str = "there is no tiered storage.";
 const NO_COMPACTION: &str = "compaction does not exist yet; a compacted topic keeps everything.";
-const NO_RECOMPRESSION: &str = "batches stay as the producer compressed them.";
-const NO_INDEX_FILES: &str = "a partition has no index files of its own.";
-const FLUSH: &str = "every group commit is synced; see mainstem.flush.";
+pub(super) const NO_RECOMPRESSION: &str = "batches stay as the producer compressed them.";
+pub(super) const NO_INDEX_FILES: &str = "a partition has no index files of its own.";
+pub(super) const FLUSH: &str = "every group commit is synced; see mainstem.flush.";
 
 /// All topic configs, by name.
 pub static TOPIC_CONFIGS: &[ConfigDef] = &[
