@@ -35,7 +35,8 @@
 //! in `config/keys.rs`.
 //!
 //! # Threads
-//! `shard-N` (glommio executors: connections, and the queues and groups they own), `log-writer`,
+//! `shard-N` (glommio executors: connections, and the queues and groups they own), two `log-writer`s
+//! that take turns, so that a slow write does not hold up the next,
 //! `housekeeper` (fresh segments, index files, checkpoints, dropped segments), `acceptor`, `admin`, and
 //! the main thread, which waits for a signal. Only the shards may not block.
 //!
@@ -80,7 +81,7 @@
 //!   and its shards, and nothing below them knows of any.
 //! - `wire` never panics on any input and allocates at most 64 bytes per byte received; decompressing
 //!   has a limit of its own.
-//! - One thread writes the log. A written sector is never written again while the log needs it.
+//! - The log's writers give their writes one order. A written sector is never written again while the log needs it.
 //! - With `sync` an answer leaves, and a consumer sees a message, only after the durable position passed
 //!   it. There are no reads of what a crash could take back.
 //! - After a failed write or sync the log is stopped for good.

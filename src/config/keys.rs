@@ -64,6 +64,8 @@ table! {
         sync_interval_ms: u64 = millis(0, 0, MINUTE), Restart;
         /// What writes the log.
         writer: LogWriter = OneOf(&[(LogWriter::Thread, "thread"), (LogWriter::Glommio, "glommio")]), Restart;
+        /// Writes under way at once, each by a thread: a slow one does not hold up the next. One with `log.sync_interval_ms` or the glommio writer.
+        writes_in_flight: u32 = count(2, 1, 16), Restart;
         /// Core of the log's writer; `auto` is a core no pinned shard has, `off` leaves it to the kernel.
         core: WriterCore = writer_core(), Restart;
         /// Size of a segment file; retention drops whole segments.

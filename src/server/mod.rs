@@ -22,6 +22,7 @@ pub mod repair;
 mod running;
 mod shard;
 mod start;
+mod writers;
 
 pub use panic::abort_on_panic;
 

@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -29,18 +28,17 @@ use super::{
     open_files,
     shard::ShardMain,
     start::{Restored, restore},
+    writers::{LogWriters, Writing},
 };
-use core_affinity::CoreId;
-
 use crate::{
     admin::{self, AdminServer},
     base::{Position, ShardId},
     broker::{BrokerSettings, Mailboxes, ShardState, Shared, Start, group::GroupSettings},
     config::{Config, Flush, LogWriter, Placement},
     env::{
-        BlockSink, Clock, Disk, Env, Random,
+        Clock, Disk, Env, Random,
         blocking::{BlockingDisk, SystemClock, SystemRandom},
-        glommio::{DmaSink, ShardHandle, ShardOptions, start_shard},
+        glommio::{ShardHandle, ShardOptions, start_shard},
         mirror::{HUGE_PAGE, MirrorMemory, Pages},
     },
     gateway::{
@@ -49,16 +47,10 @@ use crate::{
         rocketmq::RocketMqSettings,
     },
     storage::{
-        commit_log::{
-            CommitLog, FileSink, LogLimits, Pauses, Writer, WriterOptions,
-            segment::{SegmentPool, Segments},
-        },
+        commit_log::{CommitLog, LogLimits, WriterOptions},
         queue_index::QueueIndex,
     },
 };
-
-/// How soon the writer looks again for disk space.
-const NO_SPACE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Memory each shard uses for pages of index files.
 const INDEX_CACHE_BYTES: usize = 8 << 20;
@@ -70,30 +62,13 @@ struct Machine {
     random: Arc<dyn Random>,
 }
 
-/// The thread that writes the log.
-enum WriterThread {
-    Plain(thread::JoinHandle<()>),
-    Glommio(ShardHandle),
-}
-
-impl WriterThread {
-    fn join(self) -> io::Result<()> {
-        match self {
-            Self::Plain(thread) => {
-                thread.join().map_err(|_| io::Error::other("the writer panicked"))
-            }
-            Self::Glommio(shard) => shard.join(),
-        }
-    }
-}
-
 /// A broker that runs.
 pub struct Running {
     log: Arc<CommitLog>,
     acceptors: Vec<Acceptor>,
     admin: Option<AdminServer>,
     housekeeper: HousekeeperHandle,
-    writer: WriterThread,
+    writers: LogWriters,
     shards: Vec<ShardHandle>,
     stop_shards: Vec<flume::Sender<flume::Sender<()>>>,
     ready: Arc<AtomicBool>,
@@ -171,10 +146,12 @@ impl Launch<'_> {
             log: Arc::clone(&log),
             pool: Arc::clone(&pool),
             segments: Arc::clone(&segments),
+            clock: Arc::clone(&self.machine.clock),
             options,
             woken,
+            pauses: Writing::pauses(self.config),
         };
-        let writer = self.start_writer(writing)?;
+        let writers = self.start_writers(writing)?;
         let channel = self.config.shards.channel_messages as usize;
         let (mailboxes, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| flume::bounded(channel)).unzip();
@@ -270,7 +247,7 @@ impl Launch<'_> {
             acceptors,
             admin: admin.transpose()?,
             housekeeper,
-            writer,
+            writers,
             shards: running,
             stop_shards: stops,
             ready: is_ready,
@@ -280,41 +257,17 @@ impl Launch<'_> {
         })
     }
 
-    fn start_writer(&self, writing: Writing) -> Result<WriterThread, ServerError> {
-        let pauses = Pauses {
-            idle: Duration::from_millis(self.config.log.idle_block_ms),
-            no_space: NO_SPACE_PAUSE,
-        };
-        let clock = Arc::clone(&self.machine.clock);
-        match self.config.log.writer {
-            LogWriter::Thread => {
-                let disk = Arc::clone(&self.machine.disk);
-                let core = self.placement.writer;
-                let thread =
-                    thread::Builder::new().name("log-writer".to_owned()).spawn(move || {
-                        if let Some(id) = core {
-                            core_affinity::set_for_current(CoreId { id });
-                        }
-                        let sink = FileSink::new(disk);
-                        futures_lite::future::block_on(writing.run(sink, clock, pauses));
-                    });
-                thread.map(WriterThread::Plain).map_err(ServerError::Start)
-            }
+    fn start_writers(&self, writing: Writing) -> Result<LogWriters, ServerError> {
+        let (log, core) = (&self.config.log, self.placement.writer);
+        let started = match log.writer {
+            LogWriter::Thread => writing.on_threads(&self.machine.disk, log.writes_in_flight, core),
             LogWriter::Glommio => {
-                let options = ShardOptions {
-                    name: "log-writer".to_owned(),
-                    core: self.placement.writer,
-                    ..self.shard_options(0)
-                };
-                let random = Arc::clone(&self.machine.random);
-                let main = {
-                    let clock = Arc::clone(&clock);
-                    move |_env: Env| writing.run(DmaSink::default(), clock, pauses)
-                };
-                let shard = start_shard(options, clock, random, main);
-                shard.map(WriterThread::Glommio).map_err(ServerError::Start)
+                let name = "log-writer".to_owned();
+                let options = ShardOptions { name, core, ..self.shard_options(0) };
+                writing.on_executor(options, Arc::clone(&self.machine.random))
             }
-        }
+        };
+        started.map_err(ServerError::Start)
     }
 
     fn tail_memory(&self) -> io::Result<MirrorMemory> {
@@ -426,25 +379,6 @@ fn start_of(state: &ShardState, end: Position) -> Position {
     state.entries.first().map_or(end, |(_, entry)| entry.position.min(end))
 }
 
-/// What the writer's thread takes along.
-struct Writing {
-    log: Arc<CommitLog>,
-    pool: Arc<SegmentPool>,
-    segments: Arc<Segments>,
-    options: WriterOptions,
-    woken: flume::Receiver<()>,
-}
-
-impl Writing {
-    async fn run<S: BlockSink>(self, sink: S, clock: Arc<dyn Clock>, pauses: Pauses) {
-        let Self { log, pool, segments, options, woken } = self;
-        let mut writer = Writer::new(log, sink, pool, segments, clock, options);
-        if let Err(error) = writer.run(&woken, pauses).await {
-            tracing::error!(%error, "the log has stopped");
-        }
-    }
-}
-
 impl Running {
     /// Says that it is ready, and runs until it is told to stop or the log stops.
     ///
@@ -478,7 +412,7 @@ impl Running {
         }
         let mut housekeeper = self.housekeeper.stop();
         self.log.close();
-        self.writer.join().map_err(ServerError::Start)?;
+        self.writers.join().map_err(ServerError::Start)?;
         let result = match self.log.failure() {
             Some(failure) => Err(ServerError::LogStopped(failure.to_owned())),
             None => {

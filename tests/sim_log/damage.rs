@@ -44,7 +44,7 @@ fn written(seed: u64) -> (World, Vec<Lying>) {
     for _ in 0..=world.dice.below(2) {
         let mut live = world.start();
         for _ in 0..10 + world.dice.below(30) {
-            world.append(&live);
+            world.append(&live.log);
             if world.dice.once_in(2) {
                 world.step(&mut live);
             }
@@ -166,7 +166,7 @@ fn an_idle_log_has_a_witness_for_its_last_commit() {
     for seed in 100..130 {
         let (mut world, _) = written(seed);
         let mut live = world.start();
-        world.append(&live);
+        world.append(&live.log);
         assert!(world.drain(&mut live));
         block_on(live.writer.idle()).unwrap();
         world.model.durable = live.log.durable();

@@ -7,6 +7,7 @@
 mod damage;
 mod dice;
 mod model;
+mod overlap;
 mod scenarios;
 mod tail;
 mod world;
@@ -16,6 +17,7 @@ use std::{collections::BTreeSet, env, panic, time::Duration};
 use futures_lite::future::block_on;
 
 use model::ModelFrame;
+use overlap::{Fate, overlap};
 use world::{Live, World};
 
 /// Seeds tried unless told otherwise.
@@ -24,8 +26,9 @@ const SEEDS: u64 = 250;
 /// One operation on the running log.
 fn operate(world: &mut World, live: &mut Live) {
     match world.dice.below(100) {
-        0..42 => world.append(live),
-        42..70 => {
+        0..42 => world.append(&live.log),
+        42..48 => overlap(world, live, Fate::Done),
+        48..70 => {
             world.step(live);
         }
         70..74 => {
@@ -87,6 +90,8 @@ fn end(world: &mut World, mut live: Live) {
             assert_eq!(recovered.frames, frames as u64, "a clean end loses nothing");
             return;
         }
+    } else if ending < 7 && live.beside.is_some() && !live.stopped {
+        overlap(world, &mut live, Fate::CutOff);
     } else if world.setup.sync_interval.is_zero() || live.log.durable() == live.log.reserved() {
         // Between two steps: nothing is being written.
     } else {
@@ -101,7 +106,7 @@ fn end(world: &mut World, mut live: Live) {
 }
 
 /// What the seeds together must have led to, or they test less than they seem to.
-const EVENTS: [&str; 16] = [
+const EVENTS: [&str; 18] = [
     "a busy log",
     "a clean end",
     "a frame that left the tail",
@@ -118,6 +123,8 @@ const EVENTS: [&str; 16] = [
     "a writer without space",
     "frames kept that were not acknowledged",
     "lost frames",
+    "the second of two writes done first",
+    "two writes at once",
 ];
 
 fn run(seed: u64) -> BTreeSet<&'static str> {

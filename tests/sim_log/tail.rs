@@ -34,8 +34,17 @@ const READERS: usize = 2;
 /// Nothing waits so long unless it was forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(20);
 
-/// A log with a small ring and a writer on a thread of its own, which sleeps until it is woken.
-fn start(tail_bytes: u64) -> (Arc<CommitLog>, thread::JoinHandle<std::io::Result<()>>) {
+/// A log's writers, each on a thread of its own, which sleep until they are woken.
+struct Writers(Vec<thread::JoinHandle<std::io::Result<()>>>);
+
+impl Writers {
+    fn join(self) {
+        self.0.into_iter().for_each(|thread| thread.join().unwrap().unwrap());
+    }
+}
+
+/// A log with a small ring.
+fn start(tail_bytes: u64) -> (Arc<CommitLog>, Writers) {
     let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::default());
     disk.create_dir(&log_dir()).unwrap();
     let limits = LogLimits {
@@ -63,9 +72,9 @@ fn start(tail_bytes: u64) -> (Arc<CommitLog>, thread::JoinHandle<std::io::Result
         write_bytes_max: 64 << 10,
         segment_frames_max: u64::MAX,
     };
-    let mut writer = Writer::new(
+    let writer = Writer::new(
         Arc::clone(&log),
-        FileSink::new(disk),
+        FileSink::new(Arc::clone(&disk)),
         pool,
         Arc::<Segments>::default(),
         Arc::new(SystemClock::default()),
@@ -73,8 +82,12 @@ fn start(tail_bytes: u64) -> (Arc<CommitLog>, thread::JoinHandle<std::io::Result
     );
     // So long that only a wake-up ends the writer's sleep.
     let pauses = Pauses { idle: FORGOTTEN * 60, no_space: FORGOTTEN * 60 };
-    let thread = thread::spawn(move || block_on(writer.run(&woken, pauses)));
-    (log, thread)
+    let beside = writer.beside(FileSink::new(disk));
+    let threads = [writer, beside].map(|mut writer| {
+        let woken = woken.clone();
+        thread::spawn(move || block_on(writer.run(&woken, pauses)))
+    });
+    (log, Writers(threads.into()))
 }
 
 /// What the payload of this name consists of.
@@ -111,7 +124,7 @@ fn append(log: &CommitLog, name: u64, bytes: usize) -> Position {
 #[test]
 fn slices_never_show_overwritten_bytes() {
     const TAIL: u64 = 256 << 10;
-    let (log, writer) = start(TAIL);
+    let (log, writers) = start(TAIL);
     let (told, heard) = flume::bounded::<(Position, u64, usize)>(64);
     let (read, missed) = (AtomicU64::new(0), AtomicU64::new(0));
     thread::scope(|scope| {
@@ -156,7 +169,7 @@ fn slices_never_show_overwritten_bytes() {
         drop(heard);
     });
     log.close();
-    writer.join().unwrap().unwrap();
+    writers.join();
     assert!(log.durable().0 > 8 * TAIL, "the ring went around");
     assert!(read.into_inner() > 1000);
     assert!(missed.into_inner() > 0, "nothing was ever read too late");
@@ -165,7 +178,7 @@ fn slices_never_show_overwritten_bytes() {
 
 #[test]
 fn no_wake_up_is_lost() {
-    let (log, writer) = start(256 << 10);
+    let (log, writers) = start(256 << 10);
     let signals = log.connect_shards(1);
     let (signal, durable) = &signals[0];
     let mut dice = Dice::new(1);
@@ -184,5 +197,5 @@ fn no_wake_up_is_lost() {
         }
     }
     log.close();
-    writer.join().unwrap().unwrap();
+    writers.join();
 }

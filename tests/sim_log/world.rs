@@ -1,9 +1,11 @@
 //! One simulated machine: a disk, a clock, and the log in between its crashes.
 
 use std::{
+    cell::Cell,
     collections::BTreeSet,
     io,
     path::{Path, PathBuf},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -17,8 +19,7 @@ use mainstem::{
         simulated::{SimulatedClock, SimulatedDisk},
     },
     storage::commit_log::{
-        CommitLog, FileSink, LogLimits, Reservation, ReserveError, Step, TailReader, Writer,
-        WriterOptions,
+        CommitLog, LogLimits, Reservation, ReserveError, Step, TailReader, Writer, WriterOptions,
         frame::{FrameKind, FrameMeta},
         recovery::{FoundFrame, Recovered, RecoveryError, recover},
         segment::{NoPace, PoolLimits, SegmentPool, Segments},
@@ -28,6 +29,7 @@ use mainstem::{
 use crate::{
     dice::Dice,
     model::{Border, Found, Model, ModelFrame},
+    overlap::HeldSink,
 };
 
 pub const LOG_ID: u64 = 0x6d61_696e_7374_656d;
@@ -72,7 +74,11 @@ impl Setup {
 /// The log while it runs.
 pub struct Live {
     pub log: Arc<CommitLog>,
-    pub writer: Writer<FileSink>,
+    pub writer: Writer<HeldSink>,
+    /// Writes at the same time, where each write is durable by itself.
+    pub beside: Option<Writer<HeldSink>>,
+    /// What holds the writers' writes.
+    pub holds: [Rc<Cell<bool>>; 2],
     pub pool: Arc<SegmentPool>,
     pub segments: Arc<Segments>,
     tail: TailReader,
@@ -203,7 +209,8 @@ impl World {
             segment_frames_max: self.setup.segment_frames_max,
         };
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let sink = FileSink::new(disk);
+        let holds = [(); 2].map(|()| Rc::new(Cell::new(false)));
+        let sink = HeldSink::new(&disk, &holds[0]);
         let writer = Writer::new(
             Arc::clone(&log),
             sink,
@@ -212,8 +219,10 @@ impl World {
             clock,
             options,
         );
+        let beside = || writer.beside(HeldSink::new(&disk, &holds[1]));
+        let beside = options.sync_interval.is_zero().then(beside);
         let tail = log.reader(0);
-        Ok(Live { log, writer, pool, segments, tail, stopped: false })
+        Ok(Live { log, writer, beside, holds, pool, segments, tail, stopped: false })
     }
 
     fn open_pool(
@@ -242,24 +251,25 @@ impl World {
     }
 
     /// Reserves, fills and commits a few frames, in an order of its own; gives some up.
-    pub fn append(&mut self, live: &Live) {
+    pub fn append(&mut self, log: &CommitLog) {
+        let stopped = log.failure().is_some();
         let mut reserved: Vec<(usize, Reservation<'_>)> = Vec::new();
         for _ in 0..=self.dice.below(4) {
             let control = self.dice.once_in(4);
             let bytes = self.payload_bytes();
-            match live.log.reserve(bytes, control) {
+            match log.reserve(bytes, control) {
                 Ok(reservation) => {
-                    assert!(!live.stopped);
+                    assert!(!stopped);
                     reserved.push((self.model.frames.len(), reservation));
                     self.model.frames.push(ModelFrame::given_up(bytes));
                 }
                 Err(ReserveError::Busy) => {
                     self.saw("a busy log", true);
-                    assert!(live.log.reserved() > live.log.durable());
+                    assert!(log.reserved() > log.durable());
                 }
                 Err(ReserveError::DiskFull) => self.saw("a full disk", true),
                 Err(ReserveError::TooLong) => assert!(bytes > PAYLOAD_BYTES_MAX as usize),
-                Err(ReserveError::Stopped) => assert!(live.stopped, "{:?}", live.log.failure()),
+                Err(ReserveError::Stopped) => assert!(stopped, "it was not"),
             }
         }
         self.dice.shuffle(&mut reserved);

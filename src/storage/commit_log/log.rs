@@ -172,7 +172,9 @@ pub struct CommitLog {
     signals: OnceLock<Box<[Arc<ShardSignal>]>>,
     closing: AtomicBool,
     figures: Mutex<(Latency, u64)>,
+    /// A writer sleeps that nobody has woken yet.
     writer_idle: AtomicBool,
+    writers_resting: AtomicU32,
     writer_wake: flume::Sender<()>,
 }
 
@@ -207,6 +209,7 @@ impl CommitLog {
             closing: AtomicBool::new(false),
             figures: Mutex::default(),
             writer_idle: AtomicBool::new(false),
+            writers_resting: AtomicU32::new(0),
             writer_wake,
         };
         (Arc::new(log), writer_woken)
@@ -373,9 +376,15 @@ impl CommitLog {
         self.fire_signals();
     }
 
-    /// Lets the writer end once it has written everything.
+    /// Lets the writers end once they have written everything.
     pub fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
+        self.rouse_writer();
+    }
+
+    /// Wakes a writer, whether one sleeps or is about to.
+    pub(super) fn rouse_writer(&self) {
+        // A full channel holds a wake-up already.
         let _ = self.writer_wake.try_send(());
     }
 
@@ -448,16 +457,23 @@ impl CommitLog {
         self.signals.get().into_iter().flatten().for_each(|signal| signal.fire());
     }
 
-    /// The writer announces that it will sleep unless there is work; it must look once more.
-    pub(super) fn writer_idles(&self, idle: bool) {
-        self.writer_idle.store(idle, Ordering::SeqCst);
+    /// A writer announces that it will sleep unless there is work; it must look once more.
+    pub(super) fn writer_rests(&self) {
+        self.writers_resting.fetch_add(1, Ordering::SeqCst);
+        self.writer_idle.store(true, Ordering::SeqCst);
     }
 
-    /// Wakes the writer, if it sleeps.
+    /// A writer no longer sleeps. Other ones may: they are to be woken for what it leaves behind.
+    pub(super) fn writer_rises(&self) {
+        let others = self.writers_resting.fetch_sub(1, Ordering::SeqCst) > 1;
+        self.writer_idle.store(others, Ordering::SeqCst);
+    }
+
+    /// Wakes a writer, if one sleeps.
     pub fn wake_writer(&self) {
         if self.writer_idle.load(Ordering::SeqCst) && self.writer_idle.swap(false, Ordering::SeqCst)
         {
-            let _ = self.writer_wake.try_send(());
+            self.rouse_writer();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The commit log: one file of blocks, cut into segments, written by one writer.
+//! The commit log: one file of blocks, cut into segments, written in one order.
 //!
 //! Owners reserve space in the open block, fill it and commit it ([`CommitLog`]); the writer closes
 //! the block when the disk is free and makes it durable with one write ([`Writer`]). What was written
@@ -13,18 +13,22 @@ pub mod given_up;
 pub mod recovery;
 pub mod segment;
 
+mod file_sink;
 mod line;
 mod log;
 mod scan;
 mod tail;
 mod walk;
+mod write_order;
 mod writer;
 
+pub use file_sink::FileSink;
 pub use line::Turn;
 pub use log::{Appended, CommitLog, LogLimits, Reservation, ReserveError, ShardSignal};
 pub use scan::SegmentScan;
 pub use tail::TailReader;
-pub use writer::{FileSink, Pauses, Step, Writer, WriterOptions};
+pub use write_order::WriterOptions;
+pub use writer::{Pauses, Step, Writer};
 
 /// The unit in which the log is written, and to which blocks are padded.
 pub const SECTOR: usize = 4096;
