@@ -11,6 +11,7 @@ mod coordinator;
 mod durable;
 pub mod filter;
 pub mod group;
+mod keys;
 mod losses;
 mod mailbox;
 mod offsets;
@@ -43,6 +44,7 @@ use crate::{
     env::{Env, LocalFuture, Volume},
     storage::{
         commit_log::{CommitLog, TailReader, segment::Segments},
+        key_index::KeyFileList,
         queue_index::QueueIndex,
     },
 };
@@ -51,6 +53,7 @@ pub use append::{AppendError, AppendedBatch, MessageToAppend};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;
+pub use keys::add_keys;
 pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
@@ -135,6 +138,7 @@ pub struct Broker {
     cluster: Rc<RefCell<ClusterState>>,
     queues: RefCell<HashMap<QueueId, queue::Queue>>,
     index: QueueIndex,
+    key_files: RefCell<KeyFileList>,
     durable: RefCell<durable::DurableQueue>,
     coordinator: RefCell<coordinator::Coordinator>,
     presence: RefCell<presence::Presence>,
@@ -196,6 +200,7 @@ impl Broker {
             cluster,
             queues: RefCell::new(queues),
             index,
+            key_files: RefCell::new(Arc::new([])),
             durable: RefCell::new(durable::DurableQueue::new(signal)),
             coordinator: RefCell::new(coordinator),
             presence: RefCell::default(),

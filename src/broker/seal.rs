@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{Broker, group::GroupRecord, producers::Producers};
 use crate::{
     base::{Position, QueueId},
-    storage::queue_index::{Generation, RunList},
+    storage::{
+        key_index::KeyFileList,
+        queue_index::{Generation, RunList},
+    },
 };
 
 /// A queue's state at one moment.
@@ -84,9 +87,10 @@ impl Broker {
         self.index.seal(end)
     }
 
-    /// Takes over the index files there are now.
-    pub fn install_runs(&self, runs: RunList) {
+    /// Takes over the index and key files there are now.
+    pub fn install_indexes(&self, runs: RunList, keys: KeyFileList) {
         self.index.install(runs);
+        *self.key_files.borrow_mut() = keys;
     }
 
     /// First readable offsets of this shard's queues.

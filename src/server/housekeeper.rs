@@ -25,9 +25,10 @@ use crate::{
     storage::{
         checkpoint::{CheckpointHeader, CheckpointStore, CheckpointWriter},
         commit_log::{
-            CommitLog,
+            CommitLog, TailReader,
             segment::{Pace, SegmentPool, Segments},
         },
+        key_index::KeyStore,
         queue_index::{Generation, LogRange, RunStore},
     },
 };
@@ -67,6 +68,10 @@ pub struct Housekeeper {
     pub pool: Arc<SegmentPool>,
     /// Index files.
     pub runs: RunStore,
+    /// Key files.
+    pub keys: KeyStore,
+    /// This thread's way into the hot tail.
+    pub tail: TailReader,
     /// Checkpoints.
     pub checkpoints: CheckpointStore,
     /// All shards' mailboxes.
@@ -139,7 +144,8 @@ impl Housekeeper {
 
     fn run(&mut self, stopped: &flume::Receiver<()>) {
         let mut retention_due = self.clock.monotonic() + self.settings.retention_check;
-        let [mut prepare_due, mut reindex_due, mut seal_due] = [Duration::ZERO; 3];
+        let [mut prepare_due, mut reindex_due, mut seal_due, mut keys_due] = [Duration::ZERO; 4];
+        self.install_indexes();
         while matches!(stopped.recv_timeout(LOOK), Err(flume::RecvTimeoutError::Timeout)) {
             if self.log.failure().is_some() {
                 continue;
@@ -156,6 +162,9 @@ impl Housekeeper {
             {
                 seal_due = now + RETRY;
                 tracing::error!(%error, "index files or checkpoints could not be written");
+            }
+            if now >= keys_due {
+                keys_due = self.fill_keys(now);
             }
             if now >= retention_due {
                 retention_due = now + self.settings.retention_check;
@@ -220,7 +229,7 @@ impl Housekeeper {
     }
 
     /// End of what index files hold.
-    fn covered(&self, first: Position) -> Position {
+    pub(super) fn covered(&self, first: Position) -> Position {
         self.runs.covers().map_or(first, |covers| covers.end.max(first))
     }
 
@@ -236,20 +245,28 @@ impl Housekeeper {
         }
         let sealed = self.ask_all(move |broker| Box::pin(async move { broker.seal_entries(end) }));
         self.sealed.extend(sealed);
-        self.runs.write(LogRange::new(covered, end), &self.sealed)?;
+        let covers = LogRange::new(covered, end);
+        self.runs.write(covers, &self.sealed)?;
+        self.index_keys(covers);
         self.sealed.clear();
-        self.install_runs();
+        self.install_indexes();
+        self.merge_keys();
         self.merge()
     }
 
-    pub(super) fn install_runs(&mut self) {
-        let runs = self.runs.runs();
+    /// Gives the shards the index and key files there are, together: what leaves their memory is in
+    /// both.
+    pub(super) fn install_indexes(&mut self) {
+        let (runs, keys) = (self.runs.runs(), self.keys.files());
         self.ask_all(move |broker| {
-            let runs = runs.clone();
-            Box::pin(async move { broker.install_runs(runs) })
+            let (runs, keys) = (runs.clone(), keys.clone());
+            Box::pin(async move { broker.install_indexes(runs, keys) })
         });
         if let Err(error) = self.runs.sweep() {
             tracing::warn!(%error, "old index files could not be removed");
+        }
+        if let Err(error) = self.keys.sweep() {
+            tracing::warn!(%error, "old key files could not be removed");
         }
     }
 
@@ -257,7 +274,7 @@ impl Housekeeper {
         let starts = self.log_starts();
         loop {
             match self.runs.merge_some(&|queue| starts.get(&queue).copied()) {
-                Ok(true) => self.install_runs(),
+                Ok(true) => self.install_indexes(),
                 Ok(false) => return Ok(()),
                 // It is noted; what has been sealed is good without it.
                 Err(error) if error.is_damage() => return Ok(()),
@@ -334,7 +351,8 @@ impl Housekeeper {
         if dropped {
             let first = self.segments.all().first().map_or(Position(0), |segment| segment.base);
             self.runs.drop_below(first);
-            self.install_runs();
+            self.keys.drop_useless(first);
+            self.install_indexes();
             self.log.set_space(self.pool.space());
         }
         Ok(())

@@ -11,6 +11,7 @@ pub mod cli;
 mod damage;
 mod data_dir;
 mod housekeeper;
+mod key_files;
 mod listeners;
 pub mod log_tool;
 mod loss_window;
@@ -36,6 +37,7 @@ use crate::{
     storage::{
         checkpoint::{CheckpointError, DamagedCheckpoint},
         commit_log::recovery::{Hole, RecoveryError},
+        key_index::KeyError,
         queue_index::IndexError,
     },
 };
@@ -72,6 +74,9 @@ pub enum ServerError {
     /// An index cannot be read or written.
     #[error("index: {0}")]
     Index(#[from] IndexError),
+    /// A key file cannot be read or written.
+    #[error("key index: {0}")]
+    Keys(#[from] KeyError),
     /// Neither a checkpoint nor the log tells what was in front of the log's oldest segment.
     #[error(
         "the log begins at position {oldest}, and no checkpoint tells what the topics, configs, groups and \

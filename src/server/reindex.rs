@@ -81,13 +81,13 @@ impl Housekeeper {
         );
         self.runs.replace(&run, parts)?;
         drop(run);
-        self.install_runs();
+        self.install_indexes();
         Ok(())
     }
 }
 
 /// The segments that hold something of a stretch, each with its part of it.
-fn parts_of(
+pub(super) fn parts_of(
     segments: &[Arc<Segment>],
     stretch: LogRange,
 ) -> impl Iterator<Item = (&Segment, LogRange)> {

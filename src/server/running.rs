@@ -120,10 +120,13 @@ struct Launch<'a> {
 impl Launch<'_> {
     fn run(self, restored: Restored, signals: Signals) -> Result<Running, ServerError> {
         let failed = ServerError::Start;
-        let Restored { recovered, segments, pool, runs, shards, checkpoints, damage } = restored;
+        let Restored { recovered, segments, pool, runs, keys, shards, checkpoints, damage } =
+            restored;
         let count = shards.len();
         let memory = self.tail_memory().map_err(failed)?;
-        let (log, woken) = CommitLog::new(self.limits(), memory, recovered.end, count);
+        // One reader for each shard, and the housekeeper.
+        let readers = count + 1;
+        let (log, woken) = CommitLog::new(self.limits(), memory, recovered.end, readers);
         let holes = damage.as_ref().map_or(0, |damage| damage.holes.len());
         if let Some(damage) = damage {
             damage.lines.iter().for_each(|line| tracing::error!("{line}"));
@@ -213,6 +216,8 @@ impl Launch<'_> {
             segments: Arc::clone(&segments),
             pool: Arc::clone(&pool),
             runs,
+            keys,
+            tail: log.reader(count),
             checkpoints,
             mailboxes: Arc::clone(&mailboxes),
             clock: Arc::clone(&self.machine.clock),

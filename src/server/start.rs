@@ -27,6 +27,7 @@ use crate::{
             recovery::{FoundFrame, Recovered, oldest_position, recover},
             segment::{NoPace, PoolLimits, SegmentPool, Segments},
         },
+        key_index::KeyStore,
         queue_index::{IndexEntry, LogRange, RunStore},
     },
 };
@@ -41,6 +42,8 @@ pub struct Restored {
     pub pool: Arc<SegmentPool>,
     /// Index files.
     pub runs: RunStore,
+    /// Key files.
+    pub keys: KeyStore,
     /// Checkpoints.
     pub checkpoints: CheckpointStore,
     /// One part for each shard.
@@ -89,7 +92,9 @@ pub fn restore(
         .set_volume(looked.map_err(|source| ServerError::DataDir { path: data.log(), source })?);
     recovered.segments.drain(..).for_each(|segment| segments.push(segment));
     let shards = replay.divide(shards);
-    Ok(Restored { recovered, segments, pool: Arc::new(pool), runs, checkpoints, shards, damage })
+    let keys = KeyStore::open(Arc::clone(disk), &data.index())?;
+    let pool = Arc::new(pool);
+    Ok(Restored { recovered, segments, pool, runs, keys, checkpoints, shards, damage })
 }
 
 /// How much of the log is read.

@@ -2,4 +2,5 @@
 
 pub mod checkpoint;
 pub mod commit_log;
+pub mod key_index;
 pub mod queue_index;

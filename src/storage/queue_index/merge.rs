@@ -23,10 +23,12 @@ const MAX_RUN_BYTES: u64 = 4 << 30;
 pub(super) fn pick(runs: &[Arc<Run>]) -> Option<Range<usize>> {
     let sizes: Vec<u64> = runs.iter().map(|run| run.file_bytes()).collect();
     let joined = |at: usize| runs[at - 1].covers().end == runs[at].covers().start;
-    pick_by(&sizes, joined)
+    runs_to_merge(&sizes, joined)
 }
 
-fn pick_by(sizes: &[u64], joined: impl Fn(usize) -> bool) -> Option<Range<usize>> {
+/// Which of neighbouring sorted files to merge next, by their bytes, oldest first. `joined` says whether
+/// a file begins where the one before it ends.
+pub fn runs_to_merge(sizes: &[u64], joined: impl Fn(usize) -> bool) -> Option<Range<usize>> {
     let mut end = sizes.len();
     while end > 0 {
         // The longest stretch up to `end` of runs that are no larger than its newest one's tier.
@@ -93,7 +95,7 @@ mod tests {
         let (mut most, mut written) = (0, 0);
         for _ in 0..1000 {
             sizes.push(5 << 20);
-            while let Some(range) = pick_by(&sizes, |_| true) {
+            while let Some(range) = runs_to_merge(&sizes, |_| true) {
                 let merged = sizes[range.clone()].iter().sum();
                 written += merged;
                 sizes.splice(range, [merged]);
@@ -107,9 +109,9 @@ mod tests {
     #[test]
     fn only_neighbours_merge() {
         let sizes = [1; 16];
-        assert_eq!(pick_by(&sizes, |at| at != 9), Some(0..9));
-        assert_eq!(pick_by(&sizes, |at| at != 12), Some(0..12));
-        assert_eq!(pick_by(&sizes[..7], |_| true), None);
-        assert_eq!(pick_by(&[MAX_RUN_BYTES; 9], |_| true), None);
+        assert_eq!(runs_to_merge(&sizes, |at| at != 9), Some(0..9));
+        assert_eq!(runs_to_merge(&sizes, |at| at != 12), Some(0..12));
+        assert_eq!(runs_to_merge(&sizes[..7], |_| true), None);
+        assert_eq!(runs_to_merge(&[MAX_RUN_BYTES; 9], |_| true), None);
     }
 }

@@ -35,6 +35,7 @@ use std::{io, path::PathBuf};
 
 pub use index::QueueIndex;
 pub use memory::{Generation, MemoryIndex};
+pub use merge::runs_to_merge;
 pub use page::DirectoryEntry;
 pub use run::{Run, RunList};
 pub use run_set::RunSet;
