@@ -4,6 +4,7 @@
 //! frame: at most [`MEMORY_PER_BYTE`] bytes for each byte received. Decompression alone has a limit
 //! of its own, given by its caller, because an honest batch may shrink a thousandfold.
 
+pub mod convert;
 mod error;
 mod frame;
 pub mod kafka;

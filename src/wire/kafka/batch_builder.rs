@@ -7,6 +7,7 @@ use bytes::BufMut;
 use super::batch::{self, CRC_FROM, Codec, HEADER_BYTES};
 use super::codec::put_varlong;
 use super::compression;
+use super::record::{Header, put_nullable};
 use crate::base::checksum;
 
 /// Collects records and makes one batch of them.
@@ -90,6 +91,19 @@ impl BatchBuilder {
         value: Option<&[u8]>,
         headers: &[(&str, Option<&[u8]>)],
     ) -> &mut Self {
+        let headers =
+            headers.iter().map(|(name, value)| Header { name: name.as_bytes(), value: *value });
+        self.record_with(timestamp_ms, key, value, headers)
+    }
+
+    /// As [`BatchBuilder::record`], whatever the headers' names.
+    pub fn record_with<'h>(
+        &mut self,
+        timestamp_ms: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl ExactSizeIterator<Item = Header<'h>>,
+    ) -> &mut Self {
         if self.count == 0 {
             (self.base_timestamp, self.max_timestamp) = (timestamp_ms, timestamp_ms);
         }
@@ -102,9 +116,9 @@ impl BatchBuilder {
         put_nullable(fields, key);
         put_nullable(fields, value);
         put_varlong(fields, headers.len() as i64);
-        for (name, value) in headers {
-            put_nullable(fields, Some(name.as_bytes()));
-            put_nullable(fields, *value);
+        for Header { name, value } in headers {
+            put_nullable(fields, Some(name));
+            put_nullable(fields, value);
         }
         put_varlong(&mut self.records, fields.len() as i64);
         self.records.extend_from_slice(fields);
@@ -164,15 +178,5 @@ impl BatchBuilder {
         let crc = checksum::crc32c(&out[CRC_FROM..]);
         out[17..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
         Ok(out)
-    }
-}
-
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    match bytes {
-        None => put_varlong(out, -1),
-        Some(bytes) => {
-            put_varlong(out, bytes.len() as i64);
-            out.extend_from_slice(bytes);
-        }
     }
 }

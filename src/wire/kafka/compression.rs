@@ -45,6 +45,14 @@ pub fn decompress(
     }
 }
 
+/// Decompresses zlib's format (RFC 1950), which RocketMQ's clients use.
+///
+/// # Errors
+/// As [`decompress`].
+pub fn zlib(input: &[u8], limit_bytes: usize) -> Result<Cow<'_, [u8]>, BatchError> {
+    read_all(flate2::bufread::ZlibDecoder::new(input), limit_bytes)
+}
+
 fn malformed(error: impl Display) -> BatchError {
     BatchError::Decompress(error.to_string())
 }

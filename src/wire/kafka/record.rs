@@ -10,7 +10,7 @@
 //! but one of those that share a name. Nothing is copied: a record borrows from the batch.
 
 use super::batch::{BatchError, BatchHeader, TimestampType};
-use super::codec::Reader;
+use super::codec::{Reader, put_varlong};
 use crate::wire::WireError;
 
 /// A record, borrowing from its batch.
@@ -158,6 +158,31 @@ fn nullable<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, WireError> 
 /// Bytes that must not be null.
 fn sized<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], WireError> {
     nullable(reader)?.ok_or(WireError::NegativeLength(-1))
+}
+
+/// Writes a header with its place before it, a varint. Several lie end to end.
+pub fn put_placed_header(out: &mut Vec<u8>, place: usize, header: &Header<'_>) {
+    put_varlong(out, place as i64);
+    put_nullable(out, Some(header.name));
+    put_nullable(out, header.value);
+}
+
+/// Reads headers with their places; `None` if that is not what `bytes` are.
+#[must_use]
+pub fn placed_headers(bytes: &[u8]) -> Option<Vec<(usize, Header<'_>)>> {
+    let mut reader = Reader::new(bytes);
+    let mut placed = Vec::new();
+    while reader.left() > 0 {
+        let place = usize::try_from(reader.varint().ok()?).ok()?;
+        placed.push((place, header(&mut reader).ok()?));
+    }
+    Some(placed)
+}
+
+/// Writes bytes behind their length, which is -1 for null.
+pub(super) fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put_varlong(out, bytes.map_or(-1, |bytes| bytes.len() as i64));
+    out.extend_from_slice(bytes.unwrap_or_default());
 }
 
 /// An offset and the time of its record, ms.
