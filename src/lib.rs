@@ -20,7 +20,7 @@
 //! | room | what lives there |
 //! | --- | --- |
 //! | `base` | id newtypes, checksums, base64, latency histograms, the stages they are kept for. No I/O |
-//! | `wire` | bytes to structs and back, Kafka's and RocketMQ's, compression; nothing else |
+//! | `wire` | bytes to structs and back, Kafka's and RocketMQ's, one into the other, compression; nothing else |
 //! | `config` | every knob, declared once; which thread gets which core |
 //! | `env` | the seam to the machine: clock, disk, tasks, randomness. `blocking`, `glommio`, `simulated` |
 //! | `storage` | the commit log and its recovery, its index, its segments, checkpoints |
@@ -66,8 +66,14 @@
 //!
 //! # RocketMQ's ways
 //! The same ones: a send becomes a record, a frame of its own, in which the owner sets offset, store
-//! time and locator; a pull waits on the queue's owner and filters by the index's tag hashes. Routes
-//! are read from the shard's copy of the cluster's state.
+//! time and locator; a pull waits on the queue's owner and filters by the index's tag hashes, or looks
+//! into the messages where these do not tell. Routes are read from the shard's copy of the cluster's
+//! state.
+//!
+//! # Across the dialects
+//! A queue holds frames of both, under one sequence of offsets. They are converted when they are read
+//! (`wire::convert`): RocketMQ's messages into batches where a fetch's answer is put together, Kafka's
+//! batches into messages at the queue's owner, which filters them and keeps some of what it converted.
 //!
 //! # A start
 //! Lock, checkpoint, index files; replay of the log from the checkpoint, block by block. A torn tail is

@@ -12,6 +12,7 @@ mod broker {
     mod topics;
     mod wire;
 
+    mod across;
     mod admin;
     mod configs;
     mod crash;

@@ -9,7 +9,7 @@ use std::{
 
 use super::Broker;
 use crate::{
-    base::{Position, QueueId},
+    base::{Dialect, Position, QueueId},
     env::ColdBytes,
     storage::{
         commit_log::{
@@ -35,12 +35,14 @@ pub struct LogSlice {
     pub queue: QueueId,
     /// Offset of its first message.
     pub base_offset: i64,
+    /// Whose wire form it has.
+    pub dialect: Dialect,
 }
 
 impl LogSlice {
     pub(super) fn new(queue: QueueId, entry: &IndexEntry) -> Self {
-        let IndexEntry { position, length, base_offset, .. } = *entry;
-        Self { position, length, queue, base_offset }
+        let IndexEntry { position, length, base_offset, dialect, .. } = *entry;
+        Self { position, length, queue, base_offset, dialect }
     }
 
     fn frame_at(&self) -> u64 {
@@ -123,6 +125,30 @@ impl Broker {
             rest = others;
         }
         loaded
+    }
+
+    /// Copies of the payloads of `slices`, from the hot tail or verified from the segments, in the
+    /// order given: for whoever looks into them.
+    pub async fn payloads(
+        self: &Rc<Self>,
+        slices: &[LogSlice],
+    ) -> Vec<Result<ColdBytes, ColdError>> {
+        let hot: Vec<_> = slices.iter().map(|slice| self.look(slice, <[u8]>::to_vec)).collect();
+        let is_cold = |(slice, hot): (&LogSlice, &Option<_>)| hot.is_none().then_some(*slice);
+        let cold: Vec<LogSlice> = slices.iter().zip(&hot).filter_map(is_cold).collect();
+        let mut loaded = self.load(&cold).await.into_iter();
+        let payloads = hot.into_iter().map(|hot| match hot {
+            Some(bytes) => Ok(ColdBytes::new(Rc::new(bytes))),
+            None => loaded.next().expect("one for each cold slice"),
+        });
+        payloads.collect()
+    }
+
+    /// Looks at a payload where it lies; `None` if it has left the hot tail. The log's writers may
+    /// wait until `look` returns.
+    pub(super) fn look<R>(&self, slice: &LogSlice, look: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        let length = slice.length as usize;
+        self.tail.with(slice.position, |view| look(view.slice(slice.position, length)))
     }
 
     /// `segment` is held meanwhile, so that its file is not used for anything else.

@@ -7,6 +7,7 @@
 mod append;
 mod cold;
 mod control;
+mod conversion;
 mod coordinator;
 mod durable;
 pub mod filter;
@@ -27,6 +28,7 @@ mod seal;
 
 use std::{
     cell::{Cell, Ref, RefCell},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::Duration,
@@ -52,6 +54,7 @@ use crate::{
 pub use append::{AppendError, AppendedBatch, MessageToAppend};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
+pub use conversion::MessageError;
 pub use durable::LogStopped;
 pub use keys::add_keys;
 pub use losses::{Ledger, Lift, LostOffsets};
@@ -59,7 +62,7 @@ pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
 pub use presence::Session;
 pub use producers::{Producer, SequenceError};
-pub use pull::{Pull, PullError, Pulled};
+pub use pull::{Piece, Pull, PullError, Pulled};
 pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
@@ -75,6 +78,10 @@ pub struct BrokerSettings {
     pub cold_read_bytes: u64,
     /// Reads of segments this shard has under way at a time.
     pub cold_reads: usize,
+    /// Memory for Kafka's batches as RocketMQ's messages, of each shard, in bytes.
+    pub conversion_cache_bytes: usize,
+    /// The broker as RocketMQ's clients reach it, which is where converted messages lie.
+    pub store_host: SocketAddr,
     /// How often retention is looked at.
     pub retention_check: Duration,
     /// The group coordinator's part.
@@ -107,6 +114,18 @@ pub struct ShardFigures {
     pub bytes_out: u64,
     /// Frames that were read and did not verify.
     pub damaged_reads: u64,
+    /// RocketMQ's messages made into Kafka's records.
+    pub converted_to_kafka: u64,
+    /// Kafka's records made into RocketMQ's messages.
+    pub converted_to_rocketmq: u64,
+    /// Converted messages that lack something the other dialect has no place for.
+    pub converted_lossy: u64,
+    /// Kafka's batches that were found converted.
+    pub conversion_cache_hits: u64,
+    /// Kafka's batches that were converted because they were not found.
+    pub conversion_cache_misses: u64,
+    /// Memory of the converted batches that are kept, in bytes.
+    pub conversion_cache_bytes: u64,
     /// Queues there are.
     pub queues: u64,
     /// Groups there are.
@@ -121,6 +140,12 @@ impl ShardFigures {
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.damaged_reads += other.damaged_reads;
+        self.converted_to_kafka += other.converted_to_kafka;
+        self.converted_to_rocketmq += other.converted_to_rocketmq;
+        self.converted_lossy += other.converted_lossy;
+        self.conversion_cache_hits += other.conversion_cache_hits;
+        self.conversion_cache_misses += other.conversion_cache_misses;
+        self.conversion_cache_bytes += other.conversion_cache_bytes;
         self.queues += other.queues;
         self.groups += other.groups;
     }
@@ -139,6 +164,7 @@ pub struct Broker {
     queues: RefCell<HashMap<QueueId, queue::Queue>>,
     index: QueueIndex,
     key_files: RefCell<KeyFileList>,
+    conversions: RefCell<conversion::ConversionCache>,
     durable: RefCell<durable::DurableQueue>,
     coordinator: RefCell<coordinator::Coordinator>,
     presence: RefCell<presence::Presence>,
@@ -201,6 +227,9 @@ impl Broker {
             queues: RefCell::new(queues),
             index,
             key_files: RefCell::new(Arc::new([])),
+            conversions: RefCell::new(conversion::ConversionCache::new(
+                settings.conversion_cache_bytes,
+            )),
             durable: RefCell::new(durable::DurableQueue::new(signal)),
             coordinator: RefCell::new(coordinator),
             presence: RefCell::default(),
@@ -277,6 +306,7 @@ impl Broker {
     #[must_use]
     pub fn figures(&self) -> ShardFigures {
         ShardFigures {
+            conversion_cache_bytes: self.conversions.borrow().bytes() as u64,
             queues: self.queues.borrow().len() as u64,
             groups: self.group_count() as u64,
             ..self.figures.get()

@@ -19,7 +19,8 @@ pub enum OffsetSpec {
     Earliest,
     /// The one the next message gets, once the ones before it are readable.
     Latest,
-    /// The first message with this timestamp or a later one, in milliseconds since 1970.
+    /// The first message with this timestamp or a later one, in milliseconds since 1970. A
+    /// RocketMQ message's is the time it was stored at, whoever asks.
     Time(i64),
     /// The message with the highest timestamp (KIP-734).
     MaxTime,
@@ -118,7 +119,7 @@ impl Broker {
             let (offset, timestamp) = (entry.base_offset, entry.max_timestamp);
             return Ok(Some(TimedOffset { offset, timestamp }));
         }
-        let batch = self.load(&[LogSlice::new(id, &entry)]).await.remove(0)?;
+        let batch = self.payloads(&[LogSlice::new(id, &entry)]).await.remove(0)?;
         let record = (|| {
             let header = BatchHeader::parse(&batch)?;
             record::find_timestamp(&header, &records_of(&batch, &header)?, time)

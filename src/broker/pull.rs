@@ -1,15 +1,23 @@
-//! Reading one queue message by message: a consumer that filters by tag and waits for more.
+//! Reading one queue message by message: a consumer that filters and waits for more.
+//!
+//! The index says which frames hold nothing that is wanted, and of which all is; these are neither
+//! read nor copied here. What is left is looked into: a message of RocketMQ's where it lies, a batch
+//! of Kafka's once it is converted. A message is asked for in the same way whichever it was.
 
-use std::{ops::Range, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::VecDeque, ops::Range, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
 
 use super::{
     Broker,
-    cold::LogSlice,
+    cold::{ColdError, LogSlice},
     filter::{Filter, TagHash, Verdict},
 };
 use crate::{
-    base::{Dialect, QueueId},
-    storage::queue_index::{Budget, IndexEntry},
+    base::{Dialect, Position, QueueId},
+    env::ColdBytes,
+    storage::queue_index::{Budget, IndexEntry, IndexError},
+    wire::rocketmq::{property, record::Record},
 };
 
 /// Index entries looked at with one look-up.
@@ -18,6 +26,12 @@ const SCAN: usize = 1_024;
 /// Index entries looked at before what was found, or nothing, is told: a filter that lets little
 /// through does not hold the shard.
 const SCAN_MAX: usize = 16 * SCAN;
+
+/// Messages looked into before what was found, or nothing, is told.
+const LOOKS_MAX: usize = 4 * SCAN;
+
+/// Bytes of messages that are read ahead from the segments when one of them has to be looked into.
+const AHEAD_BYTES: u64 = 256 << 10;
 
 /// What is asked of a queue.
 #[derive(Clone, Debug)]
@@ -30,13 +44,33 @@ pub struct Pull {
     pub messages_max: usize,
     /// Bytes wanted at most; one message may be larger.
     pub bytes_max: u64,
-    /// Which messages are wanted. It is asked for frames; whoever is sent one looks at the message.
+    /// Which messages are wanted.
     pub filter: Arc<Filter>,
     /// How long to wait while there is nothing.
     pub wait: Duration,
 }
 
-/// Messages that were found, without their bytes.
+/// Messages as RocketMQ's records.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// One that lies so in the log.
+    Log(LogSlice),
+    /// Converted ones, end to end.
+    Converted(Bytes),
+}
+
+impl Piece {
+    /// Bytes of its messages.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Log(slice) => slice.length as usize,
+            Self::Converted(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Messages that were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulled {
     /// First readable offset of the queue.
@@ -45,8 +79,8 @@ pub struct Pulled {
     pub high_watermark: i64,
     /// Where to go on; further than what was asked for even if nothing matched.
     pub next_offset: i64,
-    /// The messages, one a slice.
-    pub slices: Vec<LogSlice>,
+    /// The messages, in order.
+    pub pieces: Vec<Piece>,
 }
 
 /// Why a queue cannot be read there.
@@ -66,12 +100,18 @@ pub enum PullError {
     /// The messages there were damaged on disk.
     #[error("offsets {} to {} are lost: the log is damaged", .0.start, .0.end - 1)]
     Lost(Range<i64>),
-    /// The message there is Kafka's, which nothing converts yet.
-    #[error("offset {0} is a message of a Kafka client's, which is not converted yet")]
-    OtherDialect(i64),
+    /// The log cannot be read there.
+    #[error(transparent)]
+    Log(#[from] ColdError),
     /// An index could not be read.
     #[error("{0}")]
-    Storage(String),
+    Index(String),
+}
+
+impl From<IndexError> for PullError {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error.to_string())
+    }
 }
 
 impl Broker {
@@ -87,7 +127,7 @@ impl Broker {
             let pulled = self.pull_now(&pull).await?;
             let left = deadline.saturating_sub(clock.monotonic());
             let at_end = pulled.next_offset >= pulled.high_watermark;
-            if !pulled.slices.is_empty() || left.is_zero() || !at_end {
+            if !pulled.pieces.is_empty() || left.is_zero() || !at_end {
                 return Ok(pulled);
             }
             pull.offset = pulled.next_offset;
@@ -95,7 +135,7 @@ impl Broker {
         }
     }
 
-    async fn pull_now(&self, pull: &Pull) -> Result<Pulled, PullError> {
+    async fn pull_now(self: &Rc<Self>, pull: &Pull) -> Result<Pulled, PullError> {
         let (log_start, high_watermark, readable) = {
             let queues = self.queues.borrow();
             let queue = queues.get(&pull.queue).ok_or(PullError::UnknownQueue)?;
@@ -105,24 +145,130 @@ impl Broker {
             return Err(PullError::OutOfRange { log_start, high_watermark });
         }
         let readable = readable.map_err(PullError::Lost)?.min(high_watermark);
-        let next_offset = pull.offset;
-        let mut pulled = Pulled { log_start, high_watermark, next_offset, slices: Vec::new() };
-        let (mut bytes, mut scanned) = (0, 0);
-        while pulled.next_offset < readable && scanned < SCAN_MAX {
+        let mut taking = Taking::new(pull);
+        let mut scanned = 0;
+        while taking.next_offset < readable && scanned < SCAN_MAX {
             let budget = Budget { entries: SCAN, bytes: u64::MAX };
-            let entries = self.index.range(pull.queue, pulled.next_offset, budget).await;
-            let entries = entries.map_err(|error| PullError::Storage(error.to_string()))?;
+            let mut entries = self.index.range(pull.queue, taking.next_offset, budget).await?;
+            entries.retain(|entry| entry.base_offset < readable);
             if entries.is_empty() {
                 break;
             }
             scanned += entries.len();
-            for entry in entries.iter().take_while(|entry| entry.base_offset < readable) {
-                if !take(pull, entry, &mut pulled, &mut bytes)? {
-                    return Ok(pulled);
+            match self.take_all(&entries, &mut taking).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                // What lies before is told first.
+                Err(_) if taking.messages > 0 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        let (next_offset, pieces) = taking.finish();
+        Ok(Pulled { log_start, high_watermark, next_offset, pieces })
+    }
+
+    /// Takes in what is wanted of `entries`; false if there is enough.
+    async fn take_all(
+        self: &Rc<Self>,
+        entries: &[IndexEntry],
+        taking: &mut Taking<'_>,
+    ) -> Result<bool, PullError> {
+        let mut ahead = VecDeque::new();
+        for (at, entry) in entries.iter().enumerate() {
+            let verdict = taking.pull.filter.verdict(TagHash(entry.tag_hash));
+            let more = match (verdict, entry.dialect) {
+                (Verdict::None, _) => true,
+                (_, Dialect::Kafka) => self.take_batch(entry, taking).await?,
+                (Verdict::All, Dialect::RocketMq) => taking.take_stored(entry),
+                (Verdict::Each, Dialect::RocketMq) => {
+                    let wanted = self.look_into(&entries[at..], taking, &mut ahead).await?;
+                    taking.looks += 1;
+                    !wanted || taking.take_stored(entry)
+                }
+            };
+            if !more {
+                return Ok(false);
+            }
+            taking.next_offset = taking.next_offset.max(entry.next_offset());
+            if taking.looks >= LOOKS_MAX {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the first of `entries`, a message of RocketMQ's, is wanted. Where it has to be read
+    /// from its segment, those behind it are read with it, and kept in `ahead`.
+    async fn look_into(
+        self: &Rc<Self>,
+        entries: &[IndexEntry],
+        taking: &Taking<'_>,
+        ahead: &mut VecDeque<(Position, ColdBytes)>,
+    ) -> Result<bool, PullError> {
+        let Pull { queue, filter, .. } = taking.pull;
+        let wants = |record: &[u8]| wants(filter, record);
+        let slice = LogSlice::new(*queue, &entries[0]);
+        if let Some(wanted) = self.look(&slice, wants) {
+            return Ok(wanted);
+        }
+        let is_ahead = ahead.iter().any(|(position, _)| *position == slice.position);
+        if !is_ahead {
+            let mut bytes = 0;
+            let slices = entries.iter().filter(|entry| entry.dialect == Dialect::RocketMq);
+            let slices = slices.map(|entry| LogSlice::new(*queue, entry)).take_while(|slice| {
+                let first = bytes == 0;
+                bytes += u64::from(slice.length);
+                first || bytes <= AHEAD_BYTES
+            });
+            let slices: Vec<_> = slices.collect();
+            let loaded = self.payloads(&slices).await;
+            let loaded = slices.iter().map(|slice| slice.position).zip(loaded);
+            ahead.clear();
+            for (position, payload) in loaded {
+                match payload {
+                    Ok(payload) => ahead.push_back((position, payload)),
+                    // Whoever gets there reads it again, and is told.
+                    Err(error) if ahead.is_empty() => return Err(error.into()),
+                    Err(_) => break,
                 }
             }
         }
-        Ok(pulled)
+        while let Some((position, payload)) = ahead.pop_front() {
+            if position == slice.position {
+                return Ok(wants(&payload));
+            }
+        }
+        unreachable!("it was there, or has just been read");
+    }
+
+    /// Takes in what is wanted of a Kafka batch; false if there is enough.
+    async fn take_batch(
+        self: &Rc<Self>,
+        entry: &IndexEntry,
+        taking: &mut Taking<'_>,
+    ) -> Result<bool, PullError> {
+        let Pull { queue, filter, .. } = taking.pull;
+        let all = matches!(**filter, Filter::All);
+        while taking.next_offset < entry.next_offset() {
+            let from = taking.next_offset.max(entry.base_offset);
+            let messages = self.converted(*queue, entry, from).await?;
+            for (offset, record) in messages.since(from) {
+                taking.next_offset = offset;
+                if taking.looks >= LOOKS_MAX {
+                    return Ok(false);
+                }
+                taking.looks += 1;
+                if (all || wants(filter, record)) && !taking.take_converted(record) {
+                    return Ok(false);
+                }
+            }
+            let looked_until = messages.offsets().end;
+            if looked_until <= from {
+                return Err(PullError::UnknownQueue);
+            }
+            taking.next_offset = looked_until;
+        }
+        Ok(true)
     }
 
     /// Whether the message at `offset` of a queue of this shard is there, and in memory.
@@ -133,29 +279,70 @@ impl Broker {
     }
 }
 
-/// Takes an entry in; false if there is enough.
-fn take(
-    pull: &Pull,
-    entry: &IndexEntry,
-    pulled: &mut Pulled,
-    bytes: &mut u64,
-) -> Result<bool, PullError> {
-    if entry.dialect != Dialect::RocketMq {
-        // What lies before is told first.
-        return match pulled.slices.is_empty() {
-            true => Err(PullError::OtherDialect(entry.base_offset)),
-            false => Ok(false),
-        };
+/// Whether a message is wanted. One that cannot be read is for the consumer to see.
+fn wants(filter: &Filter, record: &[u8]) -> bool {
+    let Ok(record) = Record::parse(record) else { return true };
+    let properties = record.properties();
+    filter.wants(properties.get(property::TAGS), properties)
+}
+
+/// Messages being taken in for one pull.
+struct Taking<'p> {
+    pull: &'p Pull,
+    next_offset: i64,
+    pieces: Vec<Piece>,
+    /// The last piece, while messages are added to it.
+    converted: BytesMut,
+    messages: usize,
+    bytes: u64,
+    /// Messages looked into.
+    looks: usize,
+}
+
+impl<'p> Taking<'p> {
+    fn new(pull: &'p Pull) -> Self {
+        let (pieces, converted) = (Vec::new(), BytesMut::new());
+        let next_offset = pull.offset;
+        Self { pull, next_offset, pieces, converted, messages: 0, bytes: 0, looks: 0 }
     }
-    if pull.filter.verdict(TagHash(entry.tag_hash)) != Verdict::None {
-        let more = *bytes + u64::from(entry.length);
-        let full = pulled.slices.len() >= pull.messages_max || more > pull.bytes_max;
-        if full && !pulled.slices.is_empty() {
-            return Ok(false);
+
+    /// Counts one more message; false if there are enough without it.
+    fn has_room(&mut self, bytes: u64) -> bool {
+        let more = self.bytes + bytes;
+        let full = self.messages >= self.pull.messages_max || more > self.pull.bytes_max;
+        if full && self.messages > 0 {
+            return false;
         }
-        *bytes = more;
-        pulled.slices.push(LogSlice::new(pull.queue, entry));
+        self.messages += 1;
+        self.bytes = more;
+        true
     }
-    pulled.next_offset = entry.next_offset();
-    Ok(true)
+
+    fn take_stored(&mut self, entry: &IndexEntry) -> bool {
+        if !self.has_room(u64::from(entry.length)) {
+            return false;
+        }
+        self.end_piece();
+        self.pieces.push(Piece::Log(LogSlice::new(self.pull.queue, entry)));
+        true
+    }
+
+    fn take_converted(&mut self, record: &[u8]) -> bool {
+        let has_room = self.has_room(record.len() as u64);
+        if has_room {
+            self.converted.extend_from_slice(record);
+        }
+        has_room
+    }
+
+    fn end_piece(&mut self) {
+        if !self.converted.is_empty() {
+            self.pieces.push(Piece::Converted(self.converted.split().freeze()));
+        }
+    }
+
+    fn finish(mut self) -> (i64, Vec<Piece>) {
+        self.end_piece();
+        (self.next_offset, self.pieces)
+    }
 }

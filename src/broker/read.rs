@@ -4,7 +4,7 @@ use std::{future::poll_fn, ops::Range, rc::Rc, task::Poll, time::Duration};
 
 use super::{Broker, cold::LogSlice, queue::Watch};
 use crate::{
-    base::{Dialect, QueueId},
+    base::QueueId,
     storage::queue_index::{Budget, IndexEntry, IndexError},
 };
 
@@ -39,9 +39,6 @@ pub enum ReadError {
     /// An index file is damaged. It is being rebuilt, which is said elsewhere: try again.
     #[error("an index file is damaged")]
     Index,
-    /// The message there is RocketMQ's, which nothing converts yet.
-    #[error("offset {0} is a message of RocketMQ's")]
-    OtherDialect(i64),
     /// An index or the log could not be read.
     #[error("{0}")]
     Storage(String),
@@ -60,7 +57,7 @@ pub struct Read {
     pub log_start: i64,
     /// First offset not readable yet.
     pub high_watermark: i64,
-    /// Whole frames, all Kafka's; the first may begin before the offset asked for.
+    /// Whole frames of either dialect; the first may begin before the offset asked for.
     pub slices: Vec<LogSlice>,
 }
 
@@ -122,12 +119,7 @@ impl Broker {
         if !entries.first().is_some_and(fits) {
             return Ok(read);
         }
-        if let Some(first) = entries.first().filter(|entry| entry.dialect != Dialect::Kafka) {
-            return Err(ReadError::OtherDialect(first.base_offset));
-        }
-        let entries = entries
-            .iter()
-            .take_while(|entry| entry.base_offset < readable && entry.dialect == Dialect::Kafka);
+        let entries = entries.iter().take_while(|entry| entry.base_offset < readable);
         read.slices = entries.map(|entry| LogSlice::new(request.queue, entry)).collect();
         self.count(|figures| figures.bytes_out += read.bytes());
         Ok(read)

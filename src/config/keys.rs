@@ -160,6 +160,8 @@ table! {
         connection_requests: u32 = count(1_024, 1, 100_000), Restart;
         /// Pulls of one connection under way or held at a time; more are told that the broker is busy.
         connection_pulls: u32 = count(4_096, 1, 1_000_000), Restart;
+        /// Memory of each shard for Kafka's batches as RocketMQ's messages, so that reading one in parts converts it once; 0 keeps none.
+        conversion_cache_bytes: u64 = bytes(16 * MIB, 0, 64 * GIB), Restart;
         /// Time without a request after which a connection is closed; clients beat every 30 s.
         idle_ms: u64 = millis(2 * MINUTE, SECOND, 7 * DAY), Restart;
     }

@@ -148,6 +148,22 @@ fn shard_families(snapshot: &mut Snapshot, figures: &ShardFigures) {
             .count(&[], figures.bytes_out),
         Family::counter("damaged_reads_total", "Frames read from disk that did not verify.")
             .count(&[], figures.damaged_reads),
+        Family::counter("converted_messages_total", "Messages read in the other dialect.")
+            .count(&[("to", "kafka")], figures.converted_to_kafka)
+            .count(&[("to", "rocketmq")], figures.converted_to_rocketmq),
+        Family::counter(
+            "converted_messages_lossy_total",
+            "Converted messages that lack what the other dialect has no place for.",
+        )
+        .count(&[], figures.converted_lossy),
+        Family::counter("conversion_cache_total", "Kafka's batches read as RocketMQ's messages.")
+            .count(&[("found", "yes")], figures.conversion_cache_hits)
+            .count(&[("found", "no")], figures.conversion_cache_misses),
+        gauge(
+            "conversion_cache_bytes",
+            "Memory of Kafka's batches kept as RocketMQ's messages.",
+            figures.conversion_cache_bytes,
+        ),
         gauge("partitions", "Partitions.", figures.queues),
         gauge("groups", "Consumer groups.", figures.groups),
     ];

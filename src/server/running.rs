@@ -320,6 +320,8 @@ impl Launch<'_> {
             producer_expiration: Duration::from_millis(self.config.kafka.producer_id_expiration_ms),
             cold_read_bytes: self.config.cold.read_bytes,
             cold_reads: self.config.cold.reads as usize,
+            conversion_cache_bytes: self.config.rocketmq.conversion_cache_bytes as usize,
+            store_host: self.rocketmq_advertised(),
             retention_check: Duration::from_millis(self.config.log.retention_check_ms),
             groups: GroupSettings {
                 min_session_timeout: Duration::from_millis(groups.min_session_timeout_ms),
@@ -348,13 +350,17 @@ impl Launch<'_> {
         }
     }
 
+    fn rocketmq_advertised(&self) -> SocketAddr {
+        let bound = self.listeners.addresses.rocketmq.unwrap_or(([127, 0, 0, 1], 0).into());
+        let (host, port) = self.config.rocketmq.advertised.of(bound);
+        let ip = host.parse().expect("an advertised host was checked to be an address");
+        SocketAddr::new(ip, port)
+    }
+
     fn rocketmq_settings(&self) -> RocketMqSettings {
         let rocketmq = &self.config.rocketmq;
-        let bound = self.listeners.addresses.rocketmq.unwrap_or(([127, 0, 0, 1], 0).into());
-        let (host, port) = rocketmq.advertised.of(bound);
-        let ip = host.parse().expect("an advertised host was checked to be an address");
         RocketMqSettings {
-            advertised: SocketAddr::new(ip, port),
+            advertised: self.rocketmq_advertised(),
             broker_name: rocketmq.broker_name.clone(),
             cluster_name: rocketmq.cluster_name.clone(),
             auto_create_topics: rocketmq.auto_create_topics,

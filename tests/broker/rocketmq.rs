@@ -20,7 +20,7 @@ use mainstem::wire::rocketmq::{
 };
 
 use super::{
-    client::{config, send_one},
+    client::config,
     process::{BrokerProcess, DataDir, PATIENCE, verified},
     remoting::{Remoting, Told},
     topics::Administrator,
@@ -86,13 +86,17 @@ fn a_taken_vip_port_is_only_a_warning() {
     broker.stop();
 }
 
-fn properties(pairs: &[(&str, &str)]) -> String {
+pub(super) fn properties(pairs: &[(&str, &str)]) -> String {
     let mut block = String::new();
     pairs.iter().for_each(|(name, value)| assert!(property::push(&mut block, name, value)));
     block
 }
 
-fn header<'a>(topic: &'a str, queue_id: i32, properties: &'a str) -> SendMessageRequestV2<'a> {
+pub(super) fn header<'a>(
+    topic: &'a str,
+    queue_id: i32,
+    properties: &'a str,
+) -> SendMessageRequestV2<'a> {
     SendMessageRequestV2 {
         producer_group: "producers",
         topic,
@@ -105,7 +109,11 @@ fn header<'a>(topic: &'a str, queue_id: i32, properties: &'a str) -> SendMessage
     }
 }
 
-fn ask_send(client: &mut Remoting, header: &SendMessageRequestV2<'_>, body: &str) -> Told {
+pub(super) fn ask_send(
+    client: &mut Remoting,
+    header: &SendMessageRequestV2<'_>,
+    body: &str,
+) -> Told {
     let mut request: RemotingCommand<'_> = client.request(RequestCode::SendMessageV2);
     header.write(&mut request.fields);
     request.body = Bytes::copy_from_slice(body.as_bytes());
@@ -113,7 +121,7 @@ fn ask_send(client: &mut Remoting, header: &SendMessageRequestV2<'_>, body: &str
 }
 
 /// Sends a message and returns its offset.
-fn send(client: &mut Remoting, topic: &str, tag: &str, body: &str) -> i64 {
+pub(super) fn send(client: &mut Remoting, topic: &str, tag: &str, body: &str) -> i64 {
     let properties = properties(&[("TAGS", tag), ("KEYS", "k"), ("UNIQ_KEY", body)]);
     let told = ask_send(client, &header(topic, 0, &properties), body);
     let told = told.expect(ResponseCode::Success);
@@ -122,7 +130,7 @@ fn send(client: &mut Remoting, topic: &str, tag: &str, body: &str) -> i64 {
     told.number("queueOffset")
 }
 
-fn pull_header<'a>(
+pub(super) fn pull_header<'a>(
     topic: &'a str,
     offset: i64,
     tags: &'a str,
@@ -140,13 +148,13 @@ fn pull_header<'a>(
     }
 }
 
-fn pull(client: &mut Remoting, topic: &str, offset: i64, tags: &str) -> Told {
+pub(super) fn pull(client: &mut Remoting, topic: &str, offset: i64, tags: &str) -> Told {
     let mut request: RemotingCommand<'_> = client.request(RequestCode::PullMessage);
     pull_header(topic, offset, tags, 0).write(&mut request.fields);
     client.ask(&request)
 }
 
-fn bodies(told: &Told) -> Vec<String> {
+pub(super) fn bodies(told: &Told) -> Vec<String> {
     let records = Records::new(&told.body).map(|record| {
         let record = record.unwrap();
         record.check_body().unwrap();
@@ -287,13 +295,6 @@ fn what_is_not_served_is_refused_and_not_stored() {
     }
     let header = SendMessageRequestV2 { default_topic: "other", ..header("unknown", 0, "") };
     ask_send(&mut client, &header, "body").expect(ResponseCode::TopicNotExist);
-    let sql = PullMessageRequest {
-        expression_type: Some("SQL92"),
-        ..pull_header("orders", 0, "a > 1", 0)
-    };
-    let mut request = client.request(RequestCode::PullMessage);
-    sql.write(&mut request.fields);
-    client.ask(&request).expect(ResponseCode::SubscriptionParseFailed);
     assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["first"]);
     broker.stop();
 }
@@ -445,27 +446,5 @@ fn offsets_are_the_groups_for_both_dialects() {
     asked.add_partition("orders", 0);
     let told = consumer.committed_offsets(asked, PATIENCE).unwrap();
     assert_eq!(told.elements()[0].offset(), Offset::Offset(2));
-    broker.stop();
-}
-
-/// Nothing is converted yet: each side is told, and sees its own.
-#[test]
-fn the_other_dialects_messages_are_an_error_and_no_garbage() {
-    let data = DataDir::new();
-    let broker = BrokerProcess::start(data.path(), &[]);
-    let mut client = Remoting::connect(&broker.rocketmq);
-    assert_eq!(send(&mut client, "orders", "A", "first"), 0);
-    assert_eq!(send_one(&broker.kafka, "theirs", "kafka"), Ok(0));
-    let told = pull(&mut client, "theirs", 0, "*").expect(ResponseCode::SystemError);
-    assert!(told.remark.contains("not converted"), "{}", told.remark);
-    let header = SendMessageRequestV2 { default_topic_queue_nums: 1, ..header("theirs", 0, "") };
-    ask_send(&mut client, &header, "mixed").expect(ResponseCode::Success);
-    assert_eq!(bodies(&pull(&mut client, "theirs", 1, "*")), ["mixed"]);
-    assert_eq!(super::client::read_texts(&broker.kafka, "theirs", 1), ["kafka"]);
-    let consumer =
-        super::client::consumer_at(&broker.kafka, "orders", 0, rdkafka::Offset::Beginning);
-    let error = consumer.poll(PATIENCE).unwrap().unwrap_err();
-    let code = error.rdkafka_error_code().unwrap();
-    assert_eq!(code, rdkafka::types::RDKafkaErrorCode::UnsupportedForMessageFormat);
     broker.stop();
 }

@@ -1,4 +1,5 @@
-//! Fetch 4–17 (KIP-74, KIP-98, KIP-516): messages out of queues, as the log's own bytes.
+//! Fetch 4–17 (KIP-74, KIP-98, KIP-516): messages out of queues, as the log's own bytes
+//! where they are Kafka's.
 //!
 //! Fetch sessions (KIP-227) are refused by session id 0: every request is whole.
 
@@ -7,9 +8,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 
-use super::{Gateway, Request};
+use super::{
+    Gateway, Request,
+    fetched::{Found, Records},
+};
 use crate::{
-    base::{Position, QueueId, ShardId, Stage},
+    base::{Dialect, Position, QueueId, ShardId, Stage},
     broker::{ColdError, LogSlice, Read, ReadError, ReadRequest},
     gateway::answer::{Answer, Part},
     wire::{
@@ -51,7 +55,7 @@ pub(super) async fn handle(gateway: &Gateway, request: &Request) -> Result<Answe
     }
     let waited = clock.monotonic().saturating_sub(began);
     broker.record(Stage::FetchWait, waited);
-    encode(gateway, request, &fetch, wanted).await
+    encode(gateway, request, &fetch, wanted, bytes_max).await
 }
 
 fn found(wanted: &[Vec<Wanted>]) -> impl Iterator<Item = &Result<Read, ReadError>> {
@@ -168,31 +172,46 @@ async fn encode(
     request: &Request,
     fetch: &FetchRequest<'_>,
     wanted: Vec<Vec<Wanted>>,
+    bytes_max: u64,
 ) -> Result<Answer, WireError> {
     let broker = &gateway.broker;
     let began = broker.env().clock.monotonic();
-    // Slices in the hot tail stay positions until they are sent; the others are read and verified
-    // now, all partitions' together, so that damage is an error of its partition.
+    // Kafka's slices in the hot tail stay positions until they are sent; the others are read and
+    // verified now, all partitions' together, so that damage is an error of its partition.
     let hot_from = broker.tail().start();
-    let is_cold = |slice: &&LogSlice| slice.position < hot_from;
-    let cold: Vec<LogSlice> =
-        found(&wanted).flatten().flat_map(|read| &read.slices).filter(is_cold).copied().collect();
+    let slices = || found(&wanted).flatten().flat_map(|read| &read.slices);
+    let is_cold = |slice: &&LogSlice| is_kafkas(slice) && slice.position < hot_from;
+    let cold: Vec<LogSlice> = slices().filter(is_cold).copied().collect();
+    let foreign: Vec<LogSlice> = slices().filter(|slice| !is_kafkas(slice)).copied().collect();
     let mut loaded = broker.load(&cold).await.into_iter();
+    let mut foreign = broker.payloads(&foreign).await.into_iter();
     let mut payloads = Vec::new();
     let mut topics = Vec::with_capacity(wanted.len());
+    let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let mut bytes_left = bytes_max;
     for (topic, wanted) in fetch.topics.iter().zip(wanted) {
         let partitions = wanted.into_iter().map(|one| {
+            let limit = one.target.as_ref().map_or(0, |target| target.bytes_max as usize);
+            let mut records = Records::new(limit.min(bytes_left), bytes_left == bytes_max);
             let slices = match &one.found {
                 Some(Ok(read)) => read.slices.as_slice(),
                 _ => &[],
             };
-            let parts = slices.iter().map(|slice| match is_cold(&slice) {
-                true => loaded.next().expect("one for each cold slice").map(Part::Cold),
-                false => Ok(Part::Log { slice: *slice, sent: 0 }),
-            });
             // All are taken, so that the next partition finds its own.
-            let parts = parts.collect();
-            partition_response(one, parts, &mut payloads)
+            for slice in slices {
+                if !is_kafkas(slice) {
+                    let record = foreign.next().expect("one for each foreign slice");
+                    records.foreign(slice.base_offset, record);
+                } else if is_cold(&slice) {
+                    let batch = loaded.next().expect("one for each cold slice");
+                    records.batch(batch.map(Part::Cold), slice.length);
+                } else {
+                    records.batch(Ok(Part::Log { slice: *slice, sent: 0 }), slice.length);
+                }
+            }
+            let records = records.finish(broker);
+            bytes_left = bytes_left.saturating_sub(records.bytes());
+            partition_response(one, records, &mut payloads)
         });
         let partitions = partitions.collect();
         topics.push(FetchTopicResponse { name: topic.name, id: topic.id, partitions });
@@ -203,6 +222,10 @@ async fn encode(
     broker.record(Stage::Read, broker.env().clock.monotonic().saturating_sub(began));
     let parts = spliced(&out.freeze(), &cuts, payloads);
     Ok(Answer { parts, after: Position(0), stage: Stage::Send, waits_since: None })
+}
+
+fn is_kafkas(slice: &LogSlice) -> bool {
+    slice.dialect == Dialect::Kafka
 }
 
 /// The answer's bytes with the payloads in their places.
@@ -227,11 +250,11 @@ fn spliced(out: &Bytes, cuts: &[Cut], payloads: Vec<(Part, usize)>) -> Vec<Part>
 
 fn partition_response(
     one: Wanted,
-    parts: Vec<Result<Part, ColdError>>,
+    records: Found,
     payloads: &mut Vec<(Part, usize)>,
 ) -> FetchPartitionResponse {
     let failed = |error: ResponseError| FetchPartitionResponse::failed(one.index, error.code());
-    let mut read = match (one.target, one.found) {
+    let read = match (one.target, one.found) {
         (Err(error), _) => return failed(error),
         (Ok(_), Some(Ok(read))) => read,
         (Ok(_), Some(Err(ReadError::OutOfRange { log_start, high_watermark }))) => {
@@ -244,9 +267,6 @@ fn partition_response(
         }
         (Ok(_), Some(Err(ReadError::Lost(_)))) => return failed(ResponseError::CorruptMessage),
         (Ok(_), Some(Err(ReadError::Index))) => return failed(ResponseError::KafkaStorageError),
-        (Ok(_), Some(Err(ReadError::OtherDialect(_)))) => {
-            return failed(ResponseError::UnsupportedForMessageFormat);
-        }
         (Ok(_), Some(Err(ReadError::Storage(error)))) => {
             tracing::error!(%error, "a queue cannot be read");
             return failed(ResponseError::KafkaStorageError);
@@ -256,16 +276,14 @@ fn partition_response(
         }
     };
     // What lies before something unreadable is sent; the error is for whoever asks for that.
-    let whole = parts.iter().take_while(|part| part.is_ok()).count();
-    if let Some(Err(error)) = parts.get(whole) {
+    if let Some(error) = &records.error {
         tracing::error!(%error, "messages cannot be read back");
-        if whole == 0 {
+        if records.parts.is_empty() {
             return failed(cold_error(error));
         }
-        read.slices.truncate(whole);
     }
-    let bytes = read.slices.iter().map(|slice| slice.length as usize);
-    payloads.extend(parts.into_iter().flatten().zip(bytes));
+    let records_bytes = records.bytes();
+    payloads.extend(records.parts);
     FetchPartitionResponse {
         index: one.index,
         error_code: 0,
@@ -274,7 +292,7 @@ fn partition_response(
         log_start_offset: read.log_start,
         aborted: None,
         preferred_read_replica: -1,
-        records_bytes: read.bytes() as usize,
+        records_bytes,
     }
 }
 

@@ -21,6 +21,7 @@ mod describe_topic_partitions;
 mod error;
 mod fan_out;
 mod fetch;
+mod fetched;
 mod find_coordinator;
 mod group_call;
 mod heartbeat;

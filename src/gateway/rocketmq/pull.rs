@@ -1,4 +1,5 @@
-//! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): messages out of a queue, as the log's own bytes.
+//! PULL_MESSAGE (11) and LITE_PULL_MESSAGE (361): messages out of a queue, as the log's own bytes
+//! where they are RocketMQ's.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
@@ -7,7 +8,7 @@ use bytes::BytesMut;
 use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
 use crate::{
     base::{Position, Stage},
-    broker::{LogSlice, Pull, PullError, Pulled, filter::Filter},
+    broker::{LogSlice, Piece, Pull, PullError, Pulled, filter::Filter},
     env::LocalFuture,
     gateway::answer::{Answer, Part},
     wire::rocketmq::{
@@ -40,19 +41,25 @@ impl Wanted {
     pub(super) fn of_subscription(subscription: &SubscriptionData) -> Self {
         let expression = subscription.expression_type.as_deref();
         if subscription.class_filter_mode {
-            return Self::Unserved("filter classes are not served, only tags".to_owned());
+            return Self::Unserved("filter classes are not served, only tags and SQL92".to_owned());
         }
         Self::of(expression, &subscription.sub_string)
     }
 
-    /// By an expression: `*`, or tags with `||` between.
+    /// By an expression: `*`, or tags with `||` between, or a condition of SQL92.
     fn of(expression_type: Option<&str>, expression: &str) -> Self {
-        match expression_type {
-            None | Some("TAG" | "") => match Filter::tags(expression) {
-                Ok(filter) => Self::Messages(Arc::new(filter)),
-                Err(error) => Self::Unserved(error.to_string()),
-            },
-            Some(other) => Self::Unserved(format!("{other} expressions are not served, only tags")),
+        let filter = match expression_type {
+            by_tag if is_by_tag(by_tag) => Filter::tags(expression),
+            Some("SQL92") => Filter::sql(expression),
+            other => {
+                let other = other.unwrap_or_default();
+                let why = format!("{other} expressions are not served, only tags and SQL92");
+                return Self::Unserved(why);
+            }
+        };
+        match filter {
+            Ok(filter) => Self::Messages(Arc::new(filter)),
+            Err(error) => Self::Unserved(error.to_string()),
         }
     }
 
@@ -63,6 +70,11 @@ impl Wanted {
             Self::Unserved(why) => Err(Refusal::new(ResponseCode::SubscriptionParseFailed, why)),
         }
     }
+}
+
+/// Whether messages are wanted by tag, which clients compare themselves.
+fn is_by_tag(expression_type: Option<&str>) -> bool {
+    matches!(expression_type, None | Some("TAG" | ""))
 }
 
 /// Begins a pull.
@@ -78,11 +90,15 @@ pub(super) fn begin(
         Some(expression) if flags.has(PullSysFlag::SUBSCRIPTION) => {
             Wanted::of(asked.expression_type, expression)
         }
-        // Who has not told yet, as after a restart, looks at tags by itself.
-        _ => {
-            let told = client.wanted(asked.consumer_group, asked.topic);
-            told.unwrap_or_else(|| Wanted::Messages(Arc::new(Filter::All)))
-        }
+        _ => match client.wanted(asked.consumer_group, asked.topic) {
+            Some(told) => told,
+            // Who has not told yet, as after a restart, looks at tags by itself, at conditions not.
+            None if is_by_tag(asked.expression_type) => Wanted::Messages(Arc::new(Filter::All)),
+            None => {
+                let remark = "the consumer has not told yet what it wants of the topic";
+                return Err(Refusal::new(ResponseCode::SubscriptionNotExist, remark));
+            }
+        },
     };
     let held = u64::try_from(asked.suspend_timeout_millis).unwrap_or(0);
     let wait = match flags.has(PullSysFlag::SUSPEND) {
@@ -113,7 +129,7 @@ async fn read(
     let (offset, owner) = (pull.offset, broker.owner(pull.queue));
     let pulled = broker.on(owner, |owner| Box::pin(async move { owner.pull(pull).await }));
     let (code, next_begin_offset, pulled) = match pulled.await? {
-        Ok(pulled) if !pulled.slices.is_empty() => {
+        Ok(pulled) if !pulled.pieces.is_empty() => {
             (ResponseCode::Success, pulled.next_offset, pulled)
         }
         // Nothing of what is there matched; the next ones may.
@@ -123,8 +139,8 @@ async fn read(
         Ok(pulled) => (ResponseCode::PullNotFound, pulled.next_offset, pulled),
         Err(PullError::OutOfRange { log_start, high_watermark }) => {
             let next_offset = offset.clamp(log_start, high_watermark);
-            let slices = Vec::new();
-            let nothing = Pulled { log_start, high_watermark, next_offset, slices };
+            let pieces = Vec::new();
+            let nothing = Pulled { log_start, high_watermark, next_offset, pieces };
             (ResponseCode::PullOffsetMoved, next_offset, nothing)
         }
         Err(PullError::UnknownQueue) => return Err(Refusal::no_topic(topic)),
@@ -145,10 +161,10 @@ async fn read(
         forbidden_type: None,
     };
     header.write(&mut answer.fields);
-    if pulled.slices.is_empty() {
+    if pulled.pieces.is_empty() {
         return encoded(&answer);
     }
-    with_messages(gateway, &answer, &pulled.slices).await
+    with_messages(gateway, &answer, pulled.pieces).await
 }
 
 /// Slices in the hot tail stay positions until they are sent; the others are read and verified now,
@@ -156,28 +172,32 @@ async fn read(
 async fn with_messages(
     gateway: &Gateway,
     answer: &RemotingCommand<'_>,
-    slices: &[LogSlice],
+    pieces: Vec<Piece>,
 ) -> Handled {
     let broker = &gateway.broker;
     let hot_from = broker.tail().start();
-    let is_cold = |slice: &&LogSlice| slice.position < hot_from;
-    let cold: Vec<LogSlice> = slices.iter().filter(is_cold).copied().collect();
-    let mut loaded = broker.load(&cold).await.into_iter();
-    let bytes = slices.iter().map(|slice| slice.length as usize).sum();
+    let cold = |piece: &Piece| match piece {
+        Piece::Log(slice) if slice.position < hot_from => Some(*slice),
+        _ => None,
+    };
+    let slices: Vec<LogSlice> = pieces.iter().filter_map(cold).collect();
+    let mut loaded = broker.load(&slices).await.into_iter();
+    let bytes = pieces.iter().map(Piece::bytes).sum();
     let mut head = BytesMut::with_capacity(256);
     answer.encode_head(&mut head, bytes)?;
-    let mut parts = Vec::with_capacity(slices.len() + 1);
+    let mut parts = Vec::with_capacity(pieces.len() + 1);
     parts.push(Part::Bytes(head.freeze()));
-    for slice in slices {
-        parts.push(match is_cold(&slice) {
-            true => {
+    for piece in pieces {
+        parts.push(match piece {
+            _ if cold(&piece).is_some() => {
                 let bytes = loaded.next().expect("one for each cold slice");
                 Part::Cold(bytes.map_err(|error| {
                     tracing::error!(%error, "messages cannot be read back");
                     Refusal::new(ResponseCode::SystemError, error.to_string())
                 })?)
             }
-            false => Part::Log { slice: *slice, sent: 0 },
+            Piece::Log(slice) => Part::Log { slice, sent: 0 },
+            Piece::Converted(bytes) => Part::Bytes(bytes),
         });
     }
     Ok(Answer { parts, after: Position(0), stage: Stage::Send, waits_since: None })
@@ -199,8 +219,11 @@ mod tests {
         }
         assert_eq!(verdict(Some("TAG"), " a b ||c|| ", Some("a b")), Verdict::All);
         assert_eq!(verdict(Some("TAG"), " a b ||c|| ", Some("b")), Verdict::None);
-        let refusal = Wanted::of(Some("SQL92"), "a > 1").filter().unwrap_err();
+        assert_eq!(verdict(Some("SQL92"), "a > 1", None), Verdict::Each);
+        let refusal = Wanted::of(Some("SQL92"), "a > ").filter().unwrap_err();
         assert_eq!(refusal.code, ResponseCode::SubscriptionParseFailed);
+        assert!(refusal.remark.contains("at character 5"), "{}", refusal.remark);
+        assert!(Wanted::of(Some("XPATH"), "a").filter().is_err());
         let by_class = SubscriptionData { class_filter_mode: true, ..SubscriptionData::default() };
         assert!(Wanted::of_subscription(&by_class).filter().is_err());
     }
