@@ -27,9 +27,47 @@ def clients(case, kind):
     shutil.rmtree(data_dir)
 
 
-def started(case, kind, data_dir, ports):
+def across(case, kind):
+    """Kafka's and RocketMQ's Java clients on the same topics, in a JVM each: what one writes the other reads."""
+    data_dir = DATA / "across"
+    shutil.rmtree(data_dir, ignore_errors=True)
+    kind.prepare(data_dir, 0)
+    port, ports = free_port(), {"rocketmq": free_port(), "namesrv": free_port()}
+
+    def kafka(step):
+        return java("interop.Interop", f"across-{step}", f"127.0.0.1:{port}", case.prefix, "mainstem")
+
+    def rocketmq(step):
+        return java(
+            "interop.Across", step, f"127.0.0.1:{ports['namesrv']}", case.prefix,
+            classpath=ROCKETMQ_CLASSPATH, options=[f"-Duser.home={case.dir}"],
+        )  # fmt: skip
+
+    broker = started(case, kind, data_dir, ports, port)
+    try:
+        for command in (kafka("send"), rocketmq("send"), kafka("read"), rocketmq("read")):
+            case.drive(command)
+        # Again, from the segments.
+        processes.kill(broker)
+        broker = started(case, kind, data_dir, ports, port)
+        for command in (kafka("read"), rocketmq("read"), rocketmq("bridge"), kafka("bridged")):
+            case.drive(command)
+        other = case.start(rocketmq("together"))
+        try:
+            case.drive(kafka("together"))
+            status = other.wait(90)
+        finally:
+            processes.kill(other)
+        if status != 0:
+            raise RuntimeError(f"RocketMQ's side ended with {status}")
+    finally:
+        processes.kill(broker)
+    shutil.rmtree(data_dir)
+
+
+def started(case, kind, data_dir, ports, port=0):
     log = open(case.dir / "broker.log", "a")
-    command = kind.command(data_dir, 0, **ports)
+    command = kind.command(data_dir, port, **ports)
     broker = processes.start(command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
     line = broker.stdout.readline()
     if not re.search(kind.ready, line):

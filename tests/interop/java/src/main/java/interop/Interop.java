@@ -35,6 +35,10 @@ public final class Interop {
             case "groups" -> Groups.run(run);
             case "admin" -> Administration.run(run);
             case "streams" -> WordCount.run(run);
+            case "across-send" -> Across.send(run);
+            case "across-read" -> Across.read(run);
+            case "across-bridged" -> Across.bridged(run);
+            case "across-together" -> Across.together(run);
             default -> throw new IllegalArgumentException(args[0]);
         }
         System.exit(0);
