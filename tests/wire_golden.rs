@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 
 use bytes::{Buf, Bytes, BytesMut};
+use mainstem::base::QueueId;
+use mainstem::wire::convert::{Target, ToKafka, to_rocketmq};
+use mainstem::wire::kafka::batch::check_crc;
 use mainstem::wire::rocketmq::batch::{BatchMessage, BatchMessages};
 use mainstem::wire::rocketmq::body::{self, MessageQueue, Table, from_json, to_json};
 use mainstem::wire::rocketmq::header::{
@@ -224,6 +227,36 @@ fn records_are_read_and_written() {
     let id = String::from_utf8(golden("message-id").to_vec()).unwrap();
     assert_eq!(record(false).offset_message_id().to_string(), id);
     assert_eq!(OffsetMessageId::parse(&id), Some(record(false).offset_message_id()));
+}
+
+/// What RocketMQ wrote is the same after it was a Kafka record, but for what belongs to the broker.
+#[test]
+fn records_go_to_kafka_and_back() {
+    for (name, sent) in
+        [("record.v1", record(false)), ("record.v1-ipv6", record(true)), ("record.v2", v2())]
+    {
+        let mut to_kafka = ToKafka::new(usize::MAX);
+        assert!(to_kafka.push(5, &golden(name)));
+        let batch = to_kafka.finish();
+        check_crc(&batch).unwrap();
+        let target = Target {
+            topic: "topic",
+            queue_id: 3,
+            queue: QueueId(9),
+            store_timestamp: STORED_MS,
+            store_host: sent.store_host,
+        };
+        let messages = to_rocketmq(&batch, 0, usize::MAX, usize::MAX, &target);
+        let (offset, bytes) = messages.since(0).next().unwrap();
+        let expected = Record {
+            version: RecordVersion::V1,
+            physical_offset: QueueId(9).locator(5),
+            born_host: sent.store_host,
+            prepared_transaction_offset: 0,
+            ..sent
+        };
+        assert_eq!((offset, Record::parse(bytes).unwrap()), (5, expected), "{name}");
+    }
 }
 
 #[test]

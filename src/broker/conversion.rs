@@ -2,13 +2,12 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use bytes::Bytes;
 use hashbrown::HashMap;
 
 use super::{Broker, ColdError, LogSlice, append::DECOMPRESSED_MAX};
 use crate::{
-    base::{Dialect, QueueId},
-    storage::queue_index::{IndexEntry, IndexError},
+    base::QueueId,
+    storage::queue_index::IndexEntry,
     wire::convert::{Messages, Target, to_rocketmq},
 };
 
@@ -77,23 +76,6 @@ impl ConversionCache {
     }
 }
 
-/// Why a message cannot be had.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MessageError {
-    /// The log cannot be read there.
-    #[error(transparent)]
-    Log(#[from] ColdError),
-    /// An index could not be read.
-    #[error("{0}")]
-    Index(String),
-}
-
-impl From<IndexError> for MessageError {
-    fn from(error: IndexError) -> Self {
-        Self::Index(error.to_string())
-    }
-}
-
 impl Broker {
     /// The messages of a Kafka batch of this shard from `offset` on, or a stretch of them; none if
     /// the queue is gone.
@@ -130,36 +112,13 @@ impl Broker {
         Ok(messages)
     }
 
-    /// RocketMQ's messages were made into Kafka's records, some of which lack something.
-    pub fn count_converted_to_kafka(&self, records: u64, lossy: u64) {
+    /// So many of RocketMQ's messages were made into Kafka's records, and so many of them lack
+    /// something.
+    pub fn count_converted_to_kafka(&self, (records, lossy): (u64, u64)) {
         self.count(|figures| {
             figures.converted_to_kafka += records;
             figures.converted_lossy += lossy;
         });
-    }
-
-    /// The message at `offset` of a queue of this shard as a RocketMQ record, whoever wrote it; none
-    /// if there is none, or none that can be read yet or any more.
-    ///
-    /// # Errors
-    /// See [`MessageError`].
-    pub async fn message_at(
-        self: &Rc<Self>,
-        queue: QueueId,
-        offset: i64,
-    ) -> Result<Option<Bytes>, MessageError> {
-        let readable = self.ends(queue).is_some_and(|(start, end)| (start..end).contains(&offset));
-        if !readable {
-            return Ok(None);
-        }
-        let Some(entry) = self.index.find(queue, offset).await? else { return Ok(None) };
-        if entry.dialect == Dialect::RocketMq {
-            let payload = self.payloads(&[LogSlice::new(queue, &entry)]).await.remove(0)?;
-            return Ok(Some(Bytes::copy_from_slice(&payload)));
-        }
-        let messages = self.converted(queue, &entry, offset).await?;
-        let found = messages.since(offset).next().filter(|(at, _)| *at == offset);
-        Ok(found.map(|(_, record)| Bytes::copy_from_slice(record)))
     }
 }
 

@@ -54,7 +54,6 @@ use crate::{
 pub use append::{AppendError, AppendedBatch, MessageToAppend};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
-pub use conversion::MessageError;
 pub use durable::LogStopped;
 pub use keys::add_keys;
 pub use losses::{Ledger, Lift, LostOffsets};

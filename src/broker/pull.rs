@@ -135,6 +135,37 @@ impl Broker {
         }
     }
 
+    /// The message at `offset` of a queue of this shard as a RocketMQ record, whoever wrote it; none
+    /// if none has that offset, or it cannot be read yet or any more.
+    ///
+    /// # Errors
+    /// See [`PullError`].
+    pub async fn message_at(
+        self: &Rc<Self>,
+        queue: QueueId,
+        offset: i64,
+    ) -> Result<Option<Bytes>, PullError> {
+        self.apply_durable();
+        let filter = Arc::new(Filter::All);
+        let (messages_max, bytes_max, wait) = (1, 0, Duration::ZERO);
+        let pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
+        let pulled = match self.pull_now(&pull).await {
+            Err(PullError::OutOfRange { .. }) => return Ok(None),
+            pulled => pulled?,
+        };
+        let record = match pulled.pieces.into_iter().next() {
+            None => return Ok(None),
+            Some(Piece::Converted(record)) => record,
+            Some(Piece::Log(slice)) => {
+                let payload = self.payloads(&[slice]).await.remove(0)?;
+                Bytes::copy_from_slice(&payload)
+            }
+        };
+        // The next one is found where an offset has no message.
+        let is_it = Record::parse(&record).is_ok_and(|found| found.queue_offset == offset);
+        Ok(is_it.then_some(record))
+    }
+
     async fn pull_now(self: &Rc<Self>, pull: &Pull) -> Result<Pulled, PullError> {
         let (log_start, high_watermark, readable) = {
             let queues = self.queues.borrow();

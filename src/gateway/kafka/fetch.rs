@@ -10,7 +10,7 @@ use kafka_protocol::error::ResponseError;
 
 use super::{
     Gateway, Request,
-    fetched::{Found, Records},
+    fetched::{CONVERTED_BYTES, Found, Records},
 };
 use crate::{
     base::{Dialect, Position, QueueId, ShardId, Stage},
@@ -182,17 +182,24 @@ async fn encode(
     let slices = || found(&wanted).flatten().flat_map(|read| &read.slices);
     let is_cold = |slice: &&LogSlice| is_kafkas(slice) && slice.position < hot_from;
     let cold: Vec<LogSlice> = slices().filter(is_cold).copied().collect();
-    let foreign: Vec<LogSlice> = slices().filter(|slice| !is_kafkas(slice)).copied().collect();
+    let mut foreign_bytes = 0;
+    let foreign = slices().filter(|slice| !is_kafkas(slice)).take_while(|slice| {
+        let is_first = foreign_bytes == 0;
+        foreign_bytes += u64::from(slice.length);
+        is_first || foreign_bytes <= CONVERTED_BYTES
+    });
+    let foreign: Vec<LogSlice> = foreign.copied().collect();
     let mut loaded = broker.load(&cold).await.into_iter();
     let mut foreign = broker.payloads(&foreign).await.into_iter();
     let mut payloads = Vec::new();
     let mut topics = Vec::with_capacity(wanted.len());
     let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let mut bytes_left = bytes_max;
+    let (mut bytes_left, mut convert_left) = (bytes_max, CONVERTED_BYTES as usize);
     for (topic, wanted) in fetch.topics.iter().zip(wanted) {
         let partitions = wanted.into_iter().map(|one| {
             let limit = one.target.as_ref().map_or(0, |target| target.bytes_max as usize);
-            let mut records = Records::new(limit.min(bytes_left), bytes_left == bytes_max);
+            let mut records =
+                Records::new(limit.min(bytes_left).min(convert_left), bytes_left == bytes_max);
             let slices = match &one.found {
                 Some(Ok(read)) => read.slices.as_slice(),
                 _ => &[],
@@ -200,8 +207,7 @@ async fn encode(
             // All are taken, so that the next partition finds its own.
             for slice in slices {
                 if !is_kafkas(slice) {
-                    let record = foreign.next().expect("one for each foreign slice");
-                    records.foreign(slice.base_offset, record);
+                    records.foreign(slice.base_offset, foreign.next());
                 } else if is_cold(&slice) {
                     let batch = loaded.next().expect("one for each cold slice");
                     records.batch(batch.map(Part::Cold), slice.length);
@@ -209,8 +215,10 @@ async fn encode(
                     records.batch(Ok(Part::Log { slice: *slice, sent: 0 }), slice.length);
                 }
             }
-            let records = records.finish(broker);
+            let records = records.finish();
             bytes_left = bytes_left.saturating_sub(records.bytes());
+            convert_left = convert_left.saturating_sub(records.converted_bytes);
+            broker.count_converted_to_kafka(records.converted);
             partition_response(one, records, &mut payloads)
         });
         let partitions = partitions.collect();
