@@ -370,7 +370,7 @@ impl Broker {
 }
 
 /// Most bytes a batch may have when it is decompressed to be looked through.
-pub(super) const DECOMPRESSED_MAX: usize = 256 << 20;
+const DECOMPRESSED_MAX: usize = 256 << 20;
 
 /// A batch's records, decompressed.
 pub(super) fn records_of<'a>(

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc};
 
 use hashbrown::HashMap;
 
-use super::{Broker, ColdError, LogSlice, append::DECOMPRESSED_MAX};
+use super::{Broker, ColdError, LogSlice};
 use crate::{
     base::QueueId,
     storage::queue_index::IndexEntry,
@@ -14,6 +14,9 @@ use crate::{
 /// Bytes of messages that are made of a batch at a time; one more message may be larger. A batch of
 /// small records grows when it is converted, many times over if it is compressed.
 const STRETCH_BYTES: usize = 4 << 20;
+
+/// Most bytes that a batch may be decompressed to; the largest message is a quarter of it.
+const DECOMPRESSED_MAX: usize = 64 << 20;
 
 /// Which batch.
 type Key = (QueueId, i64);

@@ -340,6 +340,23 @@ fn what_has_no_room_is_said() {
     assert_eq!(message.properties().get(DROPPED), Some("key headers body"));
 }
 
+#[test]
+fn many_headers_do_not_outgrow_the_properties() {
+    let many = |count: usize, value: &str| {
+        let headers = (0..count).map(|n| (format!("{n:x}").into_bytes(), Some(value.into())));
+        Told { headers: headers.collect(), ..Told::default() }
+    };
+    // All are odd in the second, and one of them is large.
+    let mut odd = many(30_000, "");
+    odd.headers[7].1 = Some(vec![0xff; 50_000]);
+    for record in [many(30_000, "v"), odd, many(8_000, "vv")] {
+        let messages = convert_all(&batch_of(Codec::Zstd, 0, &[record]));
+        let message = Record::parse(messages.since(0).next().unwrap().1).unwrap();
+        assert_eq!(message.properties().get(DROPPED), Some("headers"));
+        assert!(message.properties.len() <= property::PROPERTIES_BYTES_MAX);
+    }
+}
+
 fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         "[a-c\u{1}\u{2}é ]{0,4}".prop_map(String::into_bytes),

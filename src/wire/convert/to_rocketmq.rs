@@ -23,6 +23,9 @@ use crate::{
 /// Room kept in the properties to say what was dropped.
 const MARK_BYTES: usize = 64;
 
+/// More headers than this do not fit into the properties, whatever they are: each takes 4 bytes.
+const HEADERS_MAX: usize = PROPERTIES_BYTES_MAX / 4;
+
 /// Where the records are said to lie.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
@@ -100,7 +103,7 @@ impl Messages {
 }
 
 /// The records of a batch from offset `from` on, until they take `bytes_max` bytes or more.
-/// `decompressed_max` is how large the batch may become before.
+/// `decompressed_max` is how large a compressed batch may become before.
 #[must_use]
 pub fn to_rocketmq(
     bytes: &[u8],
@@ -153,7 +156,9 @@ fn read_records(
     let offset = |delta: i32| header.base_offset.wrapping_add(i64::from(delta));
     let records = bytes.get(batch::HEADER_BYTES..).unwrap_or_default();
     let codec = header.codec();
-    let records = codec.and_then(|codec| compression::decompress(codec, records, decompressed_max));
+    // What is not compressed is there already.
+    let limit = decompressed_max.max(records.len());
+    let records = codec.and_then(|codec| compression::decompress(codec, records, limit));
     let records = records.map_err(|_: BatchError| header.base_offset)?;
     let mut next_delta = 0;
     for record in Records::new(header, &records) {
@@ -203,6 +208,7 @@ impl Block {
         match plain(key) {
             Some(text) => self.push(property::KEYS, text, "key"),
             None if key.is_empty() => self.push(KEY, "=", "key"),
+            None if key.len() > PROPERTIES_BYTES_MAX => self.drop("key"),
             None => self.push(KEY, &base64::encode(key), "key"),
         }
     }
@@ -246,7 +252,11 @@ impl Fields {
 /// Puts the headers into the properties; gives what of them are fields.
 fn put_headers(headers: record::Headers<'_>, block: &mut Block) -> Fields {
     let mut fields = Fields::default();
-    let headers: Vec<_> = headers.filter(|header| !fields.take(header)).collect();
+    if headers.len() > HEADERS_MAX {
+        block.drop("headers");
+    }
+    let headers = headers.take(HEADERS_MAX).filter(|header| !fields.take(header));
+    let headers: Vec<_> = headers.collect();
     let mut names: HashMap<&[u8], Named<'_>> = HashMap::with_capacity(headers.len());
     for (place, header) in headers.iter().enumerate() {
         let named = names.entry(header.name).or_default();
@@ -262,7 +272,8 @@ fn put_headers(headers: record::Headers<'_>, block: &mut Block) -> Fields {
         // What has a meaning of its own among properties is not to be found there by accident.
         let name = plain(header.name)
             .filter(|name| ![property::KEYS, KEY, HEADERS, TOMBSTONE].contains(name));
-        if name.is_none() || named.odd || named.count > 1 {
+        let is_hidden = name.is_none() || named.odd || named.count > 1;
+        if is_hidden && hidden.len() <= PROPERTIES_BYTES_MAX {
             record::put_placed_header(&mut hidden, place, header);
         }
         if let (Some(name), Some((last, value))) = (name, named.last)
@@ -271,7 +282,9 @@ fn put_headers(headers: record::Headers<'_>, block: &mut Block) -> Fields {
             block.push(name, value, "headers");
         }
     }
-    if !hidden.is_empty() {
+    if hidden.len() > PROPERTIES_BYTES_MAX {
+        block.drop("headers");
+    } else if !hidden.is_empty() {
         block.push(HEADERS, &base64::encode(&hidden), "headers");
     }
     fields
