@@ -245,7 +245,11 @@ impl Broker {
         let is_ahead = ahead.iter().any(|(position, _)| *position == slice.position);
         if !is_ahead {
             let mut bytes = 0;
-            let slices = entries.iter().filter(|entry| entry.dialect == Dialect::RocketMq);
+            let each = |entry: &&IndexEntry| {
+                entry.dialect == Dialect::RocketMq
+                    && filter.verdict(TagHash(entry.tag_hash)) == Verdict::Each
+            };
+            let slices = entries.iter().filter(each);
             let slices = slices.map(|entry| LogSlice::new(*queue, entry)).take_while(|slice| {
                 let first = bytes == 0;
                 bytes += u64::from(slice.length);

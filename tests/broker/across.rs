@@ -24,6 +24,9 @@ use super::{
     topics::Administrator,
 };
 
+/// So many that some connections are not on the shard of the queue they ask for.
+const SHARDS: [&str; 2] = ["shards.count=3", "shards.pin=false"];
+
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 /// Messages of all kinds, which come to one batch.
@@ -140,7 +143,7 @@ fn what_kafkas_clients_send_is_pulled() {
 #[test]
 fn a_held_pull_is_answered_by_a_kafka_record() {
     let data = DataDir::new();
-    let broker = BrokerProcess::start(data.path(), &[]);
+    let broker = BrokerProcess::start(data.path(), &SHARDS);
     Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
     let mut client = Remoting::connect(&broker.rocketmq);
     let mut held = client.request(RequestCode::PullMessage);
@@ -202,7 +205,7 @@ fn check_fetched(broker: &BrokerProcess) {
 #[test]
 fn what_rocketmqs_clients_send_is_fetched() {
     let data = DataDir::new();
-    let broker = BrokerProcess::start(data.path(), &[]);
+    let broker = BrokerProcess::start(data.path(), &SHARDS);
     let mut client = Remoting::connect(&broker.rocketmq);
     for offset in 0..40 {
         if offset % 10 == 9 {
@@ -214,7 +217,7 @@ fn what_rocketmqs_clients_send_is_fetched() {
     check_fetched(&broker);
     assert!(broker.metric("converted_messages_total{to=\"kafka\"}") >= 2 * 36);
     broker.kill();
-    let broker = BrokerProcess::start(data.path(), &[]);
+    let broker = BrokerProcess::start(data.path(), &SHARDS);
     check_fetched(&broker);
     let mut client = Remoting::connect(&broker.rocketmq);
     let told = pull_all(&mut client, "orders", 0, 32);
@@ -297,7 +300,15 @@ fn conditions_are_asked_of_each_message() {
         sender.send("orders", 0, &Sent { headers: vec![n], ..Sent::value(number.to_string()) });
     }
     sender.delivered();
+    // Nothing is told by the hash of this tag, nor of Kafka's records; by that of the others all.
+    let odd = "polygenelubricants";
+    for (tag, body) in [(odd, "0"), ("B", "1"), (odd, "2"), ("A", "3"), (odd, "4")] {
+        send(&mut client, "tagged", tag, body);
+    }
     let check = |client: &mut Remoting| {
+        let tagged = |client: &mut Remoting, tags| bodies(&pull(client, "tagged", 0, tags));
+        assert_eq!(tagged(client, "polygenelubricants||A"), ["0", "2", "3", "4"]);
+        assert_eq!(tagged(client, "A || B"), ["1", "3"]);
         let told = sql_pull(client, Some("n BETWEEN 4 AND 7 OR n = 11"));
         let told = told.expect(ResponseCode::Success);
         assert_eq!(bodies(&told), ["4", "5", "6", "7", "11"]);
