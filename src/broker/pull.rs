@@ -381,3 +381,6 @@ impl<'p> Taking<'p> {
         (self.next_offset, self.pieces)
     }
 }
+
+#[cfg(test)]
+mod tests;
