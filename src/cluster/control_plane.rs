@@ -116,6 +116,24 @@ pub trait ControlPlane {
         execute_all(self, plans).await.into_iter().map(|result| result.map(topic)).collect()
     }
 
+    /// The topic of this name, which is created unless it is there.
+    ///
+    /// # Errors
+    /// What keeps it from being created.
+    async fn ensure_topic(&self, topic: NewTopic) -> Result<Arc<Topic>, ClusterError> {
+        if let Some(topic) = self.cluster().topic(&topic.name) {
+            return Ok(Arc::clone(topic));
+        }
+        match self.create_topics(&[topic], false).await.remove(0) {
+            // Somebody else was faster.
+            Err(ClusterError::TopicExists { name }) => {
+                let cluster = self.cluster();
+                cluster.topic(&name).cloned().ok_or(ClusterError::UnknownTopic { name })
+            }
+            created => created,
+        }
+    }
+
     /// Deletes topics and tells what they were.
     async fn delete_topics(&self, ids: &[TopicId]) -> Vec<Result<Arc<Topic>, ClusterError>> {
         let plans = ids.iter().map(|&id| self.cluster().plan_delete_topic(id)).collect();

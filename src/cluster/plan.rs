@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    BrokerScope, ClusterError, ClusterState, Command, Configs, Naming, Topic,
+    BrokerScope, ClusterError, ClusterState, Command, Configs, Naming, TIMERS_TOPIC, Topic,
     broker_config::broker_config,
     config_def::{ConfigDef, Kind, parse_list},
     topic_config::{topic_config, validate_topic_configs},
@@ -82,7 +82,8 @@ impl ClusterState {
 
     /// Plans the end of a topic.
     pub fn plan_delete_topic(&self, id: TopicId) -> Result<Command, ClusterError> {
-        self.topic_by_id(id).ok_or(ClusterError::UnknownTopicId { id })?;
+        let topic = self.topic_by_id(id).ok_or(ClusterError::UnknownTopicId { id })?;
+        check_not_own(topic)?;
         Ok(Command::DeleteTopic { id })
     }
 
@@ -95,6 +96,7 @@ impl ClusterState {
         assignments: Option<&[Vec<i32>]>,
     ) -> Result<Command, ClusterError> {
         let topic = self.named(name)?;
+        check_not_own(topic)?;
         let partitions = u32::try_from(total).unwrap_or(0);
         let more = Self::check_growth(topic, partitions)?;
         self.check_room(more, 0)?;
@@ -278,6 +280,15 @@ impl ClusterState {
         after.extend(set.clone());
         self.validate_topic(&after)
     }
+}
+
+/// Clients may look at the broker's own topics, and that is all.
+fn check_not_own(topic: &Topic) -> Result<(), ClusterError> {
+    if *topic.name != *TIMERS_TOPIC {
+        return Ok(());
+    }
+    let reason = format!("Topic '{}' is the broker's own.", topic.name);
+    Err(ClusterError::PolicyViolation { reason })
 }
 
 /// Folds changes into what is put in place and what is taken away.

@@ -12,6 +12,18 @@ pub enum Naming {
     /// RocketMQ's: 1 to 127 of `[%|a-zA-Z0-9_-]`, as in `%RETRY%group`; retry and dead letter
     /// topics, which carry a group's name, up to 255.
     RocketMq,
+    /// A topic of the broker's own, which no client may make.
+    Broker,
+}
+
+/// The topic of messages that wait for their time.
+pub const TIMERS_TOPIC: &str = "__mainstem_timers";
+
+/// Whether a topic is there for the broker's sake rather than its users': its own ones, retries and
+/// dead letters.
+#[must_use]
+pub fn is_internal(name: &str) -> bool {
+    name == TIMERS_TOPIC || name.starts_with("%RETRY%") || name.starts_with("%DLQ%")
 }
 
 /// Characters a Kafka name may have.
@@ -25,6 +37,8 @@ impl Naming {
             return invalid("the empty string is not allowed".into());
         }
         let (length, extra) = match self {
+            Self::Broker if name == TIMERS_TOPIC => return Ok(()),
+            _ if name == TIMERS_TOPIC => return invalid("the broker has it for itself".into()),
             Self::Kafka if name == "." || name == ".." => {
                 return invalid("'.' or '..' is not allowed".into());
             }
@@ -33,6 +47,7 @@ impl Naming {
                 (255, "%|_-")
             }
             Self::RocketMq => (127, "%|_-"),
+            Self::Broker => return invalid("the broker has no such topic".into()),
         };
         if let Some(bad) = name.chars().find(|&c| !c.is_ascii_alphanumeric() && !extra.contains(c))
         {
@@ -74,6 +89,15 @@ mod tests {
         }
         for bad in ["", "a.b", &"x".repeat(128)] {
             assert!(Naming::RocketMq.check(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_brokers_own_names_are_no_clients() {
+        assert_eq!(Naming::Broker.check(TIMERS_TOPIC), Ok(()));
+        assert!(Naming::Broker.check("orders").is_err());
+        for client in [Naming::Kafka, Naming::RocketMq] {
+            assert!(client.check(TIMERS_TOPIC).is_err());
         }
     }
 }

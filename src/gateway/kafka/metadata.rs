@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     base::TopicId,
-    cluster::{ClusterError, ClusterState, ControlPlane, Naming, NewTopic, Topic},
+    cluster::{self, ClusterError, ClusterState, ControlPlane, Naming, NewTopic, Topic},
 };
 
 /// From this version on a topic may be asked for by id.
@@ -158,8 +158,9 @@ fn describe(topic: &Topic, node: &Node) -> MetadataResponseTopic {
         .with_partitions((0..topic.partitions()).map(partition).collect())
 }
 
-/// Whether Kafka's clients take a topic of this name for one of the broker's own. Mainstem has none,
-/// but a name copied from a Kafka cluster keeps its meaning.
+/// Whether Kafka's clients take a topic of this name for one of the broker's own: ours, and what was
+/// Kafka's in the cluster a name was copied from.
 pub(super) fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+    let kafkas = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+    cluster::is_internal(name) || kafkas.contains(&name)
 }
