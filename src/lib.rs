@@ -25,7 +25,7 @@
 //! | `env` | the seam to the machine: clock, disk, tasks, randomness. `blocking`, `glommio`, `simulated` |
 //! | `storage` | the commit log and its recovery, its index, its segments, checkpoints |
 //! | `cluster` | topics, configs and producer ids as a state machine fed by the log |
-//! | `broker` | the semantics, neutral of protocol: append, read, filters, offsets, groups, retention |
+//! | `broker` | the semantics, neutral of protocol: append, read, filters, offsets, groups, timers, retention |
 //! | `gateway` | one file per API: wire request, broker, wire response |
 //! | `admin` | metrics and health over HTTP, on a port and a thread of their own |
 //! | `server` | the command line, the machine check, threads and cores, start and stop order |
@@ -68,7 +68,8 @@
 //! The same ones: a send becomes a record, a frame of its own, in which the owner sets offset, store
 //! time and locator; a pull waits on the queue's owner and filters by the index's tag hashes, or looks
 //! into the messages where these do not tell. Routes are read from the shard's copy of the cluster's
-//! state.
+//! state. A message for later, delayed or sent back by a consumer, is a frame of a timer queue until its
+//! time has come: `broker::timers`.
 //!
 //! # Across the dialects
 //! A queue holds frames of both, under one sequence of offsets. They are converted when they are read

@@ -26,4 +26,5 @@ mod broker {
     mod retention;
     mod rocketmq;
     mod start;
+    mod timers;
 }

@@ -50,6 +50,13 @@ impl QueueId {
     pub const fn locator(self, offset: i64) -> i64 {
         (self.0 as i64) << LOCATOR_OFFSET_BITS | offset & ((1 << LOCATOR_OFFSET_BITS) - 1)
     }
+
+    /// The queue and the low 39 bits of the offset that a locator names; none for a negative one.
+    #[must_use]
+    pub fn of_locator(locator: i64) -> Option<(Self, i64)> {
+        let queue = u32::try_from(locator >> LOCATOR_OFFSET_BITS).ok()?;
+        Some((Self(queue), locator & ((1 << LOCATOR_OFFSET_BITS) - 1)))
+    }
 }
 
 const LOCATOR_OFFSET_BITS: u32 = 39;
@@ -105,5 +112,7 @@ mod tests {
         assert_eq!(QueueId(1).locator(7), (1 << 39) + 7);
         assert!(QueueId::MAX.locator(i64::MAX) > QueueId::MAX.locator(0));
         assert_eq!(QueueId::MAX.locator(i64::MAX), i64::MAX);
+        assert_eq!(QueueId::of_locator(QueueId(5).locator(7)), Some((QueueId(5), 7)));
+        assert_eq!(QueueId::of_locator(-1), None);
     }
 }

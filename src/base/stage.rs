@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Latency;
 
-/// A stage of a send (the first five) or of a fetch (the rest).
+/// A stage of a send (the first five) or of a fetch (the next three), or how late a timer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// From a request's last byte to its checked structure.
@@ -23,11 +23,13 @@ pub enum Stage {
     Read,
     /// From the fetch's answer to its last byte in the socket.
     Send,
+    /// From the time at which a delayed message is due to its place in the log.
+    Timer,
 }
 
 impl Stage {
     /// All stages, in the order of the journey.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Parse,
         Self::WaitOwner,
         Self::WaitLog,
@@ -36,6 +38,7 @@ impl Stage {
         Self::FetchWait,
         Self::Read,
         Self::Send,
+        Self::Timer,
     ];
 
     /// The label's value.
@@ -50,6 +53,7 @@ impl Stage {
             Self::FetchWait => "fetch_wait",
             Self::Read => "read",
             Self::Send => "send",
+            Self::Timer => "timer",
         }
     }
 }

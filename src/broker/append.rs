@@ -3,11 +3,13 @@
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use futures_lite::future;
+use hashbrown::HashMap;
 
 use super::{
     Broker,
     filter::TagHash,
     producers::{Sequence, SequenceError},
+    queue::Queue,
 };
 use crate::{
     base::{Dialect, Position, QueueId},
@@ -55,6 +57,9 @@ pub enum AppendError {
     /// The producer's sequence numbers do not allow it.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
+    /// As many messages wait for their time as may.
+    #[error("too many delayed messages are pending (timers.max_pending)")]
+    TooManyTimers,
     /// The log waits for the disk; the same batch may fit in a moment.
     #[error("the log is busy")]
     Busy,
@@ -74,6 +79,22 @@ pub struct MessageToAppend<'a> {
     pub has_key: bool,
     /// The producer does not wait for the disk.
     pub early: bool,
+    /// Its topic's limits were asked when it was scheduled: what was taken then is delivered.
+    pub admitted: bool,
+}
+
+impl MessageToAppend<'_> {
+    /// Whether its topic takes it.
+    pub(super) fn check(&self, settings: &TopicSettings) -> Result<(), AppendError> {
+        let (bytes, max) = (self.record.len(), settings.max_message_bytes);
+        if bytes > max as usize {
+            return Err(AppendError::TooLarge { bytes, max });
+        }
+        if settings.compact && !self.has_key {
+            return Err(AppendError::Records("Required message key is missing".to_owned()));
+        }
+        Ok(())
+    }
 }
 
 /// A batch that was appended, now or before.
@@ -113,7 +134,7 @@ impl Broker {
     ) -> Result<AppendedBatch, AppendError> {
         let now_ms = self.env.clock.wall_ms();
         let mut queues = self.queues.borrow_mut();
-        let queue = queues.get_mut(&id).ok_or(AppendError::UnknownQueue)?;
+        let queue = open_queue(&mut queues, id)?;
         let settings = &queue.settings;
         let broker_time = settings.timestamp_type == TimestampType::LogAppendTime;
         let max = settings.max_message_bytes;
@@ -205,21 +226,18 @@ impl Broker {
     fn append_message_in(
         self: &Rc<Self>,
         id: QueueId,
-        &MessageToAppend { record, tag_hash, has_key, early }: &MessageToAppend<'_>,
+        message: &MessageToAppend<'_>,
         turn: Option<&Turn<'_>>,
     ) -> Result<AppendedBatch, AppendError> {
         let now_ms = self.env.clock.wall_ms();
+        let &MessageToAppend { record, tag_hash, early, admitted, .. } = message;
         let mut queues = self.queues.borrow_mut();
-        let queue = queues.get_mut(&id).ok_or(AppendError::UnknownQueue)?;
-        let max = queue.settings.max_message_bytes;
-        if record.len() > max as usize {
-            return Err(AppendError::TooLarge { bytes: record.len(), max });
-        }
-        if queue.settings.compact && !has_key {
-            return Err(AppendError::Records("Required message key is missing".to_owned()));
+        let queue = open_queue(&mut queues, id)?;
+        if !admitted {
+            message.check(&queue.settings)?;
         }
         let shown_early = self.answers_early(&queue.settings);
-        let mut room = self.reserve(record.len(), max, turn)?;
+        let mut room = self.reserve(record.len(), queue.settings.max_message_bytes, turn)?;
         let base_offset = queue.next_offset;
         let payload = room.payload();
         payload.copy_from_slice(record);
@@ -264,7 +282,7 @@ impl Broker {
     }
 
     /// Whether answers leave, and messages show, before the log is durable.
-    fn answers_early(&self, settings: &TopicSettings) -> bool {
+    pub(super) fn answers_early(&self, settings: &TopicSettings) -> bool {
         match settings.flush {
             Some(FlushMode::Async) => true,
             Some(FlushMode::Sync) => false,
@@ -272,7 +290,7 @@ impl Broker {
         }
     }
 
-    fn reserve(
+    pub(super) fn reserve(
         &self,
         bytes: usize,
         max: u32,
@@ -343,7 +361,7 @@ impl Broker {
         self.append_in_line(message.record.len(), stall, append).await
     }
 
-    async fn append_in_line(
+    pub(super) async fn append_in_line(
         &self,
         bytes: usize,
         stall: Duration,
@@ -367,6 +385,15 @@ impl Broker {
         };
         future::or(in_line, too_long).await
     }
+}
+
+/// A queue that takes messages of clients.
+fn open_queue(
+    queues: &mut HashMap<QueueId, Queue>,
+    id: QueueId,
+) -> Result<&mut Queue, AppendError> {
+    let queue = queues.get_mut(&id).filter(|queue| queue.timers.is_none());
+    queue.ok_or(AppendError::UnknownQueue)
 }
 
 /// Most bytes a batch may have when it is decompressed to be looked through.

@@ -172,7 +172,11 @@ impl Broker {
         match &applied {
             Applied::TopicCreated(topic) | Applied::PartitionsCreated(topic, _) => {
                 for &id in applied.added().iter().filter(|&&id| self.owns(id)) {
-                    queues.insert(id, Queue::new(topic.id, topic.settings.clone()));
+                    let queue = Queue::new(id, topic);
+                    if queue.timers.is_some() {
+                        self.timers.own(id);
+                    }
+                    queues.insert(id, queue);
                 }
             }
             Applied::TopicAltered(topic) => {

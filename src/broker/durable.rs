@@ -107,6 +107,9 @@ impl Broker {
         if let Some(queue) = self.queues.borrow_mut().get_mut(&id) {
             self.index.push(id, entry);
             queue.commit(&entry);
+            if queue.timers.is_some() {
+                self.timers.durable(entry.max_timestamp);
+            }
         }
     }
 

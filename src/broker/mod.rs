@@ -25,6 +25,7 @@ mod read;
 mod replay;
 mod retention;
 mod seal;
+mod timers;
 
 use std::{
     cell::{Cell, Ref, RefCell},
@@ -65,6 +66,7 @@ pub use pull::{Piece, Pull, PullError, Pulled};
 pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
+pub use timers::{TimerKey, TimerSettings, TimerToAppend, TimersSnapshot};
 
 /// What a broker's config says about its semantics.
 #[derive(Clone, Debug)]
@@ -83,6 +85,8 @@ pub struct BrokerSettings {
     pub store_host: SocketAddr,
     /// How often retention is looked at.
     pub retention_check: Duration,
+    /// Delayed messages.
+    pub timers: TimerSettings,
     /// The group coordinator's part.
     pub groups: group::GroupSettings,
 }
@@ -129,6 +133,12 @@ pub struct ShardFigures {
     pub queues: u64,
     /// Groups there are.
     pub groups: u64,
+    /// Messages that wait for their time.
+    pub timers_pending: u64,
+    /// Messages whose time came.
+    pub timers_fired: u64,
+    /// Messages whose time came, and that could not be delivered.
+    pub timers_undeliverable: u64,
 }
 
 impl ShardFigures {
@@ -147,6 +157,9 @@ impl ShardFigures {
         self.conversion_cache_bytes += other.conversion_cache_bytes;
         self.queues += other.queues;
         self.groups += other.groups;
+        self.timers_pending += other.timers_pending;
+        self.timers_fired += other.timers_fired;
+        self.timers_undeliverable += other.timers_undeliverable;
     }
 }
 
@@ -168,6 +181,7 @@ pub struct Broker {
     coordinator: RefCell<coordinator::Coordinator>,
     presence: RefCell<presence::Presence>,
     queue_locks: RefCell<queue_locks::QueueLocks>,
+    timers: timers::Timers,
     broadcasts: (flume::Sender<control::Broadcast>, flume::Receiver<control::Broadcast>),
     cold_turn: Semaphore,
     stages: RefCell<Stages>,
@@ -212,10 +226,12 @@ impl Broker {
             Rc::clone(&cluster),
             &state.groups,
         );
-        let restored = state.queues.into_iter().map(|(id, (topic, settings, snapshot))| {
-            (id, queue::Queue::restored(topic, settings, snapshot))
-        });
+        let restored = state
+            .queues
+            .into_iter()
+            .map(|(id, (topic, snapshot))| (id, queue::Queue::restored(&topic, snapshot)));
         let mut queues: HashMap<_, _> = restored.collect();
+        let timers = timers::Timers::restored(&mut queues, state.timers);
         for (id, lost) in state.lost {
             queues.entry(id).and_modify(|queue| queue.lost = lost);
         }
@@ -233,6 +249,7 @@ impl Broker {
             coordinator: RefCell::new(coordinator),
             presence: RefCell::default(),
             queue_locks: RefCell::default(),
+            timers,
             broadcasts: flume::unbounded(),
             cold_turn: Semaphore::new(settings.cold_reads),
             stages: RefCell::default(),
@@ -252,6 +269,7 @@ impl Broker {
         tasks.spawn(Box::pin(Rc::clone(&broker).serve_mailbox(mailbox)));
         tasks.spawn(Box::pin(Rc::clone(&broker).pass_commands()));
         tasks.spawn(Box::pin(Rc::clone(&broker).retain()));
+        tasks.spawn(Box::pin(Rc::clone(&broker).fire_timers()));
         broker
     }
 
@@ -308,6 +326,7 @@ impl Broker {
             conversion_cache_bytes: self.conversions.borrow().bytes() as u64,
             queues: self.queues.borrow().len() as u64,
             groups: self.group_count() as u64,
+            timers_pending: self.timers_pending(),
             ..self.figures.get()
         }
     }

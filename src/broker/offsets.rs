@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Broker, ColdError, LogSlice, append::records_of, control::ControlError};
+use super::{Broker, ColdError, LogSlice, append::records_of, control::ControlError, queue::Queue};
 use crate::{
     base::{Dialect, QueueId},
     storage::{
@@ -152,6 +152,19 @@ impl Broker {
         id: QueueId,
         offset: i64,
     ) -> Result<i64, OffsetError> {
+        let is_timers = |queue: &Queue| queue.timers.is_some();
+        if self.queues.borrow().get(&id).is_some_and(is_timers) {
+            return Err(OffsetError::UnknownQueue);
+        }
+        self.move_log_start(id, offset).await
+    }
+
+    /// As [`Broker::delete_before`], of any queue.
+    pub(super) async fn move_log_start(
+        self: &Rc<Self>,
+        id: QueueId,
+        offset: i64,
+    ) -> Result<i64, OffsetError> {
         let (start, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
         let to = if offset == -1 { end } else { offset };
         if to < 0 || to > end {
@@ -178,6 +191,9 @@ impl Broker {
             return;
         }
         queue.log_start = to;
+        if let Some(timers) = &mut queue.timers {
+            timers.dropped_below(to);
+        }
         drop(queues);
         self.count_dropped(id, from, to);
     }

@@ -169,7 +169,8 @@ impl Broker {
     async fn pull_now(self: &Rc<Self>, pull: &Pull) -> Result<Pulled, PullError> {
         let (log_start, high_watermark, readable) = {
             let queues = self.queues.borrow();
-            let queue = queues.get(&pull.queue).ok_or(PullError::UnknownQueue)?;
+            let queue = queues.get(&pull.queue).filter(|queue| queue.timers.is_none());
+            let queue = queue.ok_or(PullError::UnknownQueue)?;
             (queue.log_start, queue.high_watermark, queue.readable_until(pull.offset))
         };
         if pull.offset < log_start || pull.offset > high_watermark {

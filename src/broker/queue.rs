@@ -2,10 +2,14 @@
 
 use std::{cell::Cell, ops::Range, rc::Rc, sync::Arc, task::Waker};
 
-use super::{producers::Producers, seal::QueueSnapshot};
+use super::{
+    producers::Producers,
+    seal::QueueSnapshot,
+    timers::{TimerQueue, TimersSnapshot},
+};
 use crate::{
-    base::{Position, TopicId},
-    cluster::TopicSettings,
+    base::{Position, QueueId, TopicId},
+    cluster::{TIMERS_TOPIC, Topic, TopicSettings},
     storage::queue_index::IndexEntry,
 };
 
@@ -44,14 +48,18 @@ pub(super) struct Queue {
     pub(super) oldest: Position,
     /// Offsets whose messages are lost, ascending; only while the log is damaged.
     pub(super) lost: Vec<Range<i64>>,
+    /// What waits in it for its time, in a queue of the broker's own timers. Clients neither read nor
+    /// write such a queue.
+    pub(super) timers: Option<Box<TimerQueue>>,
     watches: Vec<Rc<Watch>>,
 }
 
 impl Queue {
-    pub(super) fn new(topic: TopicId, settings: Arc<TopicSettings>) -> Self {
+    pub(super) fn new(id: QueueId, topic: &Topic) -> Self {
+        let timers = || Box::new(TimerQueue::restored(TimersSnapshot::new(id)));
         Self {
-            topic,
-            settings,
+            topic: topic.id,
+            settings: Arc::clone(&topic.settings),
             log_start: 0,
             high_watermark: 0,
             next_offset: 0,
@@ -59,6 +67,7 @@ impl Queue {
             bytes: 0,
             oldest: Position(0),
             lost: Vec::new(),
+            timers: (*topic.name == *TIMERS_TOPIC).then(timers),
             watches: Vec::new(),
         }
     }
@@ -96,12 +105,8 @@ impl Queue {
     }
 
     /// The queue a snapshot was taken of.
-    pub(super) fn restored(
-        topic: TopicId,
-        settings: Arc<TopicSettings>,
-        snapshot: QueueSnapshot,
-    ) -> Self {
-        let mut queue = Self::new(topic, settings);
+    pub(super) fn restored(topic: &Topic, snapshot: QueueSnapshot) -> Self {
+        let mut queue = Self::new(snapshot.id, topic);
         queue.log_start = snapshot.log_start;
         queue.next_offset = snapshot.next_offset.max(snapshot.log_start);
         queue.high_watermark = queue.next_offset;

@@ -66,6 +66,14 @@ impl Broker {
         queues.iter().copied().filter(|queue| take(*queue)).collect()
     }
 
+    /// Whether a client of a group that this shard owns holds a lock.
+    #[must_use]
+    pub fn has_locked_queues(&self, group: &str) -> bool {
+        let now = self.env.clock.monotonic();
+        let all = self.queue_locks.borrow();
+        all.groups.get(group).is_some_and(|locks| locks.values().any(|lock| lock.until > now))
+    }
+
     /// Gives up what a client has locked of these queues.
     pub fn unlock_queues(&self, group: &str, client: &str, queues: &[QueueId]) {
         let mut all = self.queue_locks.borrow_mut();

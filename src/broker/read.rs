@@ -97,7 +97,8 @@ impl Broker {
     ) -> Result<Read, ReadError> {
         let (log_start, high_watermark, next_offset, readable) = {
             let queues = self.queues.borrow();
-            let queue = queues.get(&request.queue).ok_or(ReadError::UnknownQueue)?;
+            let queue = queues.get(&request.queue).filter(|queue| queue.timers.is_none());
+            let queue = queue.ok_or(ReadError::UnknownQueue)?;
             let readable = queue.readable_until(request.offset);
             (queue.log_start, queue.high_watermark, queue.next_offset, readable)
         };

@@ -12,10 +12,11 @@ use super::{
     losses::{Ledger, LostOffsets},
     producers::Sequence,
     seal::QueueSnapshot,
+    timers::{TimerFrame, TimerKey, TimersSnapshot},
 };
 use crate::{
-    base::{Dialect, QueueId, TopicId},
-    cluster::{ClusterState, Command, Numbers, TopicSettings},
+    base::{Dialect, QueueId},
+    cluster::{ClusterState, Command, Numbers, Topic},
     storage::{
         commit_log::{
             frame::{FRAME_HEADER, FrameKind, frame_span},
@@ -30,8 +31,9 @@ use crate::{
 pub struct ShardState {
     /// Topics and configs.
     pub cluster: ClusterState,
-    pub(super) queues: HashMap<QueueId, (TopicId, Arc<TopicSettings>, QueueSnapshot)>,
+    pub(super) queues: HashMap<QueueId, (Arc<Topic>, QueueSnapshot)>,
     pub(super) groups: Vec<GroupRecord>,
+    pub(super) timers: Vec<TimersSnapshot>,
     pub(super) lost: LostOffsets,
     /// Index entries of frames behind the last index file, in log order.
     pub entries: Vec<(QueueId, IndexEntry)>,
@@ -48,13 +50,17 @@ pub fn index_entry(frame: &FoundFrame<'_>) -> Result<Option<IndexEntry>, String>
 /// What a frame says of its messages, if it has any, and of their idempotent producer.
 fn messages_of(frame: &FoundFrame<'_>) -> Result<Option<(IndexEntry, Option<Sequence>)>, String> {
     let meta = frame.meta;
-    let Some(dialect) = meta.kind.dialect() else { return Ok(None) };
-    let (max_timestamp, sequence) = match dialect {
-        Dialect::Kafka => {
+    let (dialect, max_timestamp, sequence) = match meta.kind {
+        FrameKind::KafkaBatch => {
             let header = BatchHeader::parse(frame.payload).map_err(|error| error.to_string())?;
-            (header.max_timestamp, sequence_of(&header))
+            (Dialect::Kafka, header.max_timestamp, sequence_of(&header))
         }
-        Dialect::RocketMq => (meta.append_time_ms, None),
+        FrameKind::RocketMessage => (Dialect::RocketMq, meta.append_time_ms, None),
+        FrameKind::Timer => {
+            let timer = TimerFrame::parse(frame.payload)?;
+            (timer.dialect, timer.due_ms, None)
+        }
+        _ => return Ok(None),
     };
     let entry = IndexEntry {
         base_offset: meta.base_offset,
@@ -74,6 +80,7 @@ pub struct Replay {
     cluster: ClusterState,
     queues: HashMap<QueueId, QueueSnapshot>,
     groups: Vec<GroupRecord>,
+    timers: HashMap<QueueId, TimersSnapshot>,
     entries: Vec<(QueueId, IndexEntry)>,
     lost: LostOffsets,
     /// The highest number of a queue that messages name, whether or not it is known.
@@ -87,12 +94,14 @@ impl Replay {
         cluster: ClusterState,
         queues: impl IntoIterator<Item = QueueSnapshot>,
         groups: Vec<GroupRecord>,
+        timers: Vec<TimersSnapshot>,
     ) -> Self {
         let queues = queues.into_iter().map(|queue| (queue.id, queue)).collect();
         Self {
             cluster,
             queues,
             groups,
+            timers: timers.into_iter().map(|timers| (timers.queue, timers)).collect(),
             entries: Vec::new(),
             lost: LostOffsets::new(),
             named: QueueId(0),
@@ -136,8 +145,29 @@ impl Replay {
                 }
                 Ok(())
             }
-            FrameKind::Void | FrameKind::KafkaBatch | FrameKind::RocketMessage => Ok(()),
+            FrameKind::TimersFired => self.timer(frame, TimersSnapshot::fired),
+            FrameKind::TimerRecalled => self.timer(frame, TimersSnapshot::recalled),
+            FrameKind::Void
+            | FrameKind::KafkaBatch
+            | FrameKind::RocketMessage
+            | FrameKind::Timer => Ok(()),
         }
+    }
+
+    /// What a control frame says of a queue's timers.
+    fn timer(
+        &mut self,
+        frame: &FoundFrame<'_>,
+        change: impl FnOnce(&mut TimersSnapshot, TimerKey),
+    ) -> Result<(), String> {
+        let (queue, offset) = (frame.meta.queue, frame.meta.base_offset);
+        let key = TimerKey::of(offset, frame.payload);
+        let key = key.ok_or_else(|| format!("{} bytes are no time", frame.payload.len()))?;
+        if self.queue(queue).is_some() {
+            let timers = self.timers.entry(queue).or_insert_with(|| TimersSnapshot::new(queue));
+            change(timers, key);
+        }
+        Ok(())
     }
 
     /// A queue's state, if the queue still exists.
@@ -220,6 +250,7 @@ impl Replay {
                 cluster: self.cluster.clone(),
                 queues: HashMap::new(),
                 groups: Vec::new(),
+                timers: Vec::new(),
                 lost: LostOffsets::new(),
                 entries: Vec::new(),
             })
@@ -228,7 +259,7 @@ impl Replay {
         for topic in topics {
             for &id in &topic.queues {
                 let snapshot = self.queues.remove(&id).unwrap_or_else(|| QueueSnapshot::empty(id));
-                let queue = (topic.id, Arc::clone(&topic.settings), snapshot);
+                let queue = (Arc::clone(&topic), snapshot);
                 parts[id.0 as usize % shards].queues.insert(id, queue);
             }
         }
@@ -241,6 +272,9 @@ impl Replay {
         }
         for (id, lost) in self.lost {
             parts[id.0 as usize % shards].lost.insert(id, lost);
+        }
+        for (id, timers) in self.timers {
+            parts[id.0 as usize % shards].timers.push(timers);
         }
         for record in self.groups {
             let shard = group_shard(record.group(), shards);

@@ -28,7 +28,8 @@ impl Broker {
                     let settings = &queue.settings;
                     let bounded =
                         settings.retention_ms.is_some() || settings.retention_bytes.is_some();
-                    bounded && queue.log_start < queue.high_watermark
+                    // A timer's time is to come, not gone.
+                    bounded && queue.timers.is_none() && queue.log_start < queue.high_watermark
                 });
                 bounded.map(|(id, _)| *id).collect()
             };
@@ -137,13 +138,16 @@ impl Broker {
     }
 
     /// Moves the starts of this shard's queues past everything that lies before `position`, whatever
-    /// their retention says (log.max_bytes). Returns how many queues lost messages.
+    /// their retention says (log.max_bytes). Returns how many queues lost messages. Timers are stored
+    /// once more instead.
     pub async fn give_up_before(self: &Rc<Self>, position: Position) -> usize {
         let behind: Vec<_> = {
             let queues = self.queues.borrow();
             let behind = queues.iter().filter(|(_, q)| !q.is_empty() && q.oldest < position);
+            let behind = behind.filter(|(_, queue)| queue.timers.is_none());
             behind.map(|(id, queue)| (*id, queue.log_start, queue.high_watermark)).collect()
         };
+        self.move_timers_before(position).await;
         let mut cut = 0;
         for (id, start, end) in behind {
             let mut to = start;

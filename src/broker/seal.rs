@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Broker, group::GroupRecord, producers::Producers};
+use super::{Broker, group::GroupRecord, producers::Producers, timers::TimersSnapshot};
 use crate::{
     base::{Position, QueueId},
     storage::{
@@ -55,6 +55,8 @@ pub struct ShardSnapshot {
     pub queues: Vec<QueueSnapshot>,
     /// Records that recreate the groups.
     pub groups: Vec<GroupRecord>,
+    /// How far timers have come.
+    pub timers: Vec<TimersSnapshot>,
     /// The cluster's state, encoded; the same from every shard.
     pub cluster: Vec<u8>,
 }
@@ -77,6 +79,7 @@ impl Broker {
             reserved: self.log.reserved(),
             queues: queues.collect(),
             groups: self.group_snapshot(),
+            timers: self.timers_snapshot(),
             cluster: self.cluster.borrow().snapshot(),
         }
     }

@@ -5,7 +5,7 @@
 //! `Live` promises that the running broker takes up a change, made with Kafka's tools under the name
 //! that the key's meaning gives.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     kind::{
@@ -162,8 +162,20 @@ table! {
         connection_pulls: u32 = count(4_096, 1, 1_000_000), Restart;
         /// Memory of each shard for Kafka's batches as RocketMQ's messages, so that reading one in parts converts it once; 0 keeps none.
         conversion_cache_bytes: u64 = bytes(16 * MIB, 0, 64 * GIB), Restart;
+        /// Delays that RocketMQ's delay levels stand for, from level 1 on; consumers' retries begin at level 3.
+        delay_levels: String = Text { default: DELAY_LEVELS, max_bytes: 4_096, form: "delays", check: check_levels }, Restart;
         /// Time without a request after which a connection is closed; clients beat every 30 s.
         idle_ms: u64 = millis(2 * MINUTE, SECOND, 7 * DAY), Restart;
+    }
+
+    /// Messages that are to be delivered later: delayed ones, and those that consumers sent back.
+    timers: Timers {
+        /// Messages that may wait for their time; each takes about 40 bytes of memory.
+        max_pending: u32 = count(10_000_000, 1_000, 1_000_000_000), Restart;
+        /// The longest delay a message may have, but for RocketMQ's delay levels.
+        max_delay_ms: u64 = millis(3 * DAY, SECOND, 3_650 * DAY), Restart;
+        /// Bytes of the log that waiting messages may keep from being dropped, and at least four times their own; older ones are stored once more.
+        held_bytes: u64 = bytes(GIB, MIB, 1024 * TIB), Restart;
     }
 
     /// Consumer groups.
@@ -209,6 +221,36 @@ table! {
         /// How log lines are written.
         format: LogFormat = OneOf(&[(LogFormat::Text, "text"), (LogFormat::Json, "json")]), Restart;
     }
+}
+
+/// RocketMQ's own.
+const DELAY_LEVELS: &str = "1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h";
+
+fn check_levels(levels: &str) -> Result<(), String> {
+    delay_levels(levels).map(drop)
+}
+
+/// The delays in `rocketmq.delay_levels`, which is written as RocketMQ's `messageDelayLevel`.
+///
+/// # Errors
+/// The part that is none.
+pub fn delay_levels(levels: &str) -> Result<Box<[Duration]>, String> {
+    let level = |text: &str| {
+        let unit_s = match text.chars().last()? {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        let count: u32 = text[..text.len() - 1].parse().ok()?;
+        Some(Duration::from_secs(u64::from(count) * unit_s))
+    };
+    let parts = levels.split_whitespace();
+    let none = |text| format!("{text:?} is no delay such as 10s, 5m, 2h or 1d");
+    let delays: Box<[_]> =
+        parts.map(|text| level(text).ok_or_else(|| none(text))).collect::<Result<_, _>>()?;
+    if delays.is_empty() { Err("must have a level".to_owned()) } else { Ok(delays) }
 }
 
 fn check_filter(filter: &str) -> Result<(), String> {

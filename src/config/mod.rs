@@ -29,7 +29,7 @@ pub use describe::{markdown, text};
 pub use error::{ConfigError, ConfigErrors, Origin};
 pub use keys::{
     Admin, Cold, Config, Groups, KEYS, Kafka, Log, Node, RocketMq, SECTIONS, Shards, Telemetry,
-    Topic,
+    Timers, Topic, delay_levels,
 };
 pub use kind::{GIB, KIB, MIB, TIB};
 pub use placement::Placement;

@@ -411,6 +411,8 @@ pub const CLUSTER: &str = "cluster";
 pub const QUEUES: &str = "queues";
 /// Group records, likewise.
 pub const GROUPS: &str = "groups";
+/// How far timers have come, likewise.
+pub const TIMERS: &str = "timers";
 
 fn write_sections(writer: &mut CheckpointWriter, parts: &[ShardSnapshot]) -> io::Result<()> {
     writer.section(CLUSTER)?;
@@ -424,6 +426,10 @@ fn write_sections(writer: &mut CheckpointWriter, parts: &[ShardSnapshot]) -> io:
     writer.section(GROUPS)?;
     for record in parts.iter().flat_map(|part| &part.groups) {
         write_record(writer, record)?;
+    }
+    writer.section(TIMERS)?;
+    for timers in parts.iter().flat_map(|part| &part.timers) {
+        write_record(writer, timers)?;
     }
     Ok(())
 }

@@ -182,11 +182,15 @@ pub fn dump(config: &Config) -> Result<(), ServerError> {
             FrameKind::Void => "void",
             FrameKind::KafkaBatch => "kafka-batch",
             FrameKind::RocketMessage => "rocketmq-message",
+            FrameKind::Timer => "timer",
             FrameKind::Cluster => "cluster",
             FrameKind::Group => "group",
             FrameKind::LogStart => "log-start",
+            FrameKind::TimersFired => "timers-fired",
+            FrameKind::TimerRecalled => "timer-recalled",
         };
-        let of_queue = meta.kind.is_data() || meta.kind == FrameKind::LogStart;
+        let of_queue =
+            !matches!(meta.kind, FrameKind::Void | FrameKind::Cluster | FrameKind::Group);
         print(&format!(
             "{} {kind} {} {} {} {} {}\n",
             frame.payload_at.0 - FRAME_HEADER as u64,

@@ -166,6 +166,18 @@ fn shard_families(snapshot: &mut Snapshot, figures: &ShardFigures) {
         ),
         gauge("partitions", "Partitions.", figures.queues),
         gauge("groups", "Consumer groups.", figures.groups),
+        gauge(
+            "timers_pending",
+            "Delayed messages that wait for their time.",
+            figures.timers_pending,
+        ),
+        Family::counter("timers_fired_total", "Delayed messages whose time came.")
+            .count(&[], figures.timers_fired),
+        Family::counter(
+            "timers_undeliverable_total",
+            "Delayed messages that could not be delivered: their topic was deleted, or they are lost.",
+        )
+        .count(&[], figures.timers_undeliverable),
     ];
     families.into_iter().for_each(|family| snapshot.push(family));
 }

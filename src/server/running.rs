@@ -33,8 +33,10 @@ use super::{
 use crate::{
     admin::{self, AdminServer},
     base::{Position, ShardId},
-    broker::{BrokerSettings, Mailboxes, ShardState, Shared, Start, group::GroupSettings},
-    config::{Config, Flush, LogWriter, Placement},
+    broker::{
+        BrokerSettings, Mailboxes, ShardState, Shared, Start, TimerSettings, group::GroupSettings,
+    },
+    config::{Config, Flush, LogWriter, Placement, delay_levels},
     env::{
         Clock, Disk, Env, Random,
         blocking::{BlockingDisk, SystemClock, SystemRandom},
@@ -323,6 +325,10 @@ impl Launch<'_> {
             conversion_cache_bytes: self.config.rocketmq.conversion_cache_bytes as usize,
             store_host: self.rocketmq_advertised(),
             retention_check: Duration::from_millis(self.config.log.retention_check_ms),
+            timers: TimerSettings {
+                max_pending: self.config.timers.max_pending as usize,
+                held_bytes: self.config.timers.held_bytes,
+            },
             groups: GroupSettings {
                 min_session_timeout: Duration::from_millis(groups.min_session_timeout_ms),
                 max_session_timeout: Duration::from_millis(groups.max_session_timeout_ms),
@@ -369,6 +375,8 @@ impl Launch<'_> {
             connection_requests: rocketmq.connection_requests as usize,
             connection_pulls: rocketmq.connection_pulls as usize,
             stall_answer: Duration::from_millis(self.config.log.stall_answer_ms),
+            delay_levels: delay_levels(&rocketmq.delay_levels).expect("they were checked"),
+            max_delay: Duration::from_millis(self.config.timers.max_delay_ms),
             idle: Duration::from_millis(rocketmq.idle_ms),
         }
     }

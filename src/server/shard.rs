@@ -68,6 +68,7 @@ impl ShardMain {
         drop(self.ready);
         while let Ok(closed) = self.stop.recv_async().await {
             open.close_all(&broker).await;
+            broker.stop_timers().await;
             let _ = closed.send(());
         }
     }

@@ -13,7 +13,7 @@ use super::{
     ServerError,
     damage::Damage,
     data_dir::DataDir,
-    housekeeper::{CLUSTER, GROUPS, QUEUES},
+    housekeeper::{CLUSTER, GROUPS, QUEUES, TIMERS},
 };
 use crate::{
     base::{Position, QueueId},
@@ -165,7 +165,7 @@ impl ReadBack {
                         "no checkpoint can be used; the state is rebuilt from the whole log"
                     );
                 }
-                (Replay::new(ClusterState::new(setup), [], Vec::new()), Position(0))
+                (Replay::new(ClusterState::new(setup), [], Vec::new(), Vec::new()), Position(0))
             }
         };
         // Index files of dropped segments are of no use; a power cut may have brought some back.
@@ -257,7 +257,9 @@ fn read_checkpoint(checkpoint: &Checkpoint, setup: Setup) -> io::Result<Replay> 
     let cluster = ClusterState::restore(setup, &cluster).map_err(io::Error::other)?;
     let queues: Vec<QueueSnapshot> = read_records(section(QUEUES)?)?;
     let groups: Vec<GroupRecord> = read_records(section(GROUPS)?)?;
-    Ok(Replay::new(cluster, queues, groups))
+    // Checkpoints of earlier versions tell of no timers.
+    let timers = checkpoint.section(TIMERS).map_or_else(|| Ok(Vec::new()), read_records)?;
+    Ok(Replay::new(cluster, queues, groups, timers))
 }
 
 fn read_records<T: DeserializeOwned>(mut section: SectionReader) -> io::Result<Vec<T>> {

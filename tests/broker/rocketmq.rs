@@ -86,17 +86,13 @@ fn a_taken_vip_port_is_only_a_warning() {
     broker.stop();
 }
 
-pub(super) fn properties(pairs: &[(&str, &str)]) -> String {
+pub fn properties(pairs: &[(&str, &str)]) -> String {
     let mut block = String::new();
     pairs.iter().for_each(|(name, value)| assert!(property::push(&mut block, name, value)));
     block
 }
 
-pub(super) fn header<'a>(
-    topic: &'a str,
-    queue_id: i32,
-    properties: &'a str,
-) -> SendMessageRequestV2<'a> {
+pub fn header<'a>(topic: &'a str, queue_id: i32, properties: &'a str) -> SendMessageRequestV2<'a> {
     SendMessageRequestV2 {
         producer_group: "producers",
         topic,
@@ -109,11 +105,7 @@ pub(super) fn header<'a>(
     }
 }
 
-pub(super) fn ask_send(
-    client: &mut Remoting,
-    header: &SendMessageRequestV2<'_>,
-    body: &str,
-) -> Told {
+pub fn ask_send(client: &mut Remoting, header: &SendMessageRequestV2<'_>, body: &str) -> Told {
     let mut request: RemotingCommand<'_> = client.request(RequestCode::SendMessageV2);
     header.write(&mut request.fields);
     request.body = Bytes::copy_from_slice(body.as_bytes());
@@ -130,7 +122,7 @@ pub(super) fn send(client: &mut Remoting, topic: &str, tag: &str, body: &str) ->
     told.number("queueOffset")
 }
 
-pub(super) fn pull_header<'a>(
+pub fn pull_header<'a>(
     topic: &'a str,
     offset: i64,
     tags: &'a str,
@@ -148,13 +140,13 @@ pub(super) fn pull_header<'a>(
     }
 }
 
-pub(super) fn pull(client: &mut Remoting, topic: &str, offset: i64, tags: &str) -> Told {
+pub fn pull(client: &mut Remoting, topic: &str, offset: i64, tags: &str) -> Told {
     let mut request: RemotingCommand<'_> = client.request(RequestCode::PullMessage);
     pull_header(topic, offset, tags, 0).write(&mut request.fields);
     client.ask(&request)
 }
 
-pub(super) fn bodies(told: &Told) -> Vec<String> {
+pub fn bodies(told: &Told) -> Vec<String> {
     let records = Records::new(&told.body).map(|record| {
         let record = record.unwrap();
         record.check_body().unwrap();
@@ -276,8 +268,8 @@ fn what_is_not_served_is_refused_and_not_stored() {
     let cases = [
         ("TRAN_MSG", "true", 0, "body", ResponseCode::NoPermission),
         ("WAIT", "true", 4, "body", ResponseCode::NoPermission),
-        ("DELAY", "3", 0, "body", ResponseCode::MessageIllegal),
-        ("TIMER_DELIVER_MS", "1", 0, "body", ResponseCode::MessageIllegal),
+        ("TIMER_DELIVER_MS", "soon", 0, "body", ResponseCode::MessageIllegal),
+        ("TIMER_DELAY_SEC", "999999999", 0, "body", ResponseCode::MessageIllegal),
         ("WAIT", "true", 0, &long, ResponseCode::MessageIllegal),
     ];
     for (name, value, sys_flag, body, code) in cases {
@@ -288,7 +280,8 @@ fn what_is_not_served_is_refused_and_not_stored() {
     for (topic, queue, code) in [
         ("orders", 4, ResponseCode::SystemError),
         ("../orders", 0, ResponseCode::SystemError),
-        ("%RETRY%consumers", 0, ResponseCode::TopicNotExist),
+        ("%DLQ%consumers", 0, ResponseCode::TopicNotExist),
+        ("__mainstem_timers", 0, ResponseCode::SystemError),
         ("TBW102", 0, ResponseCode::TopicNotExist),
     ] {
         ask_send(&mut client, &header(topic, queue, ""), "body").expect(code);

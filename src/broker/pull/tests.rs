@@ -7,7 +7,7 @@ use crate::{
     base::{ShardId, TopicId},
     broker::{
         BrokerSettings, MessageToAppend, QueueSnapshot, ShardState, Shared, Start,
-        group::GroupSettings, producers::Producers,
+        group::GroupSettings, producers::Producers, timers::TimerSettings,
     },
     cluster::{ClusterState, Command, Setup},
     env::{
@@ -62,6 +62,7 @@ fn broker() -> Rc<Broker> {
         store_host: ([127, 0, 0, 1], 10_911).into(),
         retention_check: Duration::MAX,
         groups: GroupSettings::default(),
+        timers: TimerSettings { max_pending: 0, held_bytes: 0 },
     };
     let (mailboxes, mailbox) = flume::bounded(1);
     let shared = Shared {
@@ -97,11 +98,12 @@ fn state() -> ShardState {
         oldest: Position(0),
         producers: Producers::default(),
     };
-    let queues = [(QUEUE, (topic.id, Arc::clone(&topic.settings), snapshot))].into_iter().collect();
+    let queues = [(QUEUE, (topic, snapshot))].into_iter().collect();
     ShardState {
         cluster,
         queues,
         groups: Vec::new(),
+        timers: Default::default(),
         lost: Default::default(),
         entries: Vec::new(),
     }
@@ -140,7 +142,8 @@ fn send_rocketmqs(broker: &Rc<Broker>, body: &str) {
     let mut bytes = Vec::new();
     record.encode(&mut bytes).unwrap();
     let tag_hash = TagHash::of(Some("R"));
-    let message = MessageToAppend { record: &bytes, tag_hash, has_key: false, early: false };
+    let message =
+        MessageToAppend { record: &bytes, tag_hash, has_key: false, early: false, admitted: false };
     broker.append_message(QUEUE, &message).unwrap();
 }
 

@@ -222,7 +222,7 @@ async fn append(
         AppendError::Sequence(SequenceError::OutOfOrder { .. }) => {
             ResponseError::OutOfOrderSequenceNumber
         }
-        AppendError::Busy => ResponseError::RequestTimedOut,
+        AppendError::Busy | AppendError::TooManyTimers => ResponseError::RequestTimedOut,
         AppendError::Storage(_) => ResponseError::KafkaStorageError,
     };
     Err((code, Some(error.to_string())))

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Handled, client::Client, encoded, pull::Wanted};
+use super::{
+    Gateway, Handled,
+    client::Client,
+    encoded,
+    pull::Wanted,
+    retry::{self, RETRY},
+};
 use crate::wire::rocketmq::{
     RemotingCommand, ResponseCode,
     body::{CheckClientRequestBody, HeartbeatData, from_json},
@@ -21,6 +27,10 @@ pub(super) async fn handle(
         for subscription in &consumer.subscription_data_set {
             let wanted = Wanted::of_subscription(subscription);
             client.subscribe(&group, &subscription.topic, wanted)?;
+            // Made now, so that its consumers have its queues before the first message fails.
+            if subscription.topic.strip_prefix(RETRY) == Some(&group) {
+                retry::retry_topic(gateway, &group).await?;
+            }
         }
         client.enter(gateway, group, Arc::clone(&id)).await?;
     }

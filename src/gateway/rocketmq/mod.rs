@@ -6,15 +6,20 @@
 
 mod client;
 mod connection;
+mod delay;
 mod group_offset;
 mod heartbeat;
 mod members;
+mod message;
 mod pull;
 mod queue_lock;
 mod queue_offset;
+mod recall;
 mod refusal;
+mod retry;
 mod route;
 mod send;
+mod send_back;
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -55,6 +60,10 @@ pub struct RocketMqSettings {
     pub connection_pulls: usize,
     /// How long a send may wait for the log.
     pub stall_answer: Duration,
+    /// What the delay levels stand for, from level 1 on.
+    pub delay_levels: Box<[Duration]>,
+    /// The longest that a message may be delayed, by other means than a level.
+    pub max_delay: Duration,
     /// Silence after which a connection is closed.
     pub idle: Duration,
 }
@@ -85,6 +94,8 @@ impl Gateway {
             Code::SendMessage | Code::SendMessageV2 | Code::SendBatchMessage => {
                 send::handle(self, client, command).await
             }
+            Code::ConsumerSendMsgBack => send_back::handle(self, command).await,
+            Code::RecallMessage => recall::handle(self, command).await,
             Code::HeartBeat => heartbeat::handle(self, client, command).await,
             Code::UnregisterClient => heartbeat::unregister(self, client, command).await,
             Code::CheckClientConfig => heartbeat::check_config(command),

@@ -1,18 +1,28 @@
-//! SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320): messages into a queue.
+//! SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320): messages into a queue, now or
+//! later.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::{Gateway, Handled, client::Client, refusal::Refusal, route::AUTO_CREATE_TOPIC};
+use super::{
+    Gateway, Handled,
+    client::Client,
+    delay,
+    message::{self, Later, Message},
+    refusal::Refusal,
+    retry::{self, RETRY, RetryPolicy},
+    route::AUTO_CREATE_TOPIC,
+    send_back::SAYS_MAX_TIMES,
+};
 use crate::{
     base::QueueId,
-    broker::{AppendError, AppendedBatch, Broker, MessageToAppend, filter::TagHash},
-    cluster::{ClusterError, ControlPlane as _, Naming, NewTopic, Topic},
+    broker::{AppendedBatch, filter::TagHash},
+    cluster::{ControlPlane as _, Naming, NewTopic, Topic},
     gateway::answer::Answer,
     wire::rocketmq::{
-        ExtFields, OffsetMessageId, RemotingCommand, RequestCode, ResponseCode, SysFlag,
-        TransactionType,
+        ExtFields, OffsetMessageId, RecallHandle, RemotingCommand, RequestCode, ResponseCode,
+        SysFlag, TransactionType,
         batch::{BatchMessage, BatchMessages},
         header::{SendMessageRequest, SendMessageRequestV2, SendMessageResponse, beside},
         property::{self, Properties},
@@ -21,23 +31,7 @@ use crate::{
 };
 
 /// What clients are told the broker's region is; they expect one.
-const REGION: &str = "DefaultRegion";
-
-/// A message that passed every check and waits for its queue's owner.
-struct Checked {
-    record: Bytes,
-    tag_hash: TagHash,
-    has_key: bool,
-    early: bool,
-}
-
-impl Checked {
-    fn lend(&self) -> MessageToAppend<'_> {
-        let Self { record, tag_hash, has_key, early } = self;
-        let (tag_hash, has_key, early) = (*tag_hash, *has_key, *early);
-        MessageToAppend { record, tag_hash, has_key, early }
-    }
-}
+pub(super) const REGION: &str = "DefaultRegion";
 
 pub(super) async fn handle(
     gateway: &Gateway,
@@ -48,10 +42,12 @@ pub(super) async fn handle(
     if SysFlag(header.sys_flag).transaction() != TransactionType::None {
         return Err(transaction());
     }
-    let topic = topic(gateway, &header).await?;
+    let goes = destination(gateway, &header, command.version).await?;
+    let topic = &goes.topic;
     let queue_id = match header.queue_id {
         // The broker chooses.
         ..0 => (command.opaque.unsigned_abs() % topic.queues.len() as u32) as i32,
+        _ if goes.is_dead => 0,
         chosen => chosen,
     };
     let queue = topic.queue(queue_id).ok_or_else(|| Refusal::no_queue(&topic.name, queue_id))?;
@@ -68,9 +64,91 @@ pub(super) async fn handle(
         [one] => Properties::new(one.properties).get(property::UNIQ_KEY),
         _ => None,
     };
-    let records = messages.iter().map(|message| check(gateway, client, &header, queue_id, message));
-    let appended = append(gateway, queue, records.collect::<Result<_, _>>()?).await?;
-    answer(gateway, command, queue, queue_id, unique_id, &appended)
+    let due_ms = match goes.is_dead {
+        true => None,
+        false => due_ms(gateway, &messages)?,
+    };
+    let place = Place { topic, queue_id };
+    let records = messages.iter().map(|message| check(gateway, client, &header, &place, message));
+    let mut records: Vec<_> = records.collect::<Result<_, _>>()?;
+    let Some(due_ms) = due_ms else {
+        let appended = message::append(gateway, queue, records).await?;
+        return answer(
+            gateway,
+            command,
+            queue,
+            queue_id,
+            &Ids { unique_id, recall: None },
+            &appended,
+        );
+    };
+    let id_hash = unique_id.map_or(command.opaque.unsigned_abs(), delay::id_hash);
+    let later = Later { due_ms, id_hash };
+    let (timers, stored) = message::schedule(gateway, queue, records.remove(0), later).await?;
+    let handle = |id: &str| {
+        let handle = RecallHandle {
+            topic: topic.name.to_string(),
+            broker_name: gateway.settings.broker_name.clone(),
+            timestamp: due_ms.to_string(),
+            message_id: id.to_owned(),
+        };
+        handle.to_string()
+    };
+    let recall = unique_id.filter(|_| !topic.name.starts_with(RETRY)).map(handle);
+    answer(gateway, command, timers, queue_id, &Ids { unique_id, recall }, &[stored])
+}
+
+/// When the message is to be delivered, if not now.
+fn due_ms(gateway: &Gateway, messages: &[BatchMessage<'_>]) -> Result<Option<i64>, Refusal> {
+    let now_ms = gateway.broker.env().clock.wall_ms();
+    let mut due = None;
+    for message in messages {
+        due = delay::due_ms(&gateway.settings, &Properties::new(message.properties), now_ms)?;
+        if due.is_some() && messages.len() > 1 {
+            let remark = "a batch cannot be delayed";
+            return Err(Refusal::new(ResponseCode::MessageIllegal, remark));
+        }
+    }
+    Ok(due)
+}
+
+/// Where a send goes.
+struct Destination {
+    topic: Arc<Topic>,
+    /// To the dead letters, instead of another retry.
+    is_dead: bool,
+}
+
+/// The topic a message is to be in, and its queue there.
+struct Place<'a> {
+    topic: &'a Topic,
+    queue_id: i32,
+}
+
+/// The topic named; but a consumer's message that was tried too often goes to the dead letters
+/// (`SendMessageProcessor.handleRetryAndDLQ`).
+async fn destination(
+    gateway: &Gateway,
+    header: &SendMessageRequest<'_>,
+    version: i32,
+) -> Result<Destination, Refusal> {
+    let Some(group) = header.topic.strip_prefix(RETRY) else {
+        return Ok(Destination { topic: topic(gateway, header).await?, is_dead: false });
+    };
+    let own = header.max_reconsume_times.filter(|_| version >= SAYS_MAX_TIMES);
+    let max = own.unwrap_or(RetryPolicy::of(gateway, group).max_times);
+    let broker = &gateway.broker;
+    let of: Arc<str> = group.into();
+    // A group that consumes in order does not get a message again behind later ones.
+    let in_order = broker.on(broker.group_owner(group), move |owner| {
+        Box::pin(async move { owner.has_locked_queues(&of) })
+    });
+    let is_dead = header.reconsume_times.unwrap_or(0) > max || in_order.await?;
+    let topic = match is_dead {
+        true => retry::dead_letters(gateway, group).await?,
+        false => retry::retry_topic(gateway, group).await?,
+    };
+    Ok(Destination { topic, is_dead })
 }
 
 /// Go sends batches with the long names, Java with the short ones.
@@ -102,14 +180,7 @@ async fn topic(gateway: &Gateway, header: &SendMessageRequest<'_>) -> Result<Arc
         replication_factor: -1,
         ..NewTopic::default()
     };
-    match broker.create_topics(&[new], false).await.remove(0) {
-        // Another connection was faster.
-        Err(ClusterError::TopicExists { name }) => {
-            let cluster = broker.cluster();
-            cluster.topic(&name).cloned().ok_or_else(|| Refusal::no_topic(header.topic))
-        }
-        created => Ok(created?),
-    }
+    Ok(broker.ensure_topic(new).await?)
 }
 
 /// Checks a message and writes its record.
@@ -117,31 +188,33 @@ fn check(
     gateway: &Gateway,
     client: &Client,
     header: &SendMessageRequest<'_>,
-    queue_id: i32,
+    place: &Place<'_>,
     message: &BatchMessage<'_>,
-) -> Result<Checked, Refusal> {
+) -> Result<Message, Refusal> {
+    let mut waits = false;
     let mut checked =
-        Checked { record: Bytes::new(), tag_hash: TagHash::UNTAGGED, has_key: false, early: false };
+        Message { record: Bytes::new(), tag_hash: TagHash::UNTAGGED, has_key: false, early: false };
     for (name, value) in Properties::new(message.properties) {
         match name {
             property::TRAN_MSG if value.eq_ignore_ascii_case("true") => return Err(transaction()),
-            property::DELAY if value.trim() != "0" => return Err(delayed()),
-            property::TIMER_DELAY_SEC | property::TIMER_DELAY_MS | property::TIMER_DELIVER_MS => {
-                return Err(delayed());
-            }
             property::TAGS => checked.tag_hash = TagHash::of(Some(value)),
             property::KEYS => checked.has_key = true,
             property::WAIT => checked.early = value == "false",
-            _ => {}
+            name => waits |= delay::is_of_timers(name),
         }
     }
     let mut properties = String::with_capacity(message.properties.len() + 32);
-    properties.push_str(message.properties);
+    if waits {
+        // It is stored as it is delivered.
+        delay::push_others(&mut properties, message.properties);
+    } else {
+        properties.push_str(message.properties);
+    }
     property::push(&mut properties, property::CLUSTER, &gateway.settings.cluster_name);
     let record = Record {
-        version: RecordVersion::of_topic(header.topic),
+        version: RecordVersion::of_topic(&place.topic.name),
         body_crc: 0,
-        queue_id,
+        queue_id: place.queue_id,
         flag: message.flag,
         queue_offset: 0,
         physical_offset: 0,
@@ -153,7 +226,7 @@ fn check(
         reconsume_times: header.reconsume_times.unwrap_or(0),
         prepared_transaction_offset: 0,
         body: message.body,
-        topic: header.topic,
+        topic: &place.topic.name,
         properties: &properties,
     };
     let mut bytes = BytesMut::with_capacity(record.encoded_bytes());
@@ -162,47 +235,10 @@ fn check(
     Ok(checked)
 }
 
-/// Gives the messages to their queue's owner, in order.
-async fn append(
-    gateway: &Gateway,
-    queue: QueueId,
-    messages: Vec<Checked>,
-) -> Result<Vec<AppendedBatch>, Refusal> {
-    let (broker, stall) = (&gateway.broker, gateway.settings.stall_answer);
-    let appended = broker.on(broker.owner(queue), move |owner| {
-        Box::pin(async move {
-            let mut appended = Vec::with_capacity(messages.len());
-            for message in &messages {
-                appended.push(append_one(&owner, queue, message, stall).await);
-            }
-            owner.log().wake_writer();
-            appended.into_iter().collect::<Result<Vec<_>, _>>()
-        })
-    });
-    appended.await?.map_err(|error| {
-        let code = match &error {
-            AppendError::UnknownQueue => ResponseCode::TopicNotExist,
-            AppendError::TooLarge { .. } | AppendError::Records(_) => ResponseCode::MessageIllegal,
-            AppendError::Busy => ResponseCode::SystemBusy,
-            AppendError::Storage(_) => ResponseCode::ServiceNotAvailable,
-            AppendError::Timestamp { .. } | AppendError::Sequence(_) => ResponseCode::SystemError,
-        };
-        Refusal::new(code, error.to_string())
-    })
-}
-
-async fn append_one(
-    owner: &Rc<Broker>,
-    queue: QueueId,
-    message: &Checked,
-    stall: Duration,
-) -> Result<AppendedBatch, AppendError> {
-    match owner.append_message(queue, &message.lend()) {
-        Err(AppendError::Busy) => {
-            owner.append_message_when_free(queue, &message.lend(), stall).await
-        }
-        result => result,
-    }
+/// How a client may name what it sent.
+struct Ids<'a> {
+    unique_id: Option<&'a str>,
+    recall: Option<String>,
 }
 
 fn answer(
@@ -210,21 +246,22 @@ fn answer(
     command: &RemotingCommand<'_>,
     queue: QueueId,
     queue_id: i32,
-    unique_id: Option<&str>,
+    ids: &Ids<'_>,
     appended: &[AppendedBatch],
 ) -> Handled {
     let host = gateway.settings.advertised;
-    let ids = appended.iter().map(|message| {
+    let msg_ids = appended.iter().map(|message| {
         let physical_offset = queue.locator(message.base_offset);
         OffsetMessageId { host, physical_offset }.to_string()
     });
-    let msg_id = ids.collect::<Vec<_>>().join(",");
+    let msg_id = msg_ids.collect::<Vec<_>>().join(",");
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     let header = SendMessageResponse {
         msg_id: &msg_id,
         queue_id,
         queue_offset: appended.first().map_or(0, |message| message.base_offset),
-        transaction_id: unique_id,
+        transaction_id: ids.unique_id,
+        recall_handle: ids.recall.as_deref(),
         ..SendMessageResponse::default()
     };
     header.write(&mut answer.fields);
@@ -237,10 +274,6 @@ fn answer(
 
 fn transaction() -> Refusal {
     Refusal::new(ResponseCode::NoPermission, "transactional messages are not served yet")
-}
-
-fn delayed() -> Refusal {
-    Refusal::new(ResponseCode::MessageIllegal, "delayed messages are not served yet")
 }
 
 fn illegal(error: RecordError) -> Refusal {

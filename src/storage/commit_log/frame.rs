@@ -29,12 +29,18 @@ pub enum FrameKind {
     KafkaBatch = 1,
     /// A RocketMQ message record.
     RocketMessage = 2,
+    /// A message that waits in a timer queue for its time.
+    Timer = 3,
     /// A command of the cluster's state machine.
     Cluster = 16,
     /// A record of the group coordinator.
     Group = 17,
     /// A queue's log start moved; the base offset is the new start.
     LogStart = 18,
+    /// Timers of a queue were delivered, up to the base offset's; when that was due is the payload.
+    TimersFired = 19,
+    /// A timer was recalled; when it was due is the payload.
+    TimerRecalled = 20,
 }
 
 impl FrameKind {
@@ -45,14 +51,17 @@ impl FrameKind {
             0 => Self::Void,
             1 => Self::KafkaBatch,
             2 => Self::RocketMessage,
+            3 => Self::Timer,
             16 => Self::Cluster,
             17 => Self::Group,
             18 => Self::LogStart,
+            19 => Self::TimersFired,
+            20 => Self::TimerRecalled,
             _ => return None,
         })
     }
 
-    /// Whose wire form the messages have, in frames that hold messages of a queue.
+    /// Whose wire form the payload has, in frames of messages that can be read.
     #[must_use]
     pub fn dialect(self) -> Option<Dialect> {
         match self {
@@ -65,7 +74,7 @@ impl FrameKind {
     /// True for frames that hold messages of a queue.
     #[must_use]
     pub fn is_data(self) -> bool {
-        self.dialect().is_some()
+        self == Self::Timer || self.dialect().is_some()
     }
 }
 

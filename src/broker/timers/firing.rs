@@ -1,0 +1,250 @@
+//! Delivering timers when they are due.
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+
+use futures_lite::future;
+
+use super::{TimerFrame, TimerKey, key_of};
+use crate::{
+    base::{Position, QueueId, ShardId, Stage},
+    broker::{AppendError, Broker, ColdError, ControlError, LogSlice, MessageToAppend},
+    storage::commit_log::{
+        ReserveError,
+        frame::{FrameKind, FrameMeta},
+    },
+};
+
+/// Timers delivered at a time, and bytes of them; one may be larger.
+const BATCH: usize = 256;
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// Longest sleep, so that a jump of the wall clock is noticed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How soon what failed is tried again, as on a full disk.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A timer's payload, and the queue it names.
+struct Due {
+    queue: QueueId,
+    payload: Vec<u8>,
+}
+
+impl Broker {
+    /// Runs until the shard ends, or the log has stopped: delivers timers when they are due.
+    pub(in crate::broker) async fn fire_timers(self: Rc<Self>) {
+        let Ok(turn) = self.timers.turn.acquire().await else { return };
+        while let Err(error) = self.load_timers().await {
+            tracing::warn!(%error, "the timers could not be looked up; it is tried again");
+            self.env.tasks.sleep(RETRY).await;
+            if self.timers.stopping.get() {
+                return;
+            }
+        }
+        drop(turn);
+        let mut tidy_due = self.env.clock.monotonic() + self.settings.retention_check;
+        while self.log.failure().is_none() {
+            // Who becomes durable from here on wakes even if it is looked at anyway.
+            self.timers.sleeps_until_ms.set(i64::MAX);
+            let wait = match self.fire_due().await {
+                Ok(next_ms) => {
+                    self.timers.sleeps_until_ms.set(next_ms.unwrap_or(i64::MAX));
+                    let left = next_ms.map(|next| (next - self.env.clock.wall_ms()).max(0));
+                    left.map_or(LOOK, |left| Duration::from_millis(left.unsigned_abs()).min(LOOK))
+                }
+                Err(ControlError::Stopping) => return,
+                Err(ControlError::Storage) => RETRY,
+            };
+            let now = self.env.clock.monotonic();
+            if now >= tidy_due {
+                tidy_due = now + self.settings.retention_check;
+                self.tidy_timers().await;
+            }
+            let woken = async {
+                let _ = self.timers.wake.1.recv_async().await;
+            };
+            future::or(woken, self.env.tasks.sleep(wait)).await;
+        }
+    }
+
+    /// Fills the timer queues from their index.
+    async fn load_timers(self: &Rc<Self>) -> Result<(), String> {
+        for id in self.timers.ids() {
+            let Some((mut at, end)) = self.ends(id) else { continue };
+            while at < end {
+                let entries = self.entries(id, at).await.map_err(|error| error.to_string())?;
+                let Some(last) = entries.last() else { break };
+                at = last.next_offset();
+                self.with_timers(id, |timers| {
+                    entries.iter().for_each(|entry| timers.load(key_of(entry), entry.tag_hash));
+                });
+                self.env.tasks.sleep(Duration::ZERO).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers all timers that are due, and says when the next one is.
+    async fn fire_due(self: &Rc<Self>) -> Result<Option<i64>, ControlError> {
+        let Ok(_turn) = self.timers.turn.acquire().await else {
+            return Err(ControlError::Stopping);
+        };
+        let mut next: Option<i64> = None;
+        for id in self.timers.ids() {
+            next = [next, self.fire_queue(id).await?].into_iter().flatten().min();
+        }
+        Ok(next)
+    }
+
+    async fn fire_queue(self: &Rc<Self>, id: QueueId) -> Result<Option<i64>, ControlError> {
+        while !self.timers.stopping.get() {
+            let now_ms = self.env.clock.wall_ms();
+            let (taken, next) = {
+                let mut queues = self.queues.borrow_mut();
+                let Some(queue) = queues.get_mut(&id) else { return Ok(None) };
+                let Some(timers) = &mut queue.timers else { return Ok(None) };
+                let taken = timers.take(now_ms, queue.high_watermark, BATCH);
+                (taken, timers.next_due(queue.high_watermark))
+            };
+            if taken.is_empty() {
+                return Ok(next);
+            }
+            let delivered = match self.deliver(id, &taken).await {
+                Ok(delivered) => delivered,
+                Err(error) => {
+                    self.with_timers(id, |timers| timers.put_back(&taken));
+                    return Err(error);
+                }
+            };
+            self.with_timers(id, |timers| timers.put_back(&taken[delivered..]));
+            if delivered == 0 {
+                return Ok(Some(now_ms + RETRY.as_millis() as i64));
+            }
+        }
+        Err(ControlError::Stopping)
+    }
+
+    /// Delivers timers that were taken, and says how many, from the first on. Of the others some may
+    /// have been delivered too; they will be once more.
+    async fn deliver(
+        self: &Rc<Self>,
+        id: QueueId,
+        taken: &[(TimerKey, u32)],
+    ) -> Result<usize, ControlError> {
+        let found = self.due_messages(id, taken).await;
+        let mut delivered = found.len();
+        let mut parts: BTreeMap<ShardId, (Vec<usize>, Vec<Due>)> = BTreeMap::new();
+        for (at, due) in found.into_iter().enumerate() {
+            if let Some(due) = due {
+                let (places, messages) = parts.entry(self.owner(due.queue)).or_default();
+                places.push(at);
+                messages.push(due);
+            }
+        }
+        for (owner, (places, messages)) in parts {
+            let put = self
+                .on(owner, move |owner| Box::pin(async move { owner.put_due(&messages).await }))
+                .await?;
+            // The first that is not there ends what counts as delivered.
+            delivered = delivered.min(places.get(put).copied().unwrap_or(delivered));
+        }
+        let Some(last) = delivered.checked_sub(1).map(|last| taken[last].0) else { return Ok(0) };
+        let now_ms = self.env.clock.wall_ms();
+        let mut meta = FrameMeta::control(FrameKind::TimersFired, now_ms);
+        (meta.queue, meta.base_offset) = (id, last.offset);
+        self.append_control_frame(&meta, &last.due_bytes()).await?;
+        self.with_timers(id, |timers| timers.delivered(last));
+        self.log.wake_writer();
+        for (key, _) in &taken[..delivered] {
+            let late_ms = u64::try_from(now_ms - key.due_ms).unwrap_or(0);
+            self.record(Stage::Timer, Duration::from_millis(late_ms));
+        }
+        self.count(|figures| figures.timers_fired += delivered as u64);
+        Ok(delivered)
+    }
+
+    /// The messages of timers, from the first on: as many as are read at a time. None for one that is
+    /// lost, which is told and nobody waits for.
+    async fn due_messages(
+        self: &Rc<Self>,
+        id: QueueId,
+        timers: &[(TimerKey, u32)],
+    ) -> Vec<Option<Due>> {
+        let (mut slices, mut bytes) = (Vec::new(), 0);
+        for (key, _) in timers {
+            let slice = match self.index.find(id, key.offset).await {
+                Ok(entry) => entry.map(|entry| LogSlice::new(id, &entry)),
+                Err(error) => {
+                    tracing::warn!(%error, "a timer could not be looked up; it is tried again");
+                    break;
+                }
+            };
+            bytes += slice.map_or(0, |slice| u64::from(slice.length));
+            if bytes > BATCH_BYTES && !slices.is_empty() {
+                break;
+            }
+            slices.push(slice);
+        }
+        let found: Vec<_> = slices.iter().flatten().copied().collect();
+        let mut payloads = self.payloads(&found).await.into_iter();
+        let mut messages = Vec::with_capacity(slices.len());
+        for slice in slices {
+            let payload = match slice {
+                Some(_) => payloads.next().expect("one for each slice"),
+                None => Err(ColdError::Gone(Position(0))),
+            };
+            if let Err(ColdError::Disk(error)) = &payload {
+                tracing::warn!(error, "a timer could not be read; it is tried again");
+                break;
+            }
+            let due = payload.map_err(|error| error.to_string()).and_then(|payload| {
+                let queue = TimerFrame::parse(&payload)?.queue;
+                Ok(Due { queue, payload: payload.to_vec() })
+            });
+            if let Err(error) = &due {
+                self.timer_undeliverable(error);
+            }
+            messages.push(due.ok());
+        }
+        messages
+    }
+
+    /// Appends messages to queues of this shard, in order; says how many are done with.
+    async fn put_due(self: &Rc<Self>, messages: &[Due]) -> usize {
+        for (at, due) in messages.iter().enumerate() {
+            let frame = match TimerFrame::parse(&due.payload) {
+                Ok(frame) => frame,
+                Err(error) => {
+                    self.timer_undeliverable(&error);
+                    continue;
+                }
+            };
+            let message = MessageToAppend {
+                record: frame.message,
+                tag_hash: frame.tag_hash,
+                has_key: true,
+                early: true,
+                admitted: true,
+            };
+            let mut put = self.append_message(frame.queue, &message);
+            if put == Err(AppendError::Busy) {
+                put = self.append_message_when_free(frame.queue, &message, RETRY).await;
+            }
+            match put {
+                Ok(_) => {}
+                Err(
+                    AppendError::Busy
+                    | AppendError::Storage(ReserveError::DiskFull | ReserveError::Stopped),
+                ) => return at,
+                // Its topic is gone, say.
+                Err(error) => self.timer_undeliverable(&error.to_string()),
+            }
+        }
+        messages.len()
+    }
+
+    fn timer_undeliverable(&self, error: &str) {
+        self.count(|figures| figures.timers_undeliverable += 1);
+        tracing::warn!(error, "a delayed message cannot be delivered");
+    }
+}

@@ -1,0 +1,189 @@
+//! The timers of one queue that have not fired, and how far the queue has come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::QueueId;
+
+/// When a timer is due, in milliseconds since 1970, and its offset in its queue. Timers of a queue
+/// fire in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TimerKey {
+    /// When it is due.
+    pub due_ms: i64,
+    /// Its offset.
+    pub offset: i64,
+}
+
+impl TimerKey {
+    /// Comes before all others.
+    pub const FIRST: Self = Self { due_ms: i64::MIN, offset: -1 };
+
+    /// The key in its control frame.
+    #[must_use]
+    pub fn due_bytes(&self) -> [u8; 8] {
+        self.due_ms.to_le_bytes()
+    }
+
+    /// Reads [`TimerKey::due_bytes`].
+    #[must_use]
+    pub fn of(offset: i64, due_bytes: &[u8]) -> Option<Self> {
+        Some(Self { due_ms: i64::from_le_bytes(due_bytes.try_into().ok()?), offset })
+    }
+}
+
+/// What a queue's timers have come to, apart from what its messages say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimersSnapshot {
+    /// The timer queue.
+    pub queue: QueueId,
+    /// Every timer up to this one has been delivered.
+    pub fired: TimerKey,
+    /// Later ones that were recalled.
+    pub recalled: BTreeSet<TimerKey>,
+}
+
+impl TimersSnapshot {
+    /// A queue of which no timer has fired.
+    #[must_use]
+    pub fn new(queue: QueueId) -> Self {
+        Self { queue, fired: TimerKey::FIRST, recalled: BTreeSet::new() }
+    }
+
+    /// All timers up to `key` were delivered. Older news changes nothing.
+    pub fn fired(&mut self, key: TimerKey) {
+        self.fired = self.fired.max(key);
+        while self.recalled.first().is_some_and(|first| *first <= self.fired) {
+            self.recalled.pop_first();
+        }
+    }
+
+    /// A timer was recalled.
+    pub fn recalled(&mut self, key: TimerKey) {
+        if key > self.fired {
+            self.recalled.insert(key);
+        }
+    }
+
+    /// Timers below `offset` are gone.
+    fn dropped_below(&mut self, offset: i64) {
+        self.recalled.retain(|key| key.offset >= offset);
+    }
+
+    /// Whether a timer that the queue holds is still to fire.
+    fn awaits(&self, key: TimerKey) -> bool {
+        key > self.fired && !self.recalled.contains(&key)
+    }
+}
+
+/// The timers of one queue. Lives on its owner's shard.
+///
+/// It runs ahead of the log: timers are in it from when they are assigned on, and what was taken to
+/// be delivered is behind `fence`. `state` is as the log says, but for frames not yet durable.
+pub(in crate::broker) struct TimerQueue {
+    /// Timers that are to fire, each with the hash of its id; all behind the fence.
+    pending: BTreeMap<TimerKey, u32>,
+    fence: TimerKey,
+    state: TimersSnapshot,
+}
+
+impl TimerQueue {
+    /// A queue whose timers are still to be loaded.
+    pub(in crate::broker) fn restored(state: TimersSnapshot) -> Self {
+        Self { pending: BTreeMap::new(), fence: state.fired, state }
+    }
+
+    /// A timer of the log from before the start.
+    pub(in crate::broker) fn load(&mut self, key: TimerKey, id_hash: u32) {
+        if self.state.awaits(key) {
+            self.pending.insert(key, id_hash);
+        }
+    }
+
+    /// When a new timer that is to be due at `due_ms` will be: not before those already taken,
+    /// whose cursor would claim that it had been delivered too.
+    pub(in crate::broker) fn admit(&self, due_ms: i64) -> i64 {
+        due_ms.max(self.fence.due_ms)
+    }
+
+    /// Takes a new timer in, whose time is from [`TimerQueue::admit`].
+    pub(in crate::broker) fn insert(&mut self, key: TimerKey, id_hash: u32) {
+        assert!(key > self.fence, "a timer is never behind what has fired");
+        self.pending.insert(key, id_hash);
+    }
+
+    /// How many are pending.
+    pub(in crate::broker) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// When the next one is due, unless the log is not yet durable so far.
+    pub(in crate::broker) fn next_due(&self, high_watermark: i64) -> Option<i64> {
+        let (first, _) = self.pending.first_key_value()?;
+        (first.offset < high_watermark).then_some(first.due_ms)
+    }
+
+    /// Takes up to `count` timers that are due, in order and up to the first that is not durable.
+    /// They are to be delivered, and then [`TimerQueue::delivered`] to be told.
+    pub(in crate::broker) fn take(
+        &mut self,
+        now_ms: i64,
+        high_watermark: i64,
+        count: usize,
+    ) -> Vec<(TimerKey, u32)> {
+        let mut taken = Vec::new();
+        while taken.len() < count
+            && let Some(first) = self.pending.first_entry()
+            && first.key().due_ms <= now_ms
+            && first.key().offset < high_watermark
+        {
+            self.fence = self.fence.max(*first.key());
+            taken.push(first.remove_entry());
+        }
+        taken
+    }
+
+    /// Some that were taken could not be delivered, and are to be taken again.
+    pub(in crate::broker) fn put_back(&mut self, taken: &[(TimerKey, u32)]) {
+        self.pending.extend(taken.iter().copied());
+    }
+
+    /// What was taken is delivered up to `key`, and the log is being told.
+    pub(in crate::broker) fn delivered(&mut self, key: TimerKey) {
+        self.state.fired(key);
+    }
+
+    /// The timers due at `due_ms` whose id has this hash.
+    pub(in crate::broker) fn find(&self, due_ms: i64, id_hash: u32) -> Vec<TimerKey> {
+        let key = |offset| TimerKey { due_ms, offset };
+        let same = self.pending.range(key(i64::MIN)..=key(i64::MAX));
+        same.filter(|(_, hash)| **hash == id_hash).map(|(key, _)| *key).collect()
+    }
+
+    /// A timer is not to fire any more, and the log is being told.
+    pub(in crate::broker) fn recall(&mut self, key: TimerKey) {
+        self.pending.remove(&key);
+        self.state.recalled(key);
+    }
+
+    /// Whether a timer is to fire.
+    pub(in crate::broker) fn awaits(&self, key: TimerKey) -> bool {
+        self.pending.contains_key(&key)
+    }
+
+    /// A timer is about to be stored once more at the end of the queue.
+    pub(in crate::broker) fn forget(&mut self, key: TimerKey) {
+        self.pending.remove(&key);
+    }
+
+    /// The queue begins at `offset` now.
+    pub(in crate::broker) fn dropped_below(&mut self, offset: i64) {
+        self.state.dropped_below(offset);
+    }
+
+    /// What a checkpoint has to say of it.
+    pub(in crate::broker) fn snapshot(&self) -> TimersSnapshot {
+        self.state.clone()
+    }
+}

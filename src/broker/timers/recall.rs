@@ -1,0 +1,52 @@
+//! Taking a timer back before it fires.
+
+use std::rc::Rc;
+
+use super::TimerFrame;
+use crate::{
+    base::QueueId,
+    broker::{Broker, ControlError, LogSlice, OffsetError},
+    storage::commit_log::frame::{FrameKind, FrameMeta},
+};
+
+impl Broker {
+    /// Takes back the timers of a queue of this shard that are due at `due_ms`, whose id has this hash
+    /// and whose message `is_it` knows; durably. Says how many there were.
+    ///
+    /// # Errors
+    /// What keeps them from being looked at, or the log from being written.
+    pub async fn recall_timers(
+        self: &Rc<Self>,
+        id: QueueId,
+        due_ms: i64,
+        id_hash: u32,
+        is_it: impl Fn(&[u8]) -> bool,
+    ) -> Result<usize, OffsetError> {
+        let mut end = None;
+        let mut recalled = 0;
+        {
+            let turn = self.timers.turn.acquire().await;
+            let _turn = turn.map_err(|_| ControlError::Stopping)?;
+            let mut keys = Vec::new();
+            self.with_timers(id, |timers| keys = timers.find(due_ms, id_hash));
+            for key in keys {
+                let Some(entry) = self.index.find(id, key.offset).await? else { continue };
+                let payload = self.payloads(&[LogSlice::new(id, &entry)]).await.remove(0)?;
+                if !TimerFrame::parse(&payload).is_ok_and(|timer| is_it(timer.message)) {
+                    continue;
+                }
+                let mut meta =
+                    FrameMeta::control(FrameKind::TimerRecalled, self.env.clock.wall_ms());
+                (meta.queue, meta.base_offset) = (id, key.offset);
+                end = Some(self.append_control_frame(&meta, &key.due_bytes()).await?.end);
+                self.with_timers(id, |timers| timers.recall(key));
+                recalled += 1;
+            }
+        }
+        if let Some(end) = end {
+            self.log.wake_writer();
+            self.durable(end).await.map_err(ControlError::from)?;
+        }
+        Ok(recalled)
+    }
+}

@@ -1,0 +1,93 @@
+//! Moving timer queues' starts on, so that timers hold little of the log back.
+
+use std::rc::Rc;
+
+use super::{TimerFrame, key_of};
+use crate::{
+    base::{Position, QueueId},
+    broker::{AppendError, Broker, LogSlice},
+    storage::queue_index::IndexEntry,
+};
+
+/// How many times the bytes of all timers they may hold back in all: storing them once more adds a
+/// quarter of what others write at most.
+const HELD_TIMES: u64 = 4;
+
+impl Broker {
+    /// Lets this shard's timer queues begin with their first pending timers, and stores once more what
+    /// holds too much of the log back.
+    pub(in crate::broker) async fn tidy_timers(self: &Rc<Self>) {
+        let ids = self.timers.ids();
+        let bytes: u64 = ids.iter().filter_map(|id| self.queue_bytes(*id)).sum();
+        let held = (bytes * HELD_TIMES).max(self.settings.timers.held_bytes);
+        self.move_timers_before(Position(self.log.durable().0.saturating_sub(held))).await;
+    }
+
+    /// Stores this shard's pending timers that lie before a position once more.
+    pub(in crate::broker) async fn move_timers_before(self: &Rc<Self>, before: Position) {
+        for id in self.timers.ids() {
+            if let Err(error) = self.move_timers(id, before).await {
+                tracing::warn!(queue = id.0, error, "timers hold segments of the log back");
+            }
+        }
+    }
+
+    /// Stores the pending timers of a queue that lie before a position once more, at its end, and
+    /// moves its start to the first pending one.
+    ///
+    /// # Errors
+    /// What keeps them where they are; none is lost.
+    async fn move_timers(self: &Rc<Self>, id: QueueId, before: Position) -> Result<(), String> {
+        let Ok(_turn) = self.timers.turn.acquire().await else { return Ok(()) };
+        let Some((start, end)) = self.ends(id) else { return Ok(()) };
+        let mut to = start;
+        'queue: while to < end {
+            let entries = self.entries(id, to).await.map_err(|error| error.to_string())?;
+            if entries.is_empty() {
+                break;
+            }
+            for entry in &entries {
+                if self.timers.stopping.get() {
+                    break 'queue;
+                }
+                let mut awaited = false;
+                self.with_timers(id, |timers| awaited = timers.awaits(key_of(entry)));
+                if awaited {
+                    if entry.position >= before {
+                        break 'queue;
+                    }
+                    self.store_again(id, entry).await?;
+                }
+                to = entry.next_offset();
+            }
+        }
+        // Behind the timers stored again in the log: none is without a place at any time.
+        let moved = self.move_log_start(id, to.min(end)).await;
+        moved.map(drop).map_err(|error| error.to_string())
+    }
+
+    async fn store_again(self: &Rc<Self>, id: QueueId, entry: &IndexEntry) -> Result<(), String> {
+        let payload = self.payloads(&[LogSlice::new(id, entry)]).await.remove(0);
+        let payload = payload.map_err(|error| error.to_string())?;
+        let frame = TimerFrame::parse(&payload)?;
+        loop {
+            match self.reserve(frame.bytes(), u32::MAX, None) {
+                Ok(room) => {
+                    let mut queues = self.queues.borrow_mut();
+                    let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
+                    let Some(timers) = &mut queue.timers else { return Ok(()) };
+                    timers.forget(key_of(entry));
+                    let frame = TimerFrame { due_ms: timers.admit(frame.due_ms), ..frame };
+                    self.put_timer(id, queue, room, &frame, entry.tag_hash);
+                    break;
+                }
+                Err(AppendError::Busy) => {
+                    self.log_progress().await.map_err(|error| error.to_string())?;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        self.log.wake_writer();
+        Ok(())
+    }
+}

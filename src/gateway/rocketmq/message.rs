@@ -1,0 +1,111 @@
+//! A message on its way into the log: to its queue at once, or to a timer queue before.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Gateway, refusal::Refusal};
+use crate::{
+    base::QueueId,
+    broker::{AppendError, AppendedBatch, Broker, MessageToAppend, TimerToAppend, filter::TagHash},
+    wire::rocketmq::ResponseCode,
+};
+
+/// A message that passed every check and waits for its queue's owner.
+pub(super) struct Message {
+    pub record: Bytes,
+    pub tag_hash: TagHash,
+    pub has_key: bool,
+    pub early: bool,
+}
+
+impl Message {
+    fn lend(&self) -> MessageToAppend<'_> {
+        let Self { record, tag_hash, has_key, early } = self;
+        MessageToAppend {
+            record,
+            tag_hash: *tag_hash,
+            has_key: *has_key,
+            early: *early,
+            admitted: false,
+        }
+    }
+}
+
+/// When a message is to be delivered, and the hash of its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Later {
+    pub due_ms: i64,
+    pub id_hash: u32,
+}
+
+/// Gives messages to their queue's owner, in order.
+pub(super) async fn append(
+    gateway: &Gateway,
+    queue: QueueId,
+    messages: Vec<Message>,
+) -> Result<Vec<AppendedBatch>, Refusal> {
+    let (broker, stall) = (&gateway.broker, gateway.settings.stall_answer);
+    let appended = broker.on(broker.owner(queue), move |owner| {
+        Box::pin(async move {
+            let mut appended = Vec::with_capacity(messages.len());
+            for message in &messages {
+                appended.push(append_one(&owner, queue, message, stall).await);
+            }
+            owner.log().wake_writer();
+            appended.into_iter().collect::<Result<Vec<_>, _>>()
+        })
+    });
+    Ok(appended.await??)
+}
+
+async fn append_one(
+    owner: &Rc<Broker>,
+    queue: QueueId,
+    message: &Message,
+    stall: Duration,
+) -> Result<AppendedBatch, AppendError> {
+    match owner.append_message(queue, &message.lend()) {
+        Err(AppendError::Busy) => {
+            owner.append_message_when_free(queue, &message.lend(), stall).await
+        }
+        result => result,
+    }
+}
+
+/// Stores a message that comes to its queue later, and says in which timer queue.
+pub(super) async fn schedule(
+    gateway: &Gateway,
+    queue: QueueId,
+    message: Message,
+    later: Later,
+) -> Result<(QueueId, AppendedBatch), Refusal> {
+    let (broker, stall) = (&gateway.broker, gateway.settings.stall_answer);
+    let Later { due_ms, id_hash } = later;
+    let id = broker.timer_queue(id_hash).await?;
+    let stored = broker.on(broker.owner(id), move |owner| {
+        Box::pin(async move {
+            let timer = TimerToAppend { queue, due_ms, id_hash, message: message.lend() };
+            let mut stored = owner.schedule(id, &timer);
+            if stored == Err(AppendError::Busy) {
+                stored = owner.schedule_when_free(id, &timer, stall).await;
+            }
+            owner.log().wake_writer();
+            stored
+        })
+    });
+    Ok((id, stored.await??))
+}
+
+impl From<AppendError> for Refusal {
+    fn from(error: AppendError) -> Self {
+        let code = match &error {
+            AppendError::UnknownQueue => ResponseCode::TopicNotExist,
+            AppendError::TooLarge { .. } | AppendError::Records(_) => ResponseCode::MessageIllegal,
+            AppendError::Busy | AppendError::TooManyTimers => ResponseCode::SystemBusy,
+            AppendError::Storage(_) => ResponseCode::ServiceNotAvailable,
+            AppendError::Timestamp { .. } | AppendError::Sequence(_) => ResponseCode::SystemError,
+        };
+        Self::new(code, error.to_string())
+    }
+}

@@ -1,0 +1,49 @@
+//! Where a group's failed messages go: its retry topic, and its dead letters in the end.
+
+use std::sync::Arc;
+
+use super::{Gateway, refusal::Refusal};
+use crate::cluster::{ControlPlane as _, Naming, NewTopic, Topic};
+
+/// What a group's retry topic is called before the group's name.
+pub(super) const RETRY: &str = "%RETRY%";
+
+/// What a group's topic of dead letters is called before the group's name.
+pub(super) const DEAD_LETTERS: &str = "%DLQ%";
+
+/// How a group's messages are tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RetryPolicy {
+    /// How often, before a message is a dead letter.
+    pub max_times: i32,
+    /// Queues of the group's retry topic.
+    pub queues: i32,
+}
+
+impl RetryPolicy {
+    /// As in RocketMQ where nobody has said anything else.
+    pub(super) fn of(_gateway: &Gateway, _group: &str) -> Self {
+        Self { max_times: 16, queues: 1 }
+    }
+}
+
+/// A group's retry topic, which is made when it is needed.
+pub(super) async fn retry_topic(gateway: &Gateway, group: &str) -> Result<Arc<Topic>, Refusal> {
+    ensure(gateway, format!("{RETRY}{group}"), RetryPolicy::of(gateway, group).queues).await
+}
+
+/// A group's topic of dead letters, which is made when it is needed.
+pub(super) async fn dead_letters(gateway: &Gateway, group: &str) -> Result<Arc<Topic>, Refusal> {
+    ensure(gateway, format!("{DEAD_LETTERS}{group}"), 1).await
+}
+
+async fn ensure(gateway: &Gateway, name: String, queues: i32) -> Result<Arc<Topic>, Refusal> {
+    let topic = NewTopic {
+        name: name.into(),
+        naming: Naming::RocketMq,
+        partitions: queues,
+        replication_factor: -1,
+        ..NewTopic::default()
+    };
+    Ok(gateway.broker.ensure_topic(topic).await?)
+}

@@ -1,0 +1,271 @@
+//! Delayed messages, consumers' retries and dead letters, by raw frames.
+
+use std::{
+    collections::BTreeMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use mainstem::wire::rocketmq::{
+    RecallHandle, RemotingCommand, RequestCode, ResponseCode,
+    header::{
+        ConsumerSendMsgBackRequest, PullMessageRequest, RecallMessageRequest, SendMessageRequestV2,
+    },
+    record::{Record, Records},
+};
+
+use super::{
+    process::{BrokerProcess, DataDir, PATIENCE, until, verified},
+    remoting::{Remoting, Told},
+    rocketmq::{ask_send, bodies, header, properties, pull, pull_header},
+};
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// Sends a message with these properties to queue 0, which must be taken.
+fn send(client: &mut Remoting, topic: &str, pairs: &[(&str, &str)], body: &str) -> Told {
+    let properties = properties(&[&[("UNIQ_KEY", body), ("TAGS", "A")], pairs].concat());
+    ask_send(client, &header(topic, 0, &properties), body).expect(ResponseCode::Success)
+}
+
+/// Pulls until so many messages have come; their records.
+fn await_messages(client: &mut Remoting, topic: &str, from: i64, count: usize) -> Vec<Bytes> {
+    let mut found = Vec::new();
+    let mut offset = from;
+    while found.len() < count {
+        let mut request: RemotingCommand<'_> = client.request(RequestCode::PullMessage);
+        let wait = PATIENCE.as_millis() as i64;
+        pull_header(topic, offset, "A", wait).write(&mut request.fields);
+        let told = client.ask(&request).expect(ResponseCode::Success);
+        offset = told.number("nextBeginOffset");
+        let mut at = 0;
+        for record in Records::new(&told.body) {
+            let bytes = record.unwrap().encoded_bytes();
+            found.push(told.body.slice(at..at + bytes));
+            at += bytes;
+        }
+    }
+    found
+}
+
+fn text(record: &Record<'_>) -> String {
+    String::from_utf8(record.body.to_vec()).unwrap()
+}
+
+#[test]
+fn delayed_messages_come_in_their_time_and_order() {
+    let data = DataDir::new();
+    let broker =
+        BrokerProcess::start(data.path(), &["rocketmq.delay_levels=1s 2s", "shards.count=2"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let before_ms = now_ms();
+    let at = |after_ms: i64| (before_ms + after_ms).to_string();
+    // The last one's level is beyond the last there is.
+    for (name, value, body) in [
+        ("TIMER_DELIVER_MS", at(1_500), "fourth"),
+        ("DELAY", "1".to_owned(), "third"),
+        ("TIMER_DELAY_MS", "300".to_owned(), "second"),
+        ("DELAY", "18".to_owned(), "fifth"),
+        ("TIMER_DELIVER_MS", at(-5_000), "first"),
+    ] {
+        let told = send(&mut client, "orders", &[(name, &value)], body);
+        let later = body != "first";
+        assert_eq!(told.fields.iter().any(|(name, _)| name == "recallHandle"), later, "{told:?}");
+        assert_eq!((told.field("transactionId"), told.number("queueId")), (body, 0));
+    }
+    assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["first"]);
+    assert_eq!(broker.metric("timers_pending"), 4);
+    let found = await_messages(&mut client, "orders", 0, 5);
+    let records: Vec<_> = found.iter().map(|bytes| Record::parse(bytes).unwrap()).collect();
+    let texts: Vec<_> = records.iter().map(text).collect();
+    assert_eq!(texts, ["first", "second", "third", "fourth", "fifth"]);
+    for (record, after_ms) in records.iter().zip([0, 300, 1_000, 1_500, 2_000]) {
+        assert!(record.store_timestamp >= before_ms + after_ms, "{record:?} is early");
+        let names: Vec<_> = record.properties().map(|(name, _)| name).collect();
+        assert_eq!(names, ["UNIQ_KEY", "TAGS", "CLUSTER"]);
+        assert_eq!((record.topic, record.queue_id), ("orders", 0));
+    }
+    assert_eq!((broker.metric("timers_pending"), broker.metric("timers_fired_total")), (0, 4));
+    broker.stop();
+    verified(data.path());
+}
+
+#[test]
+fn timers_survive_kills_and_none_is_early() {
+    const ROUNDS: usize = 6;
+    const PER_ROUND: usize = 60;
+    let data = DataDir::new();
+    let settings = ["shards.count=2"];
+    let mut due = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let broker = BrokerProcess::start(data.path(), &settings);
+        let mut client = Remoting::connect(&broker.rocketmq);
+        for number in 0..PER_ROUND {
+            let body = format!("{round}-{number}");
+            let due_ms = now_ms() + 37 * (number as i64 % 40);
+            send(&mut client, "orders", &[("TIMER_DELIVER_MS", &due_ms.to_string())], &body);
+            due.insert(body, due_ms);
+        }
+        // Half of the rounds end with a checkpoint instead.
+        if round % 2 == 0 {
+            broker.kill()
+        } else {
+            broker.stop()
+        };
+        verified(data.path());
+    }
+    let broker = BrokerProcess::start(data.path(), &settings);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    until("all timers fire", || broker.metric("timers_pending") == 0);
+    let mut missing: Vec<_> = due.keys().cloned().collect();
+    let (mut offset, mut came) = (0, 0);
+    loop {
+        let told = pull(&mut client, "orders", offset, "*");
+        if told.code != 0 {
+            break;
+        }
+        offset = told.number("nextBeginOffset");
+        for record in Records::new(&told.body).map(Result::unwrap) {
+            let body = text(&record);
+            assert!(record.store_timestamp >= due[&body], "{body} is early");
+            missing.retain(|other| *other != body);
+            came += 1;
+        }
+    }
+    assert!(missing.is_empty(), "lost: {missing:?}");
+    // A kill between delivery and cursor repeats no more than one batch of each queue.
+    assert!(came <= due.len() + ROUNDS / 2 * 256, "{came} came of {}", due.len());
+    broker.stop();
+}
+
+fn recall(client: &mut Remoting, topic: &'static str, handle: &str) -> Told {
+    let mut request: RemotingCommand<'_> = client.request(RequestCode::RecallMessage);
+    RecallMessageRequest { producer_group: None, topic, recall_handle: handle }
+        .write(&mut request.fields);
+    client.ask(&request)
+}
+
+#[test]
+fn what_is_recalled_does_not_come_even_after_a_kill() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let due_ms = now_ms() + 4_000;
+    let at: &[_] = &[("TIMER_DELIVER_MS", &*due_ms.to_string())];
+    let [taken, kept] = ["taken-back", "kept"]
+        .map(|body| send(&mut client, "orders", at, body).field("recallHandle").to_owned());
+    let handle = RecallHandle::parse(&taken).unwrap();
+    assert_eq!((&*handle.topic, &*handle.message_id), ("orders", "taken-back"));
+    assert_eq!((&*handle.broker_name, handle.timestamp), ("mainstem", due_ms.to_string()));
+    let told = recall(&mut client, "orders", &taken).expect(ResponseCode::Success);
+    assert_eq!(told.field("msgId"), "taken-back");
+    assert_eq!(broker.metric("timers_pending"), 1);
+    recall(&mut client, "orders", &taken).expect(ResponseCode::Success);
+    recall(&mut client, "elsewhere", &kept).expect(ResponseCode::TopicNotExist);
+    recall(&mut client, "orders", "no handle").expect(ResponseCode::IllegalOperation);
+    let past = RecallHandle { timestamp: "1000".to_owned(), ..RecallHandle::parse(&kept).unwrap() };
+    recall(&mut client, "orders", &past.to_string()).expect(ResponseCode::IllegalOperation);
+    let foreign =
+        RecallHandle { message_id: "x".to_owned(), ..RecallHandle::parse(&kept).unwrap() };
+    recall(&mut client, "orders", &foreign.to_string()).expect(ResponseCode::Success);
+    broker.kill();
+
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let found = await_messages(&mut client, "orders", 0, 1);
+    assert_eq!(text(&Record::parse(&found[0]).unwrap()), "kept");
+    assert_eq!(broker.metric("timers_pending"), 0);
+    assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["kept"]);
+}
+
+fn send_back(client: &mut Remoting, record: &Record<'_>, level: i32, max: Option<i32>) -> Told {
+    let mut request: RemotingCommand<'_> = client.request(RequestCode::ConsumerSendMsgBack);
+    let asked = ConsumerSendMsgBackRequest {
+        offset: record.physical_offset,
+        group: "consumers",
+        delay_level: level,
+        origin_topic: Some(record.topic),
+        max_reconsume_times: max,
+        ..ConsumerSendMsgBackRequest::default()
+    };
+    asked.write(&mut request.fields);
+    client.ask(&request)
+}
+
+#[test]
+fn a_message_comes_again_until_it_is_a_dead_letter() {
+    let data = DataDir::new();
+    let settings = ["rocketmq.delay_levels=1s"];
+    let mut broker = BrokerProcess::start(data.path(), &settings);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let first_id =
+        send(&mut client, "orders", &[("KEYS", "k")], "failing").field("msgId").to_owned();
+    let mut found = await_messages(&mut client, "orders", 0, 1).remove(0);
+    for times in 1..=2 {
+        let sent_ms = now_ms();
+        let record = Record::parse(&found).unwrap();
+        send_back(&mut client, &record, 0, Some(2)).expect(ResponseCode::Success);
+        if times == 2 {
+            broker.kill();
+            broker = BrokerProcess::start(data.path(), &settings);
+            client = Remoting::connect(&broker.rocketmq);
+        }
+        let again = await_messages(&mut client, "%RETRY%consumers", times - 1, 1).remove(0);
+        let record = Record::parse(&again).unwrap();
+        assert_eq!((text(&record).as_str(), i64::from(record.reconsume_times)), ("failing", times));
+        assert!(record.store_timestamp >= sent_ms + 1_000);
+        let of = |name| record.properties().get(name);
+        assert_eq!(
+            (of("RETRY_TOPIC"), of("ORIGIN_MESSAGE_ID")),
+            (Some("orders"), Some(&*first_id))
+        );
+        assert_eq!((of("KEYS"), of("UNIQ_KEY"), of("DELAY")), (Some("k"), Some("failing"), None));
+        found = again;
+    }
+    let record = Record::parse(&found).unwrap();
+    send_back(&mut client, &record, 0, Some(2)).expect(ResponseCode::Success);
+    let dead = await_messages(&mut client, "%DLQ%consumers", 0, 1).remove(0);
+    let dead = Record::parse(&dead).unwrap();
+    assert_eq!((dead.reconsume_times, dead.properties().get("RETRY_TOPIC")), (3, Some("orders")));
+    // Who says so gets it there at once.
+    send_back(&mut client, &record, -1, None).expect(ResponseCode::Success);
+    await_messages(&mut client, "%DLQ%consumers", 1, 1);
+    let nowhere = Record { physical_offset: record.physical_offset + 9, ..record.clone() };
+    send_back(&mut client, &nowhere, 0, None).expect(ResponseCode::SystemError);
+    let other = Record { topic: "other", ..record };
+    send_back(&mut client, &other, 0, None).expect(ResponseCode::SystemError);
+
+    // A client does it by itself where that fails.
+    for (body, times, topic, offset) in
+        [("again", 2, "%RETRY%consumers", 2), ("too often", 3, "%DLQ%consumers", 2)]
+    {
+        let properties = properties(&[("TAGS", "A"), ("DELAY", "1"), ("UNIQ_KEY", body)]);
+        let header = SendMessageRequestV2 {
+            reconsume_times: Some(times),
+            max_reconsume_times: Some(2),
+            ..header("%RETRY%consumers", 0, &properties)
+        };
+        ask_send(&mut client, &header, body).expect(ResponseCode::Success);
+        let found = await_messages(&mut client, topic, offset, 1).remove(0);
+        let record = Record::parse(&found).unwrap();
+        assert_eq!((text(&record).as_str(), record.reconsume_times), (body, times));
+    }
+    broker.stop();
+    verified(data.path());
+}
+
+/// Pulls of the timers' own topic get nothing.
+#[test]
+fn the_brokers_own_topic_is_no_clients() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    send(&mut client, "orders", &[("TIMER_DELAY_SEC", "600")], "later");
+    let mut request: RemotingCommand<'_> = client.request(RequestCode::PullMessage);
+    let asked = PullMessageRequest { ..pull_header("__mainstem_timers", 0, "*", 0) };
+    asked.write(&mut request.fields);
+    client.ask(&request).expect(ResponseCode::TopicNotExist);
+    broker.stop();
+}
