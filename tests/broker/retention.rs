@@ -8,7 +8,7 @@ use super::{
     topics::Administrator,
 };
 
-const MIB: usize = 1 << 20;
+pub const MIB: usize = 1 << 20;
 const VALUE_BYTES: usize = 250_000;
 const RETENTION: [&str; 1] = ["log.retention_check_ms=100"];
 
@@ -24,7 +24,7 @@ fn value(number: usize) -> Vec<u8> {
 }
 
 /// Sends so many bytes in large messages; returns how many messages.
-fn fill(broker: &BrokerProcess, topic: &str, bytes: usize) -> usize {
+pub fn fill(broker: &BrokerProcess, topic: &str, bytes: usize) -> usize {
     let sender = Sender::new(&broker.kafka, &[("queue.buffering.max.kbytes", "8192")]);
     let count = bytes.div_ceil(VALUE_BYTES);
     (0..count).for_each(|number| sender.send(topic, 0, &Sent::value(value(number))));

@@ -120,6 +120,8 @@ impl Broker {
             if delivered == 0 {
                 return Ok(Some(now_ms + RETRY.as_millis() as i64));
             }
+            // Many may be due, as after a start.
+            self.env.tasks.sleep(Duration::ZERO).await;
         }
         Err(ControlError::Stopping)
     }

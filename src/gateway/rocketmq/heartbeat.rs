@@ -29,7 +29,10 @@ pub(super) async fn handle(
             client.subscribe(&group, &subscription.topic, wanted)?;
             // Made now, so that its consumers have its queues before the first message fails.
             if subscription.topic.strip_prefix(RETRY) == Some(&group) {
-                retry::retry_topic(gateway, &group).await?;
+                // Without it everything else of the group goes on.
+                if let Err(refusal) = retry::retry_topic(gateway, &group).await {
+                    tracing::warn!(group = &*group, remark = refusal.remark, "no retry topic");
+                }
             }
         }
         client.enter(gateway, group, Arc::clone(&id)).await?;

@@ -1,8 +1,6 @@
 //! CONSUMER_SEND_MSG_BACK (36): a consumer could not do with a message, and gets it again later.
 
-use bytes::BytesMut;
-
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::{
     Gateway, Handled, delay, encoded,

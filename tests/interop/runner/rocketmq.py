@@ -8,9 +8,10 @@ from . import processes
 from .brokers import free_port
 from .paths import DATA, ROCKETMQ_CLASSPATH, java
 
-
-def clients(case, kind):
-    data_dir = DATA / "rocketmq"
+# Programs that a broker is killed under, by case.
+def killed_between(case, kind, program):
+    """Runs a program's phase `before`, kills the broker, and runs its phase `after`."""
+    data_dir = DATA / case.name
     shutil.rmtree(data_dir, ignore_errors=True)
     kind.prepare(data_dir, 0)
     ports = {"rocketmq": free_port(), "namesrv": free_port()}
@@ -19,7 +20,7 @@ def clients(case, kind):
         broker = started(case, kind, data_dir, ports)
         try:
             case.drive(java(
-                "interop.Clients", phase, f"127.0.0.1:{ports['namesrv']}", case.prefix,
+                program, phase, f"127.0.0.1:{ports['namesrv']}", case.prefix,
                 classpath=ROCKETMQ_CLASSPATH, options=[f"-Duser.home={case.dir}", f"-Drocketmq.serialize.type={header}"],
             ), timeout_s=180)  # fmt: skip
         finally:

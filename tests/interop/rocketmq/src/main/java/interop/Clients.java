@@ -17,7 +17,6 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
-import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -90,7 +89,6 @@ public final class Clients {
     void before() throws Exception {
         DefaultMQProducer producer = producer();
         send(producer);
-        refusals(producer);
         ordered(producer);
         producer.shutdown();
         push();
@@ -132,17 +130,6 @@ public final class Clients {
         SendResult sent = producer.send(batch);
         check(sent.getSendStatus() == SendStatus.SEND_OK, "batch: " + sent);
         check(sent.getOffsetMsgId().split(",").length == BATCH, "an id each: " + sent);
-    }
-
-    void refusals(DefaultMQProducer producer) throws Exception {
-        Message delayed = message("delayed");
-        delayed.setDelayTimeLevel(3);
-        try {
-            producer.send(delayed);
-            throw new AssertionError("a delayed message was taken");
-        } catch (MQBrokerException expected) {
-            check(expected.getResponseCode() == 13, "refused: " + expected);
-        }
     }
 
     /** Messages of one queue, each in its turn, by two orderly consumers. */
