@@ -138,6 +138,48 @@ fn timers_survive_kills_and_none_is_early() {
     broker.stop();
 }
 
+/// Neither a stop's checkpoint nor the log after a kill lets it come twice.
+#[test]
+fn what_has_come_does_not_come_again() {
+    const PER_ROUND: i64 = 50;
+    let data = DataDir::new();
+    let mut expected = 0;
+    for round in 0..4 {
+        let broker = BrokerProcess::start(data.path(), &["shards.count=2"]);
+        let mut client = Remoting::connect(&broker.rocketmq);
+        for number in 0..PER_ROUND {
+            let delay = (1 + number % 7).to_string();
+            send(
+                &mut client,
+                "orders",
+                &[("TIMER_DELAY_MS", &delay)],
+                &format!("{round}-{number}"),
+            );
+        }
+        expected += PER_ROUND;
+        await_messages(&mut client, "orders", expected - PER_ROUND, PER_ROUND as usize);
+        until("all count as fired", || broker.metric("timers_fired_total") == PER_ROUND as u64);
+        // Once this is durable, so is that they have.
+        send(&mut client, "others", &[], "behind");
+        if round % 2 == 0 {
+            broker.kill()
+        } else {
+            broker.stop()
+        };
+    }
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    // It fires behind whatever else its queue still has to.
+    (0..64).for_each(|number| {
+        let id = format!("last-{number}");
+        send(&mut client, "orders", &[("TIMER_DELAY_MS", "1")], &id);
+    });
+    let last = await_messages(&mut client, "orders", expected, 64);
+    let all_last = |bytes: &Bytes| text(&Record::parse(bytes).unwrap()).starts_with("last-");
+    assert!(last.iter().all(all_last), "some came again");
+    broker.stop();
+}
+
 fn recall(client: &mut Remoting, topic: &'static str, handle: &str) -> Told {
     let mut request: RemotingCommand<'_> = client.request(RequestCode::RecallMessage);
     RecallMessageRequest { producer_group: None, topic, recall_handle: handle }

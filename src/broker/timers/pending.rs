@@ -138,15 +138,17 @@ impl TimerQueue {
             && first.key().due_ms <= now_ms
             && first.key().offset < high_watermark
         {
-            self.fence = self.fence.max(*first.key());
+            self.fence = *first.key();
             taken.push(first.remove_entry());
         }
         taken
     }
 
-    /// Some that were taken could not be delivered, and are to be taken again.
+    /// Of what was taken these could not be delivered and are to be taken again; nothing is on its way
+    /// any more.
     pub(in crate::broker) fn put_back(&mut self, taken: &[(TimerKey, u32)]) {
         self.pending.extend(taken.iter().copied());
+        self.fence = self.state.fired;
     }
 
     /// What was taken is delivered up to `key`, and the log is being told.

@@ -19,7 +19,9 @@ impl Broker {
     pub(in crate::broker) async fn tidy_timers(self: &Rc<Self>) {
         let ids = self.timers.ids();
         let bytes: u64 = ids.iter().filter_map(|id| self.queue_bytes(*id)).sum();
-        let held = (bytes * HELD_TIMES).max(self.settings.timers.held_bytes);
+        // Ids spread timers over all shards alike.
+        let all = bytes * u64::from(self.shards());
+        let held = (all * HELD_TIMES).max(self.settings.timers.held_bytes);
         self.move_timers_before(Position(self.log.durable().0.saturating_sub(held))).await;
     }
 
@@ -77,7 +79,6 @@ impl Broker {
                     let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
                     let Some(timers) = &mut queue.timers else { return Ok(()) };
                     timers.forget(key_of(entry));
-                    let frame = TimerFrame { due_ms: timers.admit(frame.due_ms), ..frame };
                     self.put_timer(id, queue, room, &frame, entry.tag_hash);
                     break;
                 }

@@ -17,11 +17,13 @@ pub(super) struct Message {
     pub tag_hash: TagHash,
     pub has_key: bool,
     pub early: bool,
+    /// Its properties spoke of a time; the record's do not.
+    pub waits: bool,
 }
 
 impl Message {
     fn lend(&self) -> MessageToAppend<'_> {
-        let Self { record, tag_hash, has_key, early } = self;
+        let Self { record, tag_hash, has_key, early, .. } = self;
         MessageToAppend {
             record,
             tag_hash: *tag_hash,

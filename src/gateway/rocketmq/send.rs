@@ -42,15 +42,15 @@ pub(super) async fn handle(
     if SysFlag(header.sys_flag).transaction() != TransactionType::None {
         return Err(transaction());
     }
-    let goes = destination(gateway, &header, command.version).await?;
-    let topic = &goes.topic;
+    let Destination { topic, is_dead } = destination(gateway, &header, command.version).await?;
     let queue_id = match header.queue_id {
         // The broker chooses.
         ..0 => (command.opaque.unsigned_abs() % topic.queues.len() as u32) as i32,
-        _ if goes.is_dead => 0,
+        _ if is_dead => 0,
         chosen => chosen,
     };
     let queue = topic.queue(queue_id).ok_or_else(|| Refusal::no_queue(&topic.name, queue_id))?;
+    let place = Place { topic: &topic, queue_id, queue };
     let is_batch = command.code == RequestCode::SendBatchMessage.number();
     let messages = if is_batch || header.batch == Some(true) {
         let messages: Result<Vec<_>, _> = BatchMessages::new(&command.body).collect();
@@ -64,38 +64,41 @@ pub(super) async fn handle(
         [one] => Properties::new(one.properties).get(property::UNIQ_KEY),
         _ => None,
     };
-    let due_ms = match goes.is_dead {
-        true => None,
-        false => due_ms(gateway, &messages)?,
-    };
-    let place = Place { topic, queue_id };
-    let records = messages.iter().map(|message| check(gateway, client, &header, &place, message));
-    let mut records: Vec<_> = records.collect::<Result<_, _>>()?;
-    let Some(due_ms) = due_ms else {
-        let appended = message::append(gateway, queue, records).await?;
-        return answer(
-            gateway,
-            command,
-            queue,
-            queue_id,
-            &Ids { unique_id, recall: None },
-            &appended,
-        );
-    };
+    let checked = messages.iter().map(|message| check(gateway, client, &header, &place, message));
+    let checked: Vec<_> = checked.collect::<Result<_, _>>()?;
+    if !is_dead
+        && checked.iter().any(|message| message.waits)
+        && let Some(due_ms) = due_ms(gateway, &messages)?
+    {
+        return send_later(gateway, command, &place, unique_id, checked, due_ms).await;
+    }
+    let appended = message::append(gateway, queue, checked).await?;
+    let ids = Ids { unique_id, recall: None };
+    answer(gateway, command, queue, queue_id, &ids, &appended)
+}
+
+/// Stores a message that is due later, and tells how it can be recalled.
+async fn send_later(
+    gateway: &Gateway,
+    command: &RemotingCommand<'_>,
+    place: &Place<'_>,
+    unique_id: Option<&str>,
+    mut checked: Vec<Message>,
+    due_ms: i64,
+) -> Handled {
     let id_hash = unique_id.map_or(command.opaque.unsigned_abs(), delay::id_hash);
-    let later = Later { due_ms, id_hash };
-    let (timers, stored) = message::schedule(gateway, queue, records.remove(0), later).await?;
-    let handle = |id: &str| {
+    let (later, message) = (Later { due_ms, id_hash }, checked.remove(0));
+    let (timers, stored) = message::schedule(gateway, place.queue, message, later).await?;
+    let recall = unique_id.filter(|_| !place.topic.name.starts_with(RETRY)).map(|id| {
         let handle = RecallHandle {
-            topic: topic.name.to_string(),
+            topic: place.topic.name.to_string(),
             broker_name: gateway.settings.broker_name.clone(),
             timestamp: due_ms.to_string(),
             message_id: id.to_owned(),
         };
         handle.to_string()
-    };
-    let recall = unique_id.filter(|_| !topic.name.starts_with(RETRY)).map(handle);
-    answer(gateway, command, timers, queue_id, &Ids { unique_id, recall }, &[stored])
+    });
+    answer(gateway, command, timers, place.queue_id, &Ids { unique_id, recall }, &[stored])
 }
 
 /// When the message is to be delivered, if not now.
@@ -123,6 +126,7 @@ struct Destination {
 struct Place<'a> {
     topic: &'a Topic,
     queue_id: i32,
+    queue: QueueId,
 }
 
 /// The topic named; but a consumer's message that was tried too often goes to the dead letters
@@ -191,20 +195,24 @@ fn check(
     place: &Place<'_>,
     message: &BatchMessage<'_>,
 ) -> Result<Message, Refusal> {
-    let mut waits = false;
-    let mut checked =
-        Message { record: Bytes::new(), tag_hash: TagHash::UNTAGGED, has_key: false, early: false };
+    let mut checked = Message {
+        record: Bytes::new(),
+        tag_hash: TagHash::UNTAGGED,
+        has_key: false,
+        early: false,
+        waits: false,
+    };
     for (name, value) in Properties::new(message.properties) {
         match name {
             property::TRAN_MSG if value.eq_ignore_ascii_case("true") => return Err(transaction()),
             property::TAGS => checked.tag_hash = TagHash::of(Some(value)),
             property::KEYS => checked.has_key = true,
             property::WAIT => checked.early = value == "false",
-            name => waits |= delay::is_of_timers(name),
+            name => checked.waits |= delay::is_of_timers(name),
         }
     }
     let mut properties = String::with_capacity(message.properties.len() + 32);
-    if waits {
+    if checked.waits {
         // It is stored as it is delivered.
         delay::push_others(&mut properties, message.properties);
     } else {

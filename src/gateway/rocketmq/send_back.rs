@@ -114,6 +114,7 @@ fn sent_back(
         tag_hash: TagHash::of(known.get(property::TAGS)),
         has_key: known.get(property::KEYS).is_some(),
         early: false,
+        waits: false,
     })
 }
 
