@@ -99,5 +99,9 @@ mod tests {
         for client in [Naming::Kafka, Naming::RocketMq] {
             assert!(client.check(TIMERS_TOPIC).is_err());
         }
+        for own in [TIMERS_TOPIC, "%RETRY%group", "%DLQ%group"] {
+            assert!(is_internal(own), "{own}");
+        }
+        assert!(!is_internal("orders") && !is_internal("a%RETRY%b"));
     }
 }
