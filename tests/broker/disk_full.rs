@@ -16,11 +16,17 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer as _},
 };
 
-use mainstem::wire::kafka::BatchBuilder;
+use mainstem::wire::{
+    kafka::BatchBuilder,
+    rocketmq::{ResponseCode, record::Record},
+};
 
 use super::{
     client::{config, read, send_one},
     process::{BrokerProcess, PATIENCE, until, verified},
+    remoting::Remoting,
+    rocketmq::{ask_send, header, properties},
+    timers::{await_messages, now_ms},
     topics::Administrator,
     wire::{Wire, produce},
 };
@@ -167,6 +173,35 @@ fn ready_segments(data: &Path) -> Vec<PathBuf> {
     let paths = data.join("log").read_dir().unwrap().map(|entry| entry.unwrap().path());
     let ready = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("ready-");
     paths.filter(ready).collect()
+}
+
+#[test]
+fn delayed_messages_come_when_there_is_room_again() {
+    const COUNT: usize = 20;
+    let Some(disk) = SmallDisk::mount(96 << 20) else { return };
+    let (data, settings) = (disk.data(), ["log.reserve_bytes=0"]);
+    let broker = BrokerProcess::start(&data, &settings);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    let mut client = Remoting::connect(&broker.rocketmq);
+    until("a segment is held back", || has_ready_segment(&data));
+    let body = "x".repeat(400_000);
+    let due_ms = now_ms() + 5_000;
+    for _ in 0..COUNT {
+        let later = properties(&[("TAGS", "A"), ("TIMER_DELIVER_MS", &due_ms.to_string())]);
+        ask_send(&mut client, &header("delayed", 0, &later), &body).expect(ResponseCode::Success);
+    }
+    let filler = disk.fill();
+    send_until_refused(&broker, "orders");
+    until("they have been due for a while", || now_ms() > due_ms + 1_000);
+    assert!(broker.metric("timers_fired_total") < COUNT as u64, "there was room");
+    fs::remove_file(filler).unwrap();
+    let came = await_messages(&mut client, "delayed", 0, COUNT);
+    assert_eq!(came.len(), COUNT, "none comes twice");
+    for record in came.iter().map(|bytes| Record::parse(bytes).unwrap()) {
+        assert!(record.store_timestamp >= due_ms && record.body == body.as_bytes());
+    }
+    broker.stop();
+    verified(&data);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use super::{
     topics::Administrator,
 };
 
-fn now_ms() -> i64 {
+pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
@@ -39,7 +39,7 @@ fn send(client: &mut Remoting, topic: &str, pairs: &[(&str, &str)], body: &str) 
 }
 
 /// Pulls until so many messages have come; their records.
-fn await_messages(client: &mut Remoting, topic: &str, from: i64, count: usize) -> Vec<Bytes> {
+pub fn await_messages(client: &mut Remoting, topic: &str, from: i64, count: usize) -> Vec<Bytes> {
     let mut found = Vec::new();
     let mut offset = from;
     while found.len() < count {
