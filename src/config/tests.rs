@@ -256,3 +256,16 @@ fn advertised_addresses_complete_themselves_from_the_listener() {
         assert!(wrong.parse::<Advertised>().is_err(), "{wrong}");
     }
 }
+
+#[test]
+fn delay_levels_are_written_as_rocketmq_writes_them() {
+    let seconds = |levels| {
+        let delays = delay_levels(levels).unwrap();
+        delays.iter().map(std::time::Duration::as_secs).collect::<Vec<_>>()
+    };
+    assert_eq!(seconds("1s  2m 3h 1d"), [1, 120, 10_800, 86_400]);
+    assert_eq!(delay_levels(&Config::default().rocketmq.delay_levels).unwrap().len(), 18);
+    for wrong in ["", "10", "s", "5x", "-1s", "1s,2s", "1é"] {
+        assert!(delay_levels(wrong).is_err(), "{wrong:?}");
+    }
+}
