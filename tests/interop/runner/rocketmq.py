@@ -8,7 +8,6 @@ from . import processes
 from .brokers import free_port
 from .paths import DATA, ROCKETMQ_CLASSPATH, java
 
-# Programs that a broker is killed under, by case.
 def killed_between(case, kind, program):
     """Runs a program's phase `before`, kills the broker, and runs its phase `after`."""
     data_dir = DATA / case.name
