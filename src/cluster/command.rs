@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Configs, DecodeError, Naming};
+use super::{Configs, DecodeError, GroupConfig, Naming};
 use crate::base::{QueueId, TopicId};
 
 /// Format version of an encoded command; its first byte.
@@ -69,6 +69,18 @@ pub enum Command {
     AllocateProducerIds {
         /// How many.
         count: u32,
+    },
+    /// Puts a group's config in place.
+    SetGroupConfig {
+        /// The group.
+        group: Arc<str>,
+        /// Its config, already checked.
+        config: GroupConfig,
+    },
+    /// Takes a group's config away: the default holds again.
+    RemoveGroupConfig {
+        /// The group.
+        group: Arc<str>,
     },
 }
 

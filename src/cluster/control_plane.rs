@@ -8,8 +8,8 @@ use std::{
 };
 
 use super::{
-    Applied, BrokerScope, ClusterError, ClusterState, Command, ConfigChange, NewTopic, Topic,
-    uuid::random_uuid,
+    Applied, BrokerScope, ClusterError, ClusterState, Command, ConfigChange, GroupConfig, NewTopic,
+    Topic, uuid::random_uuid,
 };
 use crate::{
     base::{QueueId, TopicId},
@@ -181,6 +181,26 @@ pub trait ControlPlane {
             }
         };
         execute_unless(self, validate_only, updates.iter().map(plan).collect()).await
+    }
+
+    /// Puts a group's config in place.
+    ///
+    /// # Errors
+    /// `InvalidRequest`, `PolicyViolation`, `Unavailable`.
+    async fn set_group_config(&self, group: &str, config: GroupConfig) -> Result<(), ClusterError> {
+        let plan = self.cluster().plan_set_group_config(group, config)?;
+        self.execute(plan).await.map(drop)
+    }
+
+    /// Takes a group's config away, if it has one.
+    ///
+    /// # Errors
+    /// [`ClusterError::Unavailable`].
+    async fn remove_group_config(&self, group: &str) -> Result<(), ClusterError> {
+        if !self.cluster().group_configs().contains_key(group) {
+            return Ok(());
+        }
+        self.execute(Command::RemoveGroupConfig { group: group.into() }).await.map(drop)
     }
 
     /// A producer id that no producer has or had.

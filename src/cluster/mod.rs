@@ -1,4 +1,4 @@
-//! Topics, configs and producer ids: a deterministic state machine fed by the log.
+//! Topics, groups' and other configs, and producer ids: a deterministic state machine fed by the log.
 //!
 //! ```text
 //!  request ──▶ plan_* (checks against this shard's copy) ──▶ Command ──▶ control frame in the log
@@ -20,6 +20,7 @@ pub mod config_def;
 pub mod config_view;
 pub mod control_plane;
 pub mod error;
+pub mod group_config;
 pub mod plan;
 pub mod setup;
 mod snapshot;
@@ -37,12 +38,13 @@ pub use command::{BrokerScope, Command, Numbers};
 pub use config_view::{ConfigEntry, ConfigSource, ConfigSynonym};
 pub use control_plane::{ConfigResource, ConfigUpdate, ControlPlane, NewPartitions, ProducerIds};
 pub use error::{ClusterError, DecodeError};
+pub use group_config::GroupConfig;
 pub use plan::{ConfigChange, ConfigOp, NewTopic};
 pub use setup::{Limits, Setup};
 pub use state::{Applied, ClusterState};
 pub use topic::Topic;
 pub use topic_name::{Naming, TIMERS_TOPIC, is_internal};
-pub use topic_settings::{FlushMode, TimestampType, TopicSettings};
+pub use topic_settings::{FlushMode, RocketMqView, TimestampType, TopicSettings};
 
 /// A set of configs: name to value, in the form the client wrote them.
 pub type Configs = std::collections::BTreeMap<std::sync::Arc<str>, std::sync::Arc<str>>;

@@ -3,9 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    BrokerScope, ClusterError, ClusterState, Command, Configs, Naming, TIMERS_TOPIC, Topic,
+    BrokerScope, ClusterError, ClusterState, Command, Configs, GroupConfig, Naming, TIMERS_TOPIC,
+    Topic,
     broker_config::broker_config,
     config_def::{ConfigDef, Kind, parse_list},
+    group_config,
     topic_config::{topic_config, validate_topic_configs},
 };
 use crate::base::TopicId;
@@ -170,6 +172,23 @@ impl ClusterState {
         check_dynamic(set.keys())?;
         validate_broker(&set)?;
         Ok(Command::AlterBrokerConfigs { scope, set, remove })
+    }
+
+    /// Plans a group's config.
+    pub fn plan_set_group_config(
+        &self,
+        group: &str,
+        config: GroupConfig,
+    ) -> Result<Command, ClusterError> {
+        group_config::check_name(group)?;
+        config.check()?;
+        let limit = self.setup.limits.group_configs;
+        let is_new = !self.group_configs.contains_key(group);
+        if is_new && self.group_configs.len() >= limit as usize {
+            let reason = format!("{limit} groups have a config, which is this broker's limit.");
+            return Err(ClusterError::PolicyViolation { reason });
+        }
+        Ok(Command::SetGroupConfig { group: group.into(), config })
     }
 
     fn named(&self, name: &str) -> Result<&Arc<Topic>, ClusterError> {

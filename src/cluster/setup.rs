@@ -15,11 +15,13 @@ pub struct Limits {
     pub topic_partitions: u32,
     /// Queues that may exist at a time, over all topics.
     pub queues: u32,
+    /// Groups that may have a config of their own.
+    pub group_configs: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { topic_partitions: TOPIC_PARTITIONS, queues: 1_000_000 }
+        Self { topic_partitions: TOPIC_PARTITIONS, queues: 1_000_000, group_configs: 100_000 }
     }
 }
 
@@ -88,7 +90,11 @@ impl Setup {
             default.and_then(|def| def.default) != Some(value.as_str())
         });
         let configs = configs.into_iter().map(|(name, value)| (name.into(), value.into()));
-        let limits = Limits { topic_partitions: TOPIC_PARTITIONS, queues: kafka.max_partitions };
+        let limits = Limits {
+            topic_partitions: TOPIC_PARTITIONS,
+            queues: kafka.max_partitions,
+            group_configs: groups.max_count,
+        };
         Self { node_id: node.id, limits, configs: configs.collect() }
     }
 }

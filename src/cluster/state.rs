@@ -9,7 +9,8 @@ use std::{
 use hashbrown::HashMap;
 
 use super::{
-    BrokerScope, ClusterError, Command, Configs, Numbers, Setup, Topic, TopicSettings, topic_name,
+    BrokerScope, ClusterError, Command, Configs, GroupConfig, Numbers, Setup, Topic, TopicSettings,
+    topic_name,
 };
 use crate::base::{Position, QueueId, TopicId};
 
@@ -34,6 +35,9 @@ pub struct ClusterState {
     pub(super) next_queue: u32,
     pub(super) next_producer_id: i64,
     pub(super) broker_configs: BTreeMap<BrokerScope, Configs>,
+    pub(super) group_configs: BTreeMap<Arc<str>, Arc<GroupConfig>>,
+    /// The config of groups that have none of their own.
+    group_default: Arc<GroupConfig>,
     /// The settings of topics that set nothing themselves.
     settings: Arc<TopicSettings>,
 }
@@ -65,6 +69,8 @@ pub enum Applied {
     TopicAltered(Arc<Topic>),
     /// Every topic's settings may differ.
     BrokerAltered,
+    /// A group's config may differ.
+    GroupConfigured,
     /// The asker has these producer ids.
     ProducerIds {
         /// The first.
@@ -111,6 +117,8 @@ impl ClusterState {
             next_queue: 0,
             next_producer_id: 0,
             broker_configs: BTreeMap::new(),
+            group_configs: BTreeMap::new(),
+            group_default: Arc::default(),
             settings: Arc::new(TopicSettings::default()),
         };
         state.settings = Arc::new(state.read_settings(&Configs::new()));
@@ -180,6 +188,18 @@ impl ClusterState {
     pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Arc<Topic>> {
         let from = (Bound::Included(name), Bound::Unbounded);
         self.names.range::<str, _>(from).map(|(_, topic)| topic)
+    }
+
+    /// A group's config in force; the default where it has none of its own.
+    #[must_use]
+    pub fn group_config(&self, group: &str) -> &Arc<GroupConfig> {
+        self.group_configs.get(group).unwrap_or(&self.group_default)
+    }
+
+    /// The groups that have a config of their own, by name.
+    #[must_use]
+    pub fn group_configs(&self) -> &BTreeMap<Arc<str>, Arc<GroupConfig>> {
+        &self.group_configs
     }
 
     /// How many queues there are.
@@ -283,6 +303,14 @@ impl ClusterState {
                 self.next_producer_id =
                     first.checked_add(i64::from(*count)).expect("2^63 ids are never used up");
                 Ok(Applied::ProducerIds { first, count: *count })
+            }
+            Command::SetGroupConfig { group, config } => {
+                self.group_configs.insert(Arc::clone(group), Arc::new(config.clone()));
+                Ok(Applied::GroupConfigured)
+            }
+            Command::RemoveGroupConfig { group } => {
+                self.group_configs.remove(group);
+                Ok(Applied::GroupConfigured)
             }
         }
     }
@@ -470,6 +498,7 @@ impl PartialEq for ClusterState {
             && self.next_queue == other.next_queue
             && self.next_producer_id == other.next_producer_id
             && self.broker_configs == other.broker_configs
+            && self.group_configs == other.group_configs
             && self.settings == other.settings
             && self.topics().all(|topic| {
                 topic.queues.iter().all(|&queue| self.queue(queue) == other.queue(queue))

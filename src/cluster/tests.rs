@@ -24,7 +24,8 @@ fn configs(pairs: &[(&str, &str)]) -> Configs {
 
 fn setup() -> Setup {
     let configs = configs(&[("num.partitions", "3"), ("log.retention.hours", "24")]);
-    Setup { node_id: 1, limits: Limits { topic_partitions: 10, queues: 25 }, configs }
+    let limits = Limits { topic_partitions: 10, queues: 25, group_configs: 2 };
+    Setup { node_id: 1, limits, configs }
 }
 
 fn new_topic(name: &str, partitions: i32) -> NewTopic {
@@ -155,7 +156,7 @@ fn lowered_limits_do_not_undo_what_was_created() {
     let command = log.state.plan_create_topic(&new_topic("a", 9), id(1), 0).unwrap();
     log.apply(&command);
     let mut lower = setup();
-    lower.limits = Limits { topic_partitions: 1, queues: 1 };
+    lower.limits = Limits { topic_partitions: 1, queues: 1, group_configs: 1 };
     let mut restarted = ClusterState::new(lower);
     restarted.apply(Position(1), &command);
     assert_eq!(restarted.topic("a").unwrap().partitions(), 9);
@@ -241,7 +242,7 @@ fn descriptions_say_where_a_value_comes_from() {
     };
     let topic = log.create(1, &own).unwrap();
     let all = log.state.describe_topic(&topic, |_| true);
-    assert_eq!(all.len(), 34, "Kafka's 34 without the internal one, and ours");
+    assert_eq!(all.len(), 40, "Kafka's 33 without the internal one, and ours");
     let find = |name: &str| all.iter().find(|entry| &*entry.name == name).unwrap();
     let size = find("max.message.bytes");
     assert_eq!((size.value.as_deref(), size.source), (Some("5"), ConfigSource::Topic));
@@ -397,6 +398,11 @@ fn any_command() -> impl Strategy<Value = Command> {
         1 => (scope, broker, remove())
             .prop_map(|(scope, set, remove)| Command::AlterBrokerConfigs { scope, set, remove }),
         1 => (1..1000u32).prop_map(|count| Command::AllocateProducerIds { count }),
+        1 => (any_name(), any::<bool>()).prop_map(|(group, consume_enable)| {
+            let config = GroupConfig { consume_enable, ..GroupConfig::default() };
+            Command::SetGroupConfig { group, config }
+        }),
+        1 => any_name().prop_map(|group| Command::RemoveGroupConfig { group }),
         1 => prop::sample::select(vec!["x", "y"])
             .prop_map(|name| Command::NameCluster { cluster_id: text(name) }),
     ]

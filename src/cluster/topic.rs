@@ -31,6 +31,23 @@ impl Topic {
         self.queues.get(usize::try_from(partition).ok()?).copied()
     }
 
+    /// How many of its partitions RocketMQ's producers write, from the first on.
+    #[must_use]
+    pub fn write_queues(&self) -> i32 {
+        self.at_most(self.settings.rocketmq.write_queues)
+    }
+
+    /// How many of its partitions RocketMQ's consumers read, from the first on.
+    #[must_use]
+    pub fn read_queues(&self) -> i32 {
+        self.at_most(self.settings.rocketmq.read_queues)
+    }
+
+    fn at_most(&self, limit: Option<u32>) -> i32 {
+        let limit = limit.and_then(|limit| i32::try_from(limit).ok());
+        limit.map_or(self.partitions(), |limit| limit.min(self.partitions()))
+    }
+
     /// How many partitions there are; at least one.
     #[must_use]
     pub fn partitions(&self) -> i32 {

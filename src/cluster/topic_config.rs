@@ -17,6 +17,8 @@ pub(super) const NO_TIER: &str = "there is no tiered storage.";
 const NO_COMPACTION: &str = "compaction does not exist yet; a compacted topic keeps everything.";
 pub(super) const NO_RECOMPRESSION: &str = "batches stay as the producer compressed them.";
 pub(super) const NO_INDEX_FILES: &str = "a partition has no index files of its own.";
+const NO_MESSAGE_TYPES: &str = "a topic takes messages of any kind.";
+const ALWAYS_ORDERED: &str = "every queue is in order.";
 pub(super) const FLUSH: &str = "every group commit is synced; see mainstem.flush.";
 
 /// All topic configs, by name.
@@ -163,6 +165,59 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
         OneOf(&["default", "sync", "async"]),
         "When a send is answered: \"sync\" after it is durable, \"async\" before, \"default\" as \
          the broker's config says.",
+    ),
+    ConfigDef::new(
+        "mainstem.rocketmq.message.type",
+        String,
+        "UNSPECIFIED",
+        OneOf(&[
+            "UNSPECIFIED",
+            "NORMAL",
+            "FIFO",
+            "DELAY",
+            "TRANSACTION",
+            "MIXED",
+            "LITE",
+            "PRIORITY",
+        ]),
+        "RocketMQ's message.type: what its tools show the topic to be for.",
+    )
+    .idle(NO_MESSAGE_TYPES),
+    ConfigDef::new(
+        "mainstem.rocketmq.order",
+        Boolean,
+        "false",
+        Any,
+        "Whether RocketMQ's tools show the topic as an ordered one.",
+    )
+    .idle(ALWAYS_ORDERED),
+    ConfigDef::new(
+        "mainstem.rocketmq.order.conf",
+        String,
+        "",
+        Any,
+        "The queues RocketMQ's producers use for an ordered topic: broker:queues;… or empty.",
+    ),
+    ConfigDef::new(
+        "mainstem.rocketmq.perm",
+        String,
+        "6",
+        OneOf(&["0", "2", "4", "6"]),
+        "What RocketMQ's clients may do with the topic: 2 write, 4 read, 6 both, 0 nothing.",
+    ),
+    ConfigDef::new(
+        "mainstem.rocketmq.read.queues",
+        Int,
+        "-1",
+        AtLeast(-1),
+        "How many partitions RocketMQ's consumers read; -1 or more than there are: all.",
+    ),
+    ConfigDef::new(
+        "mainstem.rocketmq.write.queues",
+        Int,
+        "-1",
+        AtLeast(-1),
+        "How many partitions RocketMQ's producers write; -1 or more than there are: all.",
     ),
     ConfigDef::new(
         "max.compaction.lag.ms",

@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use super::{config_def::parse_list, topic_config::topic_config};
+use super::{
+    config_def::{parse_bool, parse_list},
+    topic_config::topic_config,
+};
 
 /// When a send to the topic is answered, where the topic says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,21 @@ pub enum TimestampType {
     CreateTime,
     /// The broker's, at append.
     LogAppendTime,
+}
+
+/// What RocketMQ's clients see of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RocketMqView {
+    /// Whether they may write to it.
+    pub writable: bool,
+    /// Whether they may read from it.
+    pub readable: bool,
+    /// Whether it is shown as an ordered one.
+    pub order: bool,
+    /// Partitions that are written, from the first on; `None`: all.
+    pub write_queues: Option<u32>,
+    /// Partitions that are read, from the first on; `None`: all.
+    pub read_queues: Option<u32>,
 }
 
 /// A topic's configs in force: its own, over the broker's, over the defaults.
@@ -51,6 +69,8 @@ pub struct TopicSettings {
     pub max_compaction_lag_ms: u64,
     /// Replicas that must have a write before acks=all is answered.
     pub min_insync_replicas: u32,
+    /// What RocketMQ's clients see of it.
+    pub rocketmq: RocketMqView,
 }
 
 impl TopicSettings {
@@ -88,6 +108,13 @@ impl TopicSettings {
             min_compaction_lag_ms: unsigned("min.compaction.lag.ms"),
             max_compaction_lag_ms: unsigned("max.compaction.lag.ms"),
             min_insync_replicas: u32::try_from(number("min.insync.replicas")).unwrap_or(1),
+            rocketmq: RocketMqView {
+                writable: number("mainstem.rocketmq.perm") & 2 != 0,
+                readable: number("mainstem.rocketmq.perm") & 4 != 0,
+                order: parse_bool(&value("mainstem.rocketmq.order")) == Some(true),
+                write_queues: u32::try_from(number("mainstem.rocketmq.write.queues")).ok(),
+                read_queues: u32::try_from(number("mainstem.rocketmq.read.queues")).ok(),
+            },
         }
     }
 }
