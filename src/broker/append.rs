@@ -324,6 +324,7 @@ impl Broker {
             figures.records_in += u64::from(entry.count);
             figures.bytes_in += u64::from(entry.length);
         });
+        self.traffic.borrow_mut().put(entry.append_time, entry.count);
         if show_at_once {
             self.commit_messages(id, entry);
         } else {

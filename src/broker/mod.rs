@@ -26,6 +26,7 @@ mod replay;
 mod retention;
 mod seal;
 mod timers;
+mod traffic;
 
 use std::{
     cell::{Cell, Ref, RefCell},
@@ -60,13 +61,14 @@ pub use keys::add_keys;
 pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
-pub use presence::Session;
+pub use presence::{Member, Notice, Session};
 pub use producers::{Producer, SequenceError};
 pub use pull::{Piece, Pull, PullError, Pulled};
 pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
 pub use timers::{TimerKey, TimerSettings, TimerToAppend, TimersSnapshot};
+pub use traffic::FlowFigures;
 
 /// What a broker's config says about its semantics.
 #[derive(Clone, Debug)]
@@ -87,6 +89,8 @@ pub struct BrokerSettings {
     pub retention_check: Duration,
     /// Delayed messages.
     pub timers: TimerSettings,
+    /// Pairs of a group and a topic whose pulls one shard counts.
+    pub counted_groups: usize,
     /// The group coordinator's part.
     pub groups: group::GroupSettings,
 }
@@ -186,6 +190,7 @@ pub struct Broker {
     cold_turn: Semaphore,
     stages: RefCell<Stages>,
     figures: Cell<ShardFigures>,
+    traffic: RefCell<traffic::Traffic>,
     producer_ids: RefCell<ProducerIds>,
     /// Queues that commands in the log will make once they are durable; on the control shard.
     queues_on_their_way: Cell<u32>,
@@ -254,6 +259,7 @@ impl Broker {
             cold_turn: Semaphore::new(settings.cold_reads),
             stages: RefCell::default(),
             figures: Cell::default(),
+            traffic: RefCell::default(),
             producer_ids: RefCell::default(),
             queues_on_their_way: Cell::default(),
             numbers: Cell::default(),

@@ -77,6 +77,16 @@ impl Broker {
         self.queues.borrow().get(&id).map(|queue| (queue.log_start, queue.high_watermark))
     }
 
+    /// When the message at `offset` of a queue of this shard was appended, milliseconds since 1970;
+    /// `None` where there is none.
+    ///
+    /// # Errors
+    /// [`OffsetError::Storage`].
+    pub async fn append_time(&self, id: QueueId, offset: i64) -> Result<Option<i64>, OffsetError> {
+        let entry = self.index.find(id, offset).await?;
+        Ok(entry.map(|entry| entry.append_time))
+    }
+
     /// Bytes of payload a queue of this shard holds.
     #[must_use]
     pub fn queue_bytes(&self, id: QueueId) -> Option<u64> {

@@ -79,6 +79,8 @@ pub struct Pulled {
     pub high_watermark: i64,
     /// Where to go on; further than what was asked for even if nothing matched.
     pub next_offset: i64,
+    /// How many messages.
+    pub messages: u32,
     /// The messages, in order.
     pub pieces: Vec<Piece>,
 }
@@ -195,8 +197,8 @@ impl Broker {
                 Err(error) => return Err(error),
             }
         }
-        let (next_offset, pieces) = taking.finish();
-        Ok(Pulled { log_start, high_watermark, next_offset, pieces })
+        let (next_offset, messages, pieces) = taking.finish();
+        Ok(Pulled { log_start, high_watermark, next_offset, messages, pieces })
     }
 
     /// Takes in what is wanted of `entries`; false if there is enough.
@@ -377,9 +379,9 @@ impl<'p> Taking<'p> {
         }
     }
 
-    fn finish(mut self) -> (i64, Vec<Piece>) {
+    fn finish(mut self) -> (i64, u32, Vec<Piece>) {
         self.end_piece();
-        (self.next_offset, self.pieces)
+        (self.next_offset, self.messages as u32, self.pieces)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod answer;
 mod connection;
+mod fan_out;
 mod frames;
 mod group_call;
 pub mod kafka;

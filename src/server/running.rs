@@ -324,6 +324,7 @@ impl Launch<'_> {
             cold_reads: self.config.cold.reads as usize,
             conversion_cache_bytes: self.config.rocketmq.conversion_cache_bytes as usize,
             store_host: self.rocketmq_advertised(),
+            counted_groups: self.config.rocketmq.counted_groups as usize,
             retention_check: Duration::from_millis(self.config.log.retention_check_ms),
             timers: TimerSettings {
                 max_pending: self.config.timers.max_pending as usize,
@@ -370,6 +371,7 @@ impl Launch<'_> {
             broker_name: rocketmq.broker_name.clone(),
             cluster_name: rocketmq.cluster_name.clone(),
             auto_create_topics: rocketmq.auto_create_topics,
+            allow_config_update: rocketmq.allow_config_update,
             default_queues: rocketmq.default_queues as i32,
             max_request_bytes: rocketmq.max_request_bytes as usize,
             connection_requests: rocketmq.connection_requests as usize,

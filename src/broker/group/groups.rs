@@ -255,6 +255,12 @@ impl Groups {
         self.groups.get(group).into_iter().flat_map(|group| group.offsets.iter())
     }
 
+    /// The groups that have offsets of a topic, or are about to.
+    pub fn with_offsets_of(&self, topic: TopicId) -> impl Iterator<Item = &GroupId> {
+        let groups = self.groups.values();
+        groups.filter(move |group| !group.offsets.of_topic(topic).is_empty()).map(|group| &group.id)
+    }
+
     /// Deletes offsets of topics that the group does not subscribe (KIP-496); answered with
     /// [`Reply::DeleteOffsets`] once that is durable.
     ///
@@ -282,9 +288,7 @@ impl Groups {
         if self.stopped {
             return;
         }
-        let concerns = |group: &&Group| !group.offsets.of_topic(topic).is_empty();
-        let ids: Vec<GroupId> =
-            self.groups.values().filter(concerns).map(|group| group.id.clone()).collect();
+        let ids: Vec<GroupId> = self.with_offsets_of(topic).cloned().collect();
         for id in ids {
             self.with_group(at, &id, |group, step| group.forget_topic(step, topic));
         }

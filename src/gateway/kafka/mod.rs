@@ -19,7 +19,6 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_topic_partitions;
 mod error;
-mod fan_out;
 mod fetch;
 mod fetched;
 mod find_coordinator;
@@ -51,7 +50,7 @@ use bytes::Bytes;
 use hashbrown::HashSet;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
-use super::{RequestMemory, answer::Answer};
+use super::{RequestMemory, answer::Answer, fan_out};
 use crate::{
     broker::Broker,
     wire::{

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gateway, client::Client, members, refusal::Refusal};
+use super::{Gateway, client::Client, notice, refusal::Refusal};
 use crate::{
     env::glommio::Connection,
     gateway::{
@@ -19,14 +19,12 @@ use crate::{
 /// Serves a client of the broker until its connection ends. On the connection's shard.
 pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
-    let (client, changes) = Client::new(gateway, connection.peer());
+    let (client, notices) = Client::new(gateway, connection.peer());
     let client = Rc::new(client);
     let tasks = Rc::clone(&gateway.broker.env().tasks);
-    tasks.spawn(Box::pin(members::pass_changes(
-        Rc::downgrade(&client),
-        changes,
-        Rc::clone(&answers),
-    )));
+    let passing =
+        notice::pass(Rc::downgrade(gateway), Rc::downgrade(&client), notices, Rc::clone(&answers));
+    tasks.spawn(Box::pin(passing));
     let reading = read_requests(gateway, &connection, &answers, async |command| {
         client.speaks(command.serialization);
         match gateway.begin(&client, command) {

@@ -63,22 +63,28 @@ pub(super) fn update(
     let (group, offset) = (asked.consumer_group.to_owned(), asked.commit_offset);
     let answer = RemotingCommand::answer(command, ResponseCode::Success);
     Ok(Box::pin(async move {
-        commit(&gateway, group, partition, offset).await?;
+        commit(&gateway, group, vec![(partition, offset)]).await?;
         encoded(&answer)
     }))
 }
 
-async fn commit(
+/// Commits offsets of a group, and waits until they are durable.
+pub(super) async fn commit(
     gateway: &Gateway,
     group: String,
-    partition: TopicPartition,
-    offset: i64,
+    offsets: Vec<(TopicPartition, i64)>,
 ) -> Result<(), GroupError> {
     let of = group.clone();
     let reply = group_call::ask(&gateway.broker, &of, move |groups, at, token| {
-        let offset = OffsetToCommit { partition, offset, leader_epoch: None, metadata: "" };
-        let (sender, offsets) = (Sender::SIMPLE, &[offset]);
-        let commit = CommitRequest { group: &group, sender, retention: None, offsets };
+        let offset = |(partition, offset)| OffsetToCommit {
+            partition,
+            offset,
+            leader_epoch: None,
+            metadata: "",
+        };
+        let offsets: Vec<_> = offsets.into_iter().map(offset).collect();
+        let sender = Sender::SIMPLE;
+        let commit = CommitRequest { group: &group, sender, retention: None, offsets: &offsets };
         groups.commit_offsets(at, &commit, token);
     });
     match reply.await {

@@ -7,11 +7,11 @@ use super::{
     client::Client,
     encoded,
     pull::Wanted,
-    retry::{self, RETRY},
+    retry,
 };
 use crate::wire::rocketmq::{
     RemotingCommand, ResponseCode,
-    body::{CheckClientRequestBody, HeartbeatData, from_json},
+    body::{CheckClientRequestBody, Connection, HeartbeatData, MessageModel, from_json},
     header::{UnregisterClientRequest, beside},
 };
 
@@ -21,21 +21,25 @@ pub(super) async fn handle(
     command: &RemotingCommand<'_>,
 ) -> Handled {
     let heartbeat: HeartbeatData = from_json(&command.body)?;
-    let id: Arc<str> = heartbeat.client_id.into();
+    let connection = Arc::new(Connection {
+        client_addr: client.peer.to_string(),
+        client_id: heartbeat.client_id,
+        language: command.language,
+        version: command.version,
+    });
+    for producer in heartbeat.producer_data_set {
+        client.produce(gateway, &connection, &producer.group_name).await?;
+    }
     for consumer in heartbeat.consumer_data_set {
-        let group: Arc<str> = consumer.group_name.into();
+        let group: Arc<str> = consumer.group_name.as_str().into();
         for subscription in &consumer.subscription_data_set {
             let wanted = Wanted::of_subscription(subscription);
             client.subscribe(&group, &subscription.topic, wanted)?;
-            // Made now, so that its consumers have its queues before the first message fails.
-            if subscription.topic.strip_prefix(RETRY) == Some(&group) {
-                // Without it everything else of the group goes on.
-                if let Err(refusal) = retry::retry_topic(gateway, &group).await {
-                    tracing::warn!(group = &*group, remark = refusal.remark, "no retry topic");
-                }
-            }
         }
-        client.enter(gateway, group, Arc::clone(&id)).await?;
+        if consumer.message_model == MessageModel::Clustering {
+            retry::prepare(gateway, &group).await;
+        }
+        client.enter(gateway, &connection, consumer).await?;
     }
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     // Every heartbeat has to carry its subscriptions.
@@ -50,6 +54,9 @@ pub(super) async fn unregister(
     command: &RemotingCommand<'_>,
 ) -> Handled {
     let asked = UnregisterClientRequest::parse(&command.fields)?;
+    if let Some(group) = asked.producer_group {
+        client.end_producing(gateway, group.into(), asked.client_id.into()).await;
+    }
     if let Some(group) = asked.consumer_group {
         client.leave(gateway, group.into(), asked.client_id.into()).await;
     }

@@ -1,19 +1,10 @@
-//! GET_CONSUMER_LIST_BY_GROUP (38) and NOTIFY_CONSUMER_IDS_CHANGED (40): what a consumer needs to know
-//! of the others in its group to divide the queues.
+//! GET_CONSUMER_LIST_BY_GROUP (38): who else is in a consumer's group, to divide the queues with.
 
-use std::{
-    rc::{Rc, Weak},
-    sync::Arc,
-};
-
-use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
-use crate::{
-    gateway::answer::Answers,
-    wire::rocketmq::{
-        RemotingCommand, RequestCode, ResponseCode,
-        body::{GetConsumerListByGroupResponseBody, to_json},
-        header::ConsumerGroupRequest,
-    },
+use super::{Gateway, Handled, encoded, refusal::Refusal};
+use crate::wire::rocketmq::{
+    RemotingCommand, ResponseCode,
+    body::{GetConsumerListByGroupResponseBody, to_json},
+    header::ConsumerGroupRequest,
 };
 
 pub(super) async fn list(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
@@ -31,24 +22,4 @@ pub(super) async fn list(gateway: &Gateway, command: &RemotingCommand<'_>) -> Ha
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     answer.body = to_json(&GetConsumerListByGroupResponseBody { consumer_id_list })?;
     encoded(&answer)
-}
-
-/// Runs while the client is in a group: tells it that others came or went.
-pub(super) async fn pass_changes(
-    client: Weak<Client>,
-    changes: flume::Receiver<Arc<str>>,
-    answers: Rc<Answers>,
-) {
-    let mut opaque = 0;
-    while let Ok(group) = changes.recv_async().await {
-        let Some(client) = client.upgrade() else { return };
-        let code = RequestCode::NotifyConsumerIdsChanged;
-        let mut notice = RemotingCommand::request(code, opaque, client.serialization()).one_way();
-        opaque = opaque.wrapping_add(1);
-        ConsumerGroupRequest { consumer_group: &group }.write(&mut notice.fields);
-        match encoded(&notice) {
-            Ok(notice) => answers.push(notice),
-            Err(refusal) => tracing::error!(remark = refusal.remark, "a notice cannot be written"),
-        }
-    }
 }

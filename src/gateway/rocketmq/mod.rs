@@ -4,13 +4,17 @@
 //! their topic wants; pulls are worked on beside the rest, because an empty one is held until there
 //! is something. Answers leave as they become ready: `opaque` pairs them with their requests.
 
+mod admin;
 mod client;
 mod connection;
 mod delay;
 mod group_offset;
 mod heartbeat;
+mod kv_config;
 mod members;
 mod message;
+mod names;
+mod notice;
 mod pull;
 mod queue_lock;
 mod queue_offset;
@@ -29,9 +33,12 @@ use super::{RequestMemory, answer::Answer};
 use crate::{
     base::QueueId,
     broker::Broker,
-    cluster::Naming,
+    cluster::{Naming, Topic},
     env::LocalFuture,
-    wire::rocketmq::{RemotingCommand, RequestCode},
+    wire::{
+        WireError,
+        rocketmq::{RemotingCommand, RequestCode},
+    },
 };
 
 pub use connection::{serve, serve_routes};
@@ -50,6 +57,8 @@ pub struct RocketMqSettings {
     pub cluster_name: String,
     /// Whether sending to an unknown topic creates it.
     pub auto_create_topics: bool,
+    /// Whether UPDATE_BROKER_CONFIG is served.
+    pub allow_config_update: bool,
     /// Most queues of a topic created so.
     pub default_queues: i32,
     /// Largest request, in bytes.
@@ -106,7 +115,7 @@ impl Gateway {
             Code::SearchOffsetByTimestamp => queue_offset::search(self, command).await,
             Code::LockBatchMq => queue_lock::lock(self, command).await,
             Code::UnlockBatchMq => queue_lock::unlock(self, command).await,
-            _ => Err(Refusal::unknown(command.code)),
+            code => admin::handle(self, command, code).await,
         }
     }
 
@@ -127,18 +136,30 @@ impl Gateway {
         }
     }
 
+    /// A topic whose name RocketMQ allows.
+    fn topic(&self, name: &str) -> Result<Arc<Topic>, Refusal> {
+        let cluster = self.broker.cluster();
+        let found = cluster.topic(name).filter(|_| Naming::RocketMq.check(name).is_ok());
+        found.cloned().ok_or_else(|| Refusal::no_topic(name))
+    }
+
     /// The queue of a topic whose name RocketMQ allows.
     fn queue(&self, topic: &str, queue: i32) -> Result<QueueId, Refusal> {
-        let cluster = self.broker.cluster();
-        let found = cluster.topic(topic).filter(|_| Naming::RocketMq.check(topic).is_ok());
-        let found = found.ok_or_else(|| Refusal::no_topic(topic))?;
-        found.queue(queue).ok_or_else(|| Refusal::no_queue(topic, queue))
+        self.topic(topic)?.queue(queue).ok_or_else(|| Refusal::no_queue(topic, queue))
     }
 
     /// Handles one request to the name server.
     async fn handle_routes(&self, command: &RemotingCommand<'_>) -> Handled {
         match RequestCode::from_number(command.code) {
             Some(RequestCode::GetRouteinfoByTopic) => route::handle(self, command),
+            Some(RequestCode::GetBrokerClusterInfo) => names::cluster_info(self, command),
+            Some(RequestCode::GetAllTopicListFromNameserver) => names::topics(self, command),
+            Some(RequestCode::GetTopicsByCluster) => names::topics_of_cluster(self, command),
+            Some(RequestCode::DeleteTopicInNamesrv) => names::delete_topic(command),
+            Some(RequestCode::PutKvConfig) => kv_config::put(self, command).await,
+            Some(RequestCode::GetKvConfig) => kv_config::get(self, command),
+            Some(RequestCode::DeleteKvConfig) => kv_config::delete(self, command).await,
+            Some(RequestCode::GetKvlistByNamespace) => kv_config::list(self, command),
             _ => Err(Refusal::unknown(command.code)),
         }
     }
@@ -146,7 +167,11 @@ impl Gateway {
 
 /// An answer that may leave at once.
 fn encoded(answer: &RemotingCommand<'_>) -> Handled {
-    let mut out = BytesMut::with_capacity(256 + answer.body.len());
-    answer.encode(&mut out)?;
+    Ok(written(answer)?)
+}
+
+fn written(command: &RemotingCommand<'_>) -> Result<Answer, WireError> {
+    let mut out = BytesMut::with_capacity(256 + command.body.len());
+    command.encode(&mut out)?;
     Ok(Answer::now(out.freeze()))
 }

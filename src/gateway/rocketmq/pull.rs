@@ -85,6 +85,7 @@ pub(super) fn begin(
 ) -> Result<LocalFuture<'static, Handled>, Refusal> {
     let asked = PullMessageRequest::parse(&command.fields)?;
     let queue = gateway.queue(asked.topic, asked.queue_id)?;
+    check_allowed(&gateway, client, &asked)?;
     let flags = PullSysFlag(asked.sys_flag);
     let wanted = match asked.subscription {
         Some(expression) if flags.has(PullSysFlag::SUBSCRIPTION) => {
@@ -114,13 +115,38 @@ pub(super) fn begin(
         filter: wanted.filter()?,
         wait,
     };
-    let (topic, answer) =
-        (asked.topic.to_owned(), RemotingCommand::answer(command, ResponseCode::Success));
-    Ok(Box::pin(async move { read(&gateway, &topic, pull, answer).await }))
+    let (group, topic) = (asked.consumer_group.to_owned(), asked.topic.to_owned());
+    let answer = RemotingCommand::answer(command, ResponseCode::Success);
+    Ok(Box::pin(async move { read(&gateway, &group, &topic, pull, answer).await }))
+}
+
+/// What an administrator has forbidden is refused.
+fn check_allowed(
+    gateway: &Gateway,
+    client: &Client,
+    asked: &PullMessageRequest<'_>,
+) -> Result<(), Refusal> {
+    let group = asked.consumer_group;
+    let topic = gateway.topic(asked.topic)?;
+    let cluster = gateway.broker.cluster();
+    let config = cluster.group_config(group);
+    let forbidden = if !config.consume_enable {
+        format!("subscription group no permission, {group}")
+    } else if !config.consume_broadcast_enable && client.broadcasts(group) {
+        format!("the consumer group[{group}] can not consume by broadcast way")
+    } else if !topic.settings.rocketmq.readable {
+        format!("the topic[{}] pulling message is forbidden", topic.name)
+    } else if asked.queue_id >= topic.read_queues() {
+        return Err(Refusal::no_queue(&topic.name, asked.queue_id));
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::new(ResponseCode::NoPermission, forbidden))
 }
 
 async fn read(
     gateway: &Gateway,
+    group: &str,
     topic: &str,
     pull: Pull,
     mut answer: RemotingCommand<'static>,
@@ -140,7 +166,8 @@ async fn read(
         Err(PullError::OutOfRange { log_start, high_watermark }) => {
             let next_offset = offset.clamp(log_start, high_watermark);
             let pieces = Vec::new();
-            let nothing = Pulled { log_start, high_watermark, next_offset, pieces };
+            let messages = 0;
+            let nothing = Pulled { log_start, high_watermark, next_offset, messages, pieces };
             (ResponseCode::PullOffsetMoved, next_offset, nothing)
         }
         Err(PullError::UnknownQueue) => return Err(Refusal::no_topic(topic)),
@@ -164,6 +191,7 @@ async fn read(
     if pulled.pieces.is_empty() {
         return encoded(&answer);
     }
+    broker.count_pulled(group, topic, pulled.messages);
     with_messages(gateway, &answer, pulled.pieces).await
 }
 

@@ -21,15 +21,27 @@ pub(super) struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// As in RocketMQ where nobody has said anything else.
-    pub(super) fn of(_gateway: &Gateway, _group: &str) -> Self {
-        Self { max_times: 16, queues: 1 }
+    /// As the group's config says.
+    pub(super) fn of(gateway: &Gateway, group: &str) -> Self {
+        let config = gateway.broker.cluster().group_config(group);
+        let queues = i32::try_from(config.retry_queues).unwrap_or(i32::MAX);
+        Self { max_times: config.retry_max_times, queues }
     }
 }
 
 /// A group's retry topic, which is made when it is needed.
 pub(super) async fn retry_topic(gateway: &Gateway, group: &str) -> Result<Arc<Topic>, Refusal> {
     ensure(gateway, format!("{RETRY}{group}"), RetryPolicy::of(gateway, group).queues).await
+}
+
+/// Makes a group's retry topic before its first message fails: so its consumers have the queues, and
+/// RocketMQ's tools know the group by it. Without one everything else of the group goes on.
+pub(super) async fn prepare(gateway: &Gateway, group: &str) {
+    if RetryPolicy::of(gateway, group).queues > 0
+        && let Err(refusal) = retry_topic(gateway, group).await
+    {
+        tracing::warn!(group, remark = refusal.remark, "a group has no retry topic");
+    }
 }
 
 /// A group's topic of dead letters, which is made when it is needed.

@@ -45,10 +45,17 @@ pub(super) async fn handle(
     let Destination { topic, is_dead } = destination(gateway, &header, command.version).await?;
     let queue_id = match header.queue_id {
         // The broker chooses.
-        ..0 => (command.opaque.unsigned_abs() % topic.queues.len() as u32) as i32,
+        ..0 => (command.opaque.unsigned_abs() % topic.write_queues().max(1) as u32) as i32,
         _ if is_dead => 0,
         chosen => chosen,
     };
+    if !topic.settings.rocketmq.writable {
+        let remark = format!("the topic[{}] sending message is forbidden", topic.name);
+        return Err(Refusal::new(ResponseCode::NoPermission, remark));
+    }
+    if queue_id >= topic.write_queues() {
+        return Err(Refusal::no_queue(&topic.name, queue_id));
+    }
     let queue = topic.queue(queue_id).ok_or_else(|| Refusal::no_queue(&topic.name, queue_id))?;
     let place = Place { topic: &topic, queue_id, queue };
     let is_batch = command.code == RequestCode::SendBatchMessage.number();

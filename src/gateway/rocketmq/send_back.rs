@@ -28,6 +28,11 @@ const FIRST_LEVEL: i32 = 3;
 
 pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = ConsumerSendMsgBackRequest::parse(&command.fields)?;
+    let policy = RetryPolicy::of(gateway, asked.group);
+    // As RocketMQ has it: such a group wants nothing again.
+    if policy.queues == 0 {
+        return encoded(&RemotingCommand::answer(command, ResponseCode::Success));
+    }
     let topic = retry::retry_topic(gateway, asked.group).await?;
     let stored = original(gateway, asked.offset).await?;
     let record = Record::parse(&stored).map_err(|error| not_found(asked.offset, error))?;
@@ -35,7 +40,6 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     if asked.origin_topic.is_some_and(|topic| topic != record.topic) {
         return Err(not_found(asked.offset, "it is of another topic"));
     }
-    let policy = RetryPolicy::of(gateway, asked.group);
     let own = asked.max_reconsume_times.filter(|_| command.version >= SAYS_MAX_TIMES);
     let is_dead =
         asked.delay_level < 0 || record.reconsume_times >= own.unwrap_or(policy.max_times);

@@ -73,7 +73,7 @@ mod scalar;
 mod sys_flag;
 
 pub use code::{RequestCode, ResponseCode};
-pub use command::{Language, RemotingCommand, Serialization};
+pub use command::{Language, RemotingCommand, Serialization, VERSION};
 pub use ext_fields::ExtFields;
 pub use message_id::{OffsetMessageId, UniqueId};
 pub use recall_handle::RecallHandle;

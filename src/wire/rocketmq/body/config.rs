@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use crate::wire::rocketmq::java_enum::java_enum;
 use crate::wire::rocketmq::scalar::{number, or_default};
@@ -74,7 +74,7 @@ pub struct TopicConfigSerializeWrapper {
 
 /// `SubscriptionGroupConfig.java`: the body of `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP` (200), and what
 /// `GET_SUBSCRIPTIONGROUP_CONFIG` (352) is answered with.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SubscriptionGroupConfig {
     /// Settings beside the fields.
@@ -96,6 +96,9 @@ pub struct SubscriptionGroupConfig {
     pub consume_timeout_minute: i32,
     /// The group.
     pub group_name: String,
+    /// How it retries, if not as everybody else.
+    #[serde(deserialize_with = "or_default", skip_serializing)]
+    pub group_retry_policy: GroupRetryPolicy,
     /// Means nothing to this broker.
     #[serde(deserialize_with = "number")]
     pub group_sys_flag: i32,
@@ -123,6 +126,7 @@ impl Default for SubscriptionGroupConfig {
             consume_message_orderly: false,
             consume_timeout_minute: 15,
             group_name: String::new(),
+            group_retry_policy: GroupRetryPolicy::default(),
             group_sys_flag: 0,
             notify_consumer_ids_changed_enable: true,
             retry_max_times: 16,
@@ -132,8 +136,18 @@ impl Default for SubscriptionGroupConfig {
     }
 }
 
+/// `GroupRetryPolicy.java`: only whether there is one is looked at.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct GroupRetryPolicy {
+    /// Delays given one by one.
+    pub customized_retry_policy: Option<IgnoredAny>,
+    /// Delays that grow.
+    pub exponential_retry_policy: Option<IgnoredAny>,
+}
+
 /// What `GET_ALL_SUBSCRIPTIONGROUP_CONFIG` (201) is answered with.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscriptionGroupWrapper {
     /// Of the groups.

@@ -10,6 +10,7 @@ mod fastjson;
 mod heartbeat;
 mod queue;
 mod route;
+mod stats;
 
 pub use config::*;
 pub use connection::*;
@@ -17,6 +18,7 @@ pub use fastjson::{Table, from_json, to_json};
 pub use heartbeat::*;
 pub use queue::*;
 pub use route::*;
+pub use stats::*;
 
 #[cfg(test)]
 mod tests;

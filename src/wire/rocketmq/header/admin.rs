@@ -20,6 +20,32 @@ headers! {
         force: Option<bool> = "force",
     }
 
+    /// `GET_ALL_TOPIC_CONFIG` (21), by pages since 5.3.
+    GetAllTopicConfigRequest {
+        /// The first topic of the page.
+        topic_seq: Option<i32> = "topicSeq",
+        max_topic_num: Option<i32> = "maxTopicNum",
+    }
+
+    /// Its answer; the body is a
+    /// [`TopicConfigSerializeWrapper`](crate::wire::rocketmq::body::TopicConfigSerializeWrapper).
+    GetAllTopicConfigResponse {
+        total_topic_num: i32 = "totalTopicNum",
+    }
+
+    /// `GET_ALL_SUBSCRIPTIONGROUP_CONFIG` (201), by pages since 5.3.
+    GetAllSubscriptionGroupRequest {
+        /// The first group of the page.
+        group_seq: Option<i32> = "groupSeq",
+        max_group_num: Option<i32> = "maxGroupNum",
+    }
+
+    /// Its answer; the body is a
+    /// [`SubscriptionGroupWrapper`](crate::wire::rocketmq::body::SubscriptionGroupWrapper).
+    GetAllSubscriptionGroupResponse {
+        total_group_num: i32 = "totalGroupNum",
+    }
+
     /// What asks about one topic: `GET_ROUTEINFO_BY_TOPIC` (105, but see
     /// [`GetRouteInfoRequest`](super::GetRouteInfoRequest)), `GET_TOPIC_STATS_INFO` (202),
     /// `DELETE_TOPIC_IN_BROKER` (215), `QUERY_TOPIC_CONSUME_BY_WHO` (300), `GET_TOPIC_CONFIG` (351).

@@ -1,0 +1,121 @@
+//! GET_CONSUME_STATS (208): how far a group has consumed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hashbrown::HashSet;
+
+use super::{Gateway, Handled, Refusal, each_queue, each_shard, encoded};
+use crate::{
+    base::{QueueId, TopicId},
+    broker::{Broker, FlowFigures, OffsetError},
+    cluster::{Naming, Topic},
+    wire::rocketmq::{
+        RemotingCommand, ResponseCode,
+        body::{ConsumeStats, MessageQueue, OffsetWrapper, to_json},
+        header::GetConsumeStatsRequest,
+    },
+};
+
+/// Stands between topics in `topicList`.
+const BETWEEN_TOPICS: char = ';';
+
+/// What a group has committed of a topic, by partition.
+type Committed = BTreeMap<u32, i64>;
+
+pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let asked = GetConsumeStatsRequest::parse(&command.fields)?;
+    let listed = asked.topic_list.unwrap_or_default().split(BETWEEN_TOPICS);
+    let wanted: HashSet<&str> =
+        listed.chain(asked.topic).filter(|topic| !topic.is_empty()).collect();
+    let mut stats = ConsumeStats::default();
+    for (topic, committed) in consumed(gateway, asked.consumer_group).await? {
+        if wanted.is_empty() || wanted.contains(&*topic.name) {
+            let entries = of_topic(gateway, &topic, &committed).await?;
+            stats.offset_table.0.extend(entries);
+            let minute = pulled(gateway, asked.consumer_group, &topic.name).await?.minute;
+            stats.consume_tps += minute as f64 / 60.0;
+        }
+    }
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    answer.body = to_json(&stats)?;
+    encoded(&answer)
+}
+
+/// What a group has pulled of a topic, by way of all shards.
+pub(super) async fn pulled(
+    gateway: &Gateway,
+    group: &str,
+    topic: &str,
+) -> Result<FlowFigures, Refusal> {
+    let key: (Arc<str>, Arc<str>) = (group.into(), topic.into());
+    let parts = each_shard(gateway, key, |owner, (group, topic)| owner.pulled(&group, &topic));
+    let mut sum = FlowFigures::default();
+    parts.await?.iter().for_each(|part| sum.merge(part));
+    Ok(sum)
+}
+
+/// The topics a group has offsets of, those that RocketMQ can name. Members that are online say
+/// which of them they still consume.
+async fn consumed(gateway: &Gateway, group: &str) -> Result<Vec<(Arc<Topic>, Committed)>, Refusal> {
+    let broker = &gateway.broker;
+    let of = group.to_owned();
+    let told = broker.on(broker.group_owner(group), move |owner| {
+        Box::pin(std::future::ready((committed(&owner, &of), subscribed(&owner, &of))))
+    });
+    let (by_topic, subscribed) = told.await?;
+    let cluster = broker.cluster();
+    let named = by_topic.into_iter().filter_map(|(id, offsets)| {
+        let topic = cluster.topic_by_id(id)?;
+        let is_consumed = subscribed.is_empty() || subscribed.contains(&*topic.name);
+        let wanted = is_consumed && Naming::RocketMq.check(&topic.name).is_ok();
+        wanted.then(|| (Arc::clone(topic), offsets))
+    });
+    Ok(named.collect())
+}
+
+/// What a group of this shard has committed.
+pub(super) fn committed(owner: &std::rc::Rc<Broker>, group: &str) -> BTreeMap<TopicId, Committed> {
+    let mut by_topic = BTreeMap::<_, Committed>::new();
+    owner.with_groups(|groups, _| {
+        for (place, committed) in groups.committed_offsets(group) {
+            by_topic.entry(place.topic).or_default().insert(place.partition, committed.offset);
+        }
+    });
+    by_topic
+}
+
+/// The topics that members of a group of this shard consume now.
+fn subscribed(owner: &Broker, group: &str) -> HashSet<String> {
+    let members = owner.group_members(group);
+    let topics = members.iter().flat_map(|member| &member.consumer.subscription_data_set);
+    topics.map(|subscription| subscription.topic.clone()).collect()
+}
+
+async fn of_topic(
+    gateway: &Gateway,
+    topic: &Topic,
+    committed: &Committed,
+) -> Result<Vec<(MessageQueue, OffsetWrapper)>, Refusal> {
+    let read = topic.read_queues() as usize;
+    let queues = (0_u32..).zip(&topic.queues).take(read);
+    let asked: Vec<(QueueId, i64)> = queues
+        .map(|(partition, queue)| (*queue, committed.get(&partition).copied().unwrap_or(0)))
+        .collect();
+    let found = each_queue(gateway, asked, |owner, queue, consumer_offset| {
+        Box::pin(async move {
+            let (_, broker_offset) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
+            let last_timestamp = match consumer_offset {
+                1.. => owner.append_time(queue, consumer_offset - 1).await?.unwrap_or(0),
+                _ => 0,
+            };
+            // What was pulled and not yet committed is not kept.
+            let pull_offset = consumer_offset;
+            Ok(OffsetWrapper { broker_offset, consumer_offset, last_timestamp, pull_offset })
+        })
+    });
+    let entry = |(queue_id, offsets)| {
+        let broker_name = gateway.settings.broker_name.clone();
+        (MessageQueue { broker_name, queue_id, topic: topic.name.to_string() }, offsets)
+    };
+    Ok((0..).zip(found.await?).map(entry).collect())
+}

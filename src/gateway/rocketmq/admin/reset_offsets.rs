@@ -1,0 +1,124 @@
+//! INVOKE_BROKER_TO_RESET_OFFSET (222): where a group goes on in a topic, by a time or an offset. It is
+//! committed for all members, and those that are online are told to go there (220).
+
+use std::sync::Arc;
+
+use super::{Gateway, Handled, Refusal, consume_stats, each_queue, encoded, group_offset, notice};
+use crate::{
+    base::QueueId,
+    broker::{Notice, OffsetError, OffsetSpec, group::TopicPartition},
+    cluster::Topic,
+    wire::rocketmq::{RemotingCommand, ResponseCode, body::to_json, header::ResetOffsetRequest},
+};
+
+pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let asked = ResetOffsetRequest::parse(&command.fields)?;
+    let topic = gateway.topic(asked.topic)?;
+    let offsets: Arc<[_]> = offsets(gateway, &asked, &topic).await?.into();
+    let place = |partition: i32| TopicPartition { topic: topic.id, partition: partition as u32 };
+    let commits = offsets.iter().map(|&(partition, offset)| (place(partition), offset)).collect();
+    group_offset::commit(gateway, asked.group.to_owned(), commits).await?;
+    tell(gateway, asked.group, &topic, Arc::clone(&offsets)).await?;
+    let body = notice::reset_body(&gateway.settings.broker_name, &topic.name, &offsets);
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    answer.body = to_json(&body)?;
+    encoded(&answer)
+}
+
+/// The new offset of each queue, or of the one that is asked for.
+async fn offsets(
+    gateway: &Gateway,
+    asked: &ResetOffsetRequest<'_>,
+    topic: &Topic,
+) -> Result<Vec<(i32, i64)>, Refusal> {
+    let committed = committed(gateway, asked.group, topic).await?;
+    let read = topic.read_queues();
+    let queues = match asked.queue_id.filter(|queue| *queue >= 0) {
+        Some(queue) if queue < read => queue..queue + 1,
+        Some(queue) => return Err(Refusal::no_queue(&topic.name, queue)),
+        None => 0..read,
+    };
+    let target = match (asked.offset.filter(|offset| *offset >= 0), asked.timestamp) {
+        (Some(offset), _) => Target::Offset(offset),
+        (None, ..0) => Target::Found(OffsetSpec::Latest),
+        (None, time) => Target::Found(OffsetSpec::Time(time)),
+    };
+    let items: Vec<(QueueId, _)> = topic.queues[queues.start as usize..queues.end as usize]
+        .iter()
+        .map(|queue| (*queue, target))
+        .collect();
+    let found = each_queue(gateway, items, |owner, queue, target| {
+        Box::pin(async move {
+            let (start, end) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
+            Ok(match target {
+                Target::Offset(offset) => offset.clamp(start, end),
+                Target::Found(spec) => {
+                    owner.find_offset(queue, spec).await?.map_or(end, |found| found.offset)
+                }
+            })
+        })
+    });
+    let found = queues.zip(found.await?);
+    Ok(found
+        .map(|(partition, offset)| {
+            let now = committed.get(&(partition as u32)).copied();
+            // Without force a group only goes back.
+            let kept = now.filter(|now| !asked.is_force && asked.offset.is_none() && *now < offset);
+            (partition, kept.unwrap_or(offset))
+        })
+        .collect())
+}
+
+#[derive(Clone, Copy)]
+enum Target {
+    Offset(i64),
+    Found(OffsetSpec),
+}
+
+/// What a group has committed of a topic.
+///
+/// # Errors
+/// Nobody knows the group.
+async fn committed(
+    gateway: &Gateway,
+    group: &str,
+    topic: &Topic,
+) -> Result<std::collections::BTreeMap<u32, i64>, Refusal> {
+    let (broker, of) = (&gateway.broker, group.to_owned());
+    let told = broker.on(broker.group_owner(group), move |owner| {
+        let committed = consume_stats::committed(&owner, &of);
+        let known = !committed.is_empty() || !owner.group_clients(&of).is_empty();
+        Box::pin(std::future::ready((committed, known)))
+    });
+    let (mut committed, known) = told.await?;
+    if !known && !broker.cluster().group_configs().contains_key(group) {
+        let remark = format!("Group {group} not exist!");
+        return Err(Refusal::new(ResponseCode::SubscriptionGroupNotExist, remark));
+    }
+    Ok(committed.remove(&topic.id).unwrap_or_default())
+}
+
+/// Tells the members that are online.
+async fn tell(
+    gateway: &Gateway,
+    group: &str,
+    topic: &Topic,
+    offsets: Arc<[(i32, i64)]>,
+) -> Result<(), Refusal> {
+    let (broker, of) = (&gateway.broker, group.to_owned());
+    let topic = Arc::clone(&topic.name);
+    let missed = broker.on(broker.group_owner(group), move |owner| {
+        let notice = Notice::Offsets { group: of.as_str().into(), topic, offsets };
+        let members = owner.group_members(&of);
+        let missed =
+            members.iter().filter(|member| member.notices.try_send(notice.clone()).is_err());
+        Box::pin(std::future::ready(missed.count()))
+    });
+    match missed.await? {
+        0 => Ok(()),
+        missed => {
+            let remark = format!("{missed} members could not be told, the others were: try again");
+            Err(Refusal::new(ResponseCode::SystemBusy, remark))
+        }
+    }
+}
