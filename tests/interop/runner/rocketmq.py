@@ -1,4 +1,4 @@
-"""RocketMQ's own clients: they write and read, the broker is killed, and they find everything again."""
+"""RocketMQ's own clients and mqadmin: they do their work, the broker is killed, and they find everything again."""
 
 import re
 import shutil
@@ -65,12 +65,38 @@ def across(case, kind):
     shutil.rmtree(data_dir)
 
 
-def started(case, kind, data_dir, ports, port=0):
+def mqadmin(case, kind):
+    data_dir = DATA / "mqadmin"
+    shutil.rmtree(data_dir, ignore_errors=True)
+    kind.prepare(data_dir, 0)
+    ports = {"rocketmq": free_port(), "namesrv": free_port()}
+    for phase, settings in (("before", []), ("after", ["--set", "rocketmq.allow_config_update=true"])):
+        broker = started(case, kind, data_dir, ports, settings=settings)
+        try:
+            case.drive(java(
+                "interop.Mqadmin", phase, f"127.0.0.1:{ports['namesrv']}", f"127.0.0.1:{ports['rocketmq']}", case.prefix,
+                classpath=ROCKETMQ_CLASSPATH, options=[f"-Duser.home={case.dir}", f"-Drocketmq.home.dir={case.dir}"],
+            ), timeout_s=180)  # fmt: skip
+        finally:
+            processes.kill(broker)
+    shutil.rmtree(data_dir)
+
+
+def started(case, kind, data_dir, ports, port=0, settings=()):
     log = open(case.dir / "broker.log", "a")
-    command = kind.command(data_dir, port, **ports)
+    command = [*kind.command(data_dir, port, **ports), *settings]
     broker = processes.start(command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
     line = broker.stdout.readline()
     if not re.search(kind.ready, line):
         processes.kill(broker)
         raise RuntimeError(f"the broker did not become ready: {line!r}")
     return broker
+
+
+# Cases that start our own broker themselves: what has to be built, and what is run.
+CASES = {
+    "rocketmq.clients": ({"rocketmq"}, lambda case, kind: killed_between(case, kind, "interop.Clients")),
+    "rocketmq.later": ({"rocketmq"}, lambda case, kind: killed_between(case, kind, "interop.Later")),
+    "rocketmq.across": ({"rocketmq", "java"}, across),
+    "rocketmq.mqadmin": ({"rocketmq"}, mqadmin),
+}
