@@ -25,6 +25,7 @@ mod broker {
     mod request_memory;
     mod retention;
     mod rocketmq;
+    mod rocketmq_admin;
     mod start;
     mod timers;
 }

@@ -85,7 +85,13 @@ pub(super) fn begin(
 ) -> Result<LocalFuture<'static, Handled>, Refusal> {
     let asked = PullMessageRequest::parse(&command.fields)?;
     let queue = gateway.queue(asked.topic, asked.queue_id)?;
-    check_allowed(&gateway, client, &asked)?;
+    let puller = Puller {
+        group: asked.consumer_group.to_owned(),
+        topic: asked.topic.to_owned(),
+        queue_id: asked.queue_id,
+        broadcasts: client.broadcasts(asked.consumer_group),
+    };
+    puller.check_allowed(&gateway)?;
     let flags = PullSysFlag(asked.sys_flag);
     let wanted = match asked.subscription {
         Some(expression) if flags.has(PullSysFlag::SUBSCRIPTION) => {
@@ -115,46 +121,53 @@ pub(super) fn begin(
         filter: wanted.filter()?,
         wait,
     };
-    let (group, topic) = (asked.consumer_group.to_owned(), asked.topic.to_owned());
     let answer = RemotingCommand::answer(command, ResponseCode::Success);
-    Ok(Box::pin(async move { read(&gateway, &group, &topic, pull, answer).await }))
+    Ok(Box::pin(async move { read(&gateway, &puller, pull, answer).await }))
 }
 
-/// What an administrator has forbidden is refused.
-fn check_allowed(
-    gateway: &Gateway,
-    client: &Client,
-    asked: &PullMessageRequest<'_>,
-) -> Result<(), Refusal> {
-    let group = asked.consumer_group;
-    let topic = gateway.topic(asked.topic)?;
-    let cluster = gateway.broker.cluster();
-    let config = cluster.group_config(group);
-    let forbidden = if !config.consume_enable {
-        format!("subscription group no permission, {group}")
-    } else if !config.consume_broadcast_enable && client.broadcasts(group) {
-        format!("the consumer group[{group}] can not consume by broadcast way")
-    } else if !topic.settings.rocketmq.readable {
-        format!("the topic[{}] pulling message is forbidden", topic.name)
-    } else if asked.queue_id >= topic.read_queues() {
-        return Err(Refusal::no_queue(&topic.name, asked.queue_id));
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::new(ResponseCode::NoPermission, forbidden))
+/// Who pulls from which queue, as far as it may.
+struct Puller {
+    group: String,
+    topic: String,
+    queue_id: i32,
+    broadcasts: bool,
+}
+
+impl Puller {
+    /// What an administrator has forbidden is refused.
+    fn check_allowed(&self, gateway: &Gateway) -> Result<(), Refusal> {
+        let topic = gateway.topic(&self.topic)?;
+        let cluster = gateway.broker.cluster();
+        let config = cluster.group_config(&self.group);
+        let forbidden = if !config.consume_enable {
+            format!("subscription group no permission, {}", self.group)
+        } else if !config.consume_broadcast_enable && self.broadcasts {
+            format!("the consumer group[{}] can not consume by broadcast way", self.group)
+        } else if !topic.settings.rocketmq.readable {
+            format!("the topic[{}] pulling message is forbidden", self.topic)
+        } else if self.queue_id >= topic.read_queues() {
+            return Err(Refusal::no_queue(&self.topic, self.queue_id));
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::new(ResponseCode::NoPermission, forbidden))
+    }
 }
 
 async fn read(
     gateway: &Gateway,
-    group: &str,
-    topic: &str,
+    puller: &Puller,
     pull: Pull,
     mut answer: RemotingCommand<'static>,
 ) -> Handled {
     let broker = &gateway.broker;
     let (offset, owner) = (pull.offset, broker.owner(pull.queue));
     let pulled = broker.on(owner, |owner| Box::pin(async move { owner.pull(pull).await }));
-    let (code, next_begin_offset, pulled) = match pulled.await? {
+    let pulled = pulled.await?;
+    // It may have been forbidden while the pull was held.
+    puller.check_allowed(gateway)?;
+    let topic = puller.topic.as_str();
+    let (code, next_begin_offset, pulled) = match pulled {
         Ok(pulled) if !pulled.pieces.is_empty() => {
             (ResponseCode::Success, pulled.next_offset, pulled)
         }
@@ -191,7 +204,7 @@ async fn read(
     if pulled.pieces.is_empty() {
         return encoded(&answer);
     }
-    broker.count_pulled(group, topic, pulled.messages);
+    broker.count_pulled(&puller.group, topic, pulled.messages);
     with_messages(gateway, &answer, pulled.pieces).await
 }
 

@@ -1,4 +1,4 @@
-//! GET_CONSUME_STATS (208): how far a group has consumed.
+//! GET_CONSUME_STATS (208), QUERY_TOPICS_BY_CONSUMER (343): what a group consumes, and how far it is.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,8 +11,8 @@ use crate::{
     cluster::{Naming, Topic},
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
-        body::{ConsumeStats, MessageQueue, OffsetWrapper, to_json},
-        header::GetConsumeStatsRequest,
+        body::{ConsumeStats, MessageQueue, OffsetWrapper, TopicList, to_json},
+        header::{GetConsumeStatsRequest, GroupRequest},
     },
 };
 
@@ -38,6 +38,15 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     }
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     answer.body = to_json(&stats)?;
+    encoded(&answer)
+}
+
+pub(super) async fn topics(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let asked = GroupRequest::parse(&command.fields)?;
+    let consumed = consumed(gateway, asked.group).await?;
+    let topic_list = consumed.iter().map(|(topic, _)| topic.name.to_string()).collect();
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    answer.body = to_json(&TopicList { broker_addr: None, topic_list })?;
     encoded(&answer)
 }
 

@@ -40,6 +40,7 @@ pub(super) async fn handle(
         Code::GetTopicStatsInfo => topic_stats::offsets(gateway, command).await,
         Code::QueryTopicConsumeByWho => topic_stats::consumers(gateway, command).await,
         Code::GetConsumeStats => consume_stats::handle(gateway, command).await,
+        Code::QueryTopicsByConsumer => consume_stats::topics(gateway, command).await,
         Code::GetConsumerConnectionList => connections::consumers(gateway, command).await,
         Code::GetProducerConnectionList => connections::producers(gateway, command).await,
         Code::InvokeBrokerToResetOffset => reset_offsets::handle(gateway, command).await,
