@@ -24,7 +24,7 @@
 //! | `config` | every knob, declared once; which thread gets which core |
 //! | `env` | the seam to the machine: clock, disk, tasks, randomness. `blocking`, `glommio`, `simulated` |
 //! | `storage` | the commit log and its recovery, its index, its segments, checkpoints |
-//! | `cluster` | topics, configs and producer ids as a state machine fed by the log |
+//! | `cluster` | topics, configs, of groups too, and producer ids as a state machine fed by the log |
 //! | `broker` | the semantics, neutral of protocol: append, read, filters, offsets, groups, timers, retention |
 //! | `gateway` | one file per API: wire request, broker, wire response |
 //! | `admin` | metrics and health over HTTP, on a port and a thread of their own |
@@ -69,7 +69,8 @@
 //! time and locator; a pull waits on the queue's owner and filters by the index's tag hashes, or looks
 //! into the messages where these do not tell. Routes are read from the shard's copy of the cluster's
 //! state. A message for later, delayed or sent back by a consumer, is a frame of a timer queue until its
-//! time has come: `broker::timers`.
+//! time has come: `broker::timers`. What administrators ask is in `gateway/rocketmq/admin`: what they set
+//! is a command in the log, as it is with Kafka's tools.
 //!
 //! # Across the dialects
 //! A queue holds frames of both, under one sequence of offsets. They are converted when they are read

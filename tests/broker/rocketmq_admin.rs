@@ -14,8 +14,8 @@ use mainstem::wire::rocketmq::{
         CloneGroupOffsetRequest, ConsumerGroupRequest, CreateTopicRequest,
         DeleteSubscriptionGroupRequest, GetConsumeStatsRequest, GetRouteInfoRequest, GroupRequest,
         KvConfigRequest, ProducerGroupRequest, PullMessageRequest, PutKvConfigRequest,
-        ResetOffsetRequest, SendMessageRequestV2, TopicRequest, UpdateConsumerOffsetRequest,
-        ViewBrokerStatsDataRequest,
+        QueryConsumerOffsetRequest, ResetOffsetRequest, SendMessageRequestV2, TopicRequest,
+        UpdateConsumerOffsetRequest, ViewBrokerStatsDataRequest,
     },
 };
 use serde::de::DeserializeOwned;
@@ -406,5 +406,34 @@ fn who_is_connected_is_told_and_quiet_groups_are_left_alone() {
     ask_consumers(&mut one).expect(ResponseCode::Success);
     let status: KvTable = body(ask(&mut admin, RequestCode::GetBrokerRuntimeInfo, |_| {}));
     assert_eq!(status.table["brokerActive"], "true");
+    broker.stop();
+}
+
+/// As a client does whose offsets were reset: it commits without waiting, and asks.
+#[test]
+fn who_commits_and_asks_is_told_what_it_committed() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &TWO_SHARDS);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    update_topic(&mut client, &wanted("orders", 2, 2)).expect(ResponseCode::Success);
+    for offset in 1..=50 {
+        let commit = UpdateConsumerOffsetRequest {
+            consumer_group: "consumers",
+            topic: "orders",
+            queue_id: 1,
+            commit_offset: offset,
+        };
+        let mut one_way = client.request(RequestCode::UpdateConsumerOffset).one_way();
+        commit.write(&mut one_way.fields);
+        client.send(&one_way);
+        let query = QueryConsumerOffsetRequest {
+            consumer_group: "consumers",
+            topic: "orders",
+            queue_id: 1,
+            set_zero_if_not_found: None,
+        };
+        let told = ask(&mut client, RequestCode::QueryConsumerOffset, |fields| query.write(fields));
+        assert_eq!(told.expect(ResponseCode::Success).number("offset"), offset);
+    }
     broker.stop();
 }

@@ -3,12 +3,13 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    rc::Rc,
     sync::Arc,
 };
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Gateway, pull::Wanted, refusal::Refusal};
+use super::{Gateway, commits::Commits, pull::Wanted, refusal::Refusal};
 use crate::{
     broker::{Member, Notice, Session},
     wire::rocketmq::{
@@ -32,6 +33,8 @@ pub(super) struct Client {
     pub peer: SocketAddr,
     pub session: Session,
     pub notices: flume::Sender<Notice>,
+    /// Its commits that are not durable yet.
+    pub commits: Rc<Commits>,
     /// Requests that are worked on beside the others.
     pub under_way: Cell<usize>,
     serialization: Cell<Serialization>,
@@ -54,6 +57,7 @@ impl Client {
             peer,
             session: Session { shard: gateway.broker.shard(), number },
             notices,
+            commits: Rc::default(),
             under_way: Cell::default(),
             serialization: Cell::default(),
             groups: RefCell::default(),

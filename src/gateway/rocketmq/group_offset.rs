@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Gateway, Handled, encoded, refusal::Refusal};
+use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
 use crate::{
     base::QueueId,
     broker::{
@@ -18,9 +18,15 @@ use crate::{
     },
 };
 
-pub(super) async fn query(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+pub(super) async fn query(
+    gateway: &Gateway,
+    client: &Client,
+    command: &RemotingCommand<'_>,
+) -> Handled {
     let asked = QueryConsumerOffsetRequest::parse(&command.fields)?;
     let (queue, partition) = place(gateway, asked.topic, asked.queue_id)?;
+    // A client whose offset was reset commits that, one-way, and asks at once where to go on.
+    client.commits.ended(&*gateway.broker.env().tasks, gateway.settings.stall_answer).await;
     let group = asked.consumer_group.to_owned();
     let committed = group_call::call(&gateway.broker, asked.consumer_group, move |groups, _| {
         groups.committed_offset(&group, partition).map(|committed| committed.offset)
@@ -56,14 +62,18 @@ fn unknown() -> Refusal {
 
 pub(super) fn update(
     gateway: Rc<Gateway>,
+    client: &Client,
     command: &RemotingCommand<'_>,
 ) -> Result<LocalFuture<'static, Handled>, Refusal> {
     let asked = UpdateConsumerOffsetRequest::parse(&command.fields)?;
     let (_, partition) = place(&gateway, asked.topic, asked.queue_id)?;
     let (group, offset) = (asked.consumer_group.to_owned(), asked.commit_offset);
     let answer = RemotingCommand::answer(command, ResponseCode::Success);
+    let under_way = client.commits.begin();
     Ok(Box::pin(async move {
-        commit(&gateway, group, vec![(partition, offset)]).await?;
+        let committed = commit(&gateway, group, vec![(partition, offset)]).await;
+        drop(under_way);
+        committed?;
         encoded(&answer)
     }))
 }

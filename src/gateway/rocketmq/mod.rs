@@ -6,6 +6,7 @@
 
 mod admin;
 mod client;
+mod commits;
 mod connection;
 mod delay;
 mod group_offset;
@@ -109,7 +110,7 @@ impl Gateway {
             Code::UnregisterClient => heartbeat::unregister(self, client, command).await,
             Code::CheckClientConfig => heartbeat::check_config(command),
             Code::GetConsumerListByGroup => members::list(self, command).await,
-            Code::QueryConsumerOffset => group_offset::query(self, command).await,
+            Code::QueryConsumerOffset => group_offset::query(self, client, command).await,
             Code::GetMaxOffset => queue_offset::max(self, command).await,
             Code::GetMinOffset => queue_offset::min(self, command).await,
             Code::SearchOffsetByTimestamp => queue_offset::search(self, command).await,
@@ -131,7 +132,9 @@ impl Gateway {
             RequestCode::PullMessage | RequestCode::LitePullMessage => {
                 Some(pull::begin(gateway, client, command))
             }
-            RequestCode::UpdateConsumerOffset => Some(group_offset::update(gateway, command)),
+            RequestCode::UpdateConsumerOffset => {
+                Some(group_offset::update(gateway, client, command))
+            }
             _ => None,
         }
     }
