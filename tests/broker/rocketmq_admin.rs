@@ -21,7 +21,7 @@ use mainstem::wire::rocketmq::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    process::{BrokerProcess, DataDir},
+    process::{BrokerProcess, DataDir, PATIENCE},
     remoting::{Remoting, Told},
 };
 
@@ -66,8 +66,8 @@ fn send(broker: &mut Remoting, topic: &'static str, queue_id: i32) -> Told {
     broker.call(code, |fields| header.write(fields), Bytes::from_static(b"body"))
 }
 
-fn pull(broker: &mut Remoting, topic: &'static str, queue_id: i32) -> Told {
-    let header = PullMessageRequest {
+fn pull_header(topic: &'static str, queue_id: i32) -> PullMessageRequest<'static> {
+    PullMessageRequest {
         consumer_group: "consumers",
         topic,
         queue_id,
@@ -75,7 +75,11 @@ fn pull(broker: &mut Remoting, topic: &'static str, queue_id: i32) -> Told {
         subscription: Some("*"),
         sys_flag: 4,
         ..PullMessageRequest::default()
-    };
+    }
+}
+
+fn pull(broker: &mut Remoting, topic: &'static str, queue_id: i32) -> Told {
+    let header = pull_header(topic, queue_id);
     ask(broker, RequestCode::PullMessage, |fields| header.write(fields))
 }
 
@@ -232,7 +236,22 @@ fn groups_do_what_administrators_allow() {
     assert_eq!(group_config(&mut client), default);
     let closed =
         SubscriptionGroupConfig { consume_enable: false, retry_max_times: 3, ..default.clone() };
+    // One that is held is not answered with what the group may not have any more.
+    let mut held = Remoting::connect(&broker.rocketmq);
+    let mut request = held.request(RequestCode::PullMessage);
+    let at_the_end = PullMessageRequest {
+        queue_offset: 1,
+        sys_flag: 4 | 2,
+        suspend_timeout_millis: PATIENCE.as_millis() as i64,
+        ..pull_header("orders", 0)
+    };
+    at_the_end.write(&mut request.fields);
+    held.send(&request);
+    // It has begun once this is answered.
+    config(&mut held, "orders");
     update_group(&mut client, &closed).expect(ResponseCode::Success);
+    send(&mut client, "orders", 0).expect(ResponseCode::Success);
+    held.next().unwrap().expect(ResponseCode::NoPermission);
     pull(&mut client, "orders", 0).expect(ResponseCode::NoPermission);
     for bad in [
         SubscriptionGroupConfig { group_name: "../consumers".to_owned(), ..default.clone() },
@@ -256,7 +275,7 @@ fn groups_do_what_administrators_allow() {
     let all: SubscriptionGroupWrapper =
         body(ask(&mut client, RequestCode::GetAllSubscriptiongroupConfig, |_| {}));
     assert_eq!(all.subscription_group_table["consumers"], closed);
-    assert_eq!(progress(&mut client, "consumers"), [(0, 1, 1), (1, 0, 0)]);
+    assert_eq!(progress(&mut client, "consumers"), [(0, 2, 1), (1, 0, 0)]);
     let clone = CloneGroupOffsetRequest {
         src_group: "consumers",
         dest_group: "others",
@@ -265,7 +284,7 @@ fn groups_do_what_administrators_allow() {
     };
     ask(&mut client, RequestCode::CloneGroupOffset, |fields| clone.write(fields))
         .expect(ResponseCode::Success);
-    assert_eq!(progress(&mut client, "others"), [(0, 1, 1), (1, 0, 0)]);
+    assert_eq!(progress(&mut client, "others"), [(0, 2, 1), (1, 0, 0)]);
     let asked = TopicRequest { topic: "orders" };
     let who = |client: &mut Remoting| -> Vec<String> {
         let list: GroupList =
@@ -282,7 +301,7 @@ fn groups_do_what_administrators_allow() {
     ask(&mut client, code, |fields| delete(false).write(fields)).expect(ResponseCode::Success);
     assert_eq!(group_config(&mut client), default);
     pull(&mut client, "orders", 0).expect(ResponseCode::Success);
-    assert_eq!(progress(&mut client, "consumers"), [(0, 1, 1), (1, 0, 0)]);
+    assert_eq!(progress(&mut client, "consumers"), [(0, 2, 1), (1, 0, 0)]);
     ask(&mut client, code, |fields| delete(true).write(fields)).expect(ResponseCode::Success);
     assert!(progress(&mut client, "consumers").is_empty());
     assert_eq!(who(&mut client), ["others"]);
@@ -435,5 +454,48 @@ fn who_commits_and_asks_is_told_what_it_committed() {
         let told = ask(&mut client, RequestCode::QueryConsumerOffset, |fields| query.write(fields));
         assert_eq!(told.expect(ResponseCode::Success).number("offset"), offset);
     }
+    broker.stop();
+}
+
+#[test]
+fn configs_change_only_where_that_is_allowed() {
+    let data = DataDir::new();
+    let update = |client: &mut Remoting, properties: &'static str| {
+        client.call(
+            RequestCode::UpdateBrokerConfig,
+            |_| {},
+            Bytes::from_static(properties.as_bytes()),
+        )
+    };
+    let shown = |client: &mut Remoting| {
+        let told = ask(client, RequestCode::GetBrokerConfig, |_| {}).expect(ResponseCode::Success);
+        assert!(told.field("version").contains("counter"), "{told:?}");
+        String::from_utf8(told.body.to_vec()).unwrap()
+    };
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let refused = update(&mut client, "log.retention.ms=7\n").expect(ResponseCode::NoPermission);
+    assert!(refused.remark.contains("allow_config_update"), "{}", refused.remark);
+    assert!(!shown(&mut client).contains("log.retention.ms=7"));
+    broker.stop();
+
+    let allowed = ["rocketmq.allow_config_update=true"];
+    let broker = BrokerProcess::start(data.path(), &allowed);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    update(&mut client, "log.retention.ms=7\n").expect(ResponseCode::Success);
+    for fixed in
+        ["log.dirs=/\n", "brokerName=other", "log.retention.ms=x", "log.dir=/\nlog.retention.ms=8"]
+    {
+        update(&mut client, fixed).expect(ResponseCode::NoPermission);
+    }
+    for broken in ["", "log.retention.ms", "# nothing"] {
+        update(&mut client, broken).expect(ResponseCode::InvalidParameter);
+    }
+    broker.kill();
+
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let now = shown(&mut client);
+    assert!(now.contains("log.retention.ms=7\n") && now.contains("brokerName=mainstem\n"), "{now}");
     broker.stop();
 }
