@@ -238,6 +238,9 @@ public final class Mqadmin {
         expect(command("consumerProgress", "-g", group), "Consume Diff Total: " + (SENT + 2));
         expect(command("resetOffsetByTime", "-g", group, "-t", topic, "-s", "now", "-f", "true"), BROKER + " 0 10");
         expect(command("consumerProgress", "-g", group), "Consume Diff Total: 0");
+        expect(command("resetOffsetByTime", "-g", group, "-t", topic, "-b", address, "-q", "1", "-s", "now", "-o", "3"),
+            "reset consumer offset to 3");
+        expect(command("consumerProgress", "-g", group), topic + " " + BROKER + " 1 10 3 7", "Consume Diff Total: 7");
     }
 
     void configsRefused() {
