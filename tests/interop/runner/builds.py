@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 
-from .paths import BUILD, GO_BIN, LOGS, NODE_DIR, ROOT, SUITE
+from .paths import BUILD, GO_BIN, GO_ROCKETMQ_BIN, LOGS, NODE_DIR, ROOT, SUITE
 
 BUILD_TIMEOUT_S = 900
 
@@ -22,9 +22,10 @@ def run(name, command, cwd=SUITE):
         raise RuntimeError("\n".join([f"cannot build {name}: {' '.join(map(str, command))}", *tail]))
 
 
-def maven(name):
+def maven(name, folder=None, options=()):
     run(name, [
-        "mvn", "-q", "-B", "-Dmaven.wagon.http.retryHandler.count=3", "-f", SUITE / name / "pom.xml", f"-DbuildDirectory={BUILD}/{name}", "compile",
+        "mvn", "-q", "-B", "-Dmaven.wagon.http.retryHandler.count=3", "-f", SUITE / (folder or name) / "pom.xml",
+        f"-DbuildDirectory={BUILD}/{name}", *options, "compile",
         "dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={BUILD}/{name}/lib",
     ])  # fmt: skip
 
@@ -37,9 +38,23 @@ def rocketmq():
     maven("rocketmq")
 
 
+def rocketmq_version(version):
+    """RocketMQ's clients of another version than the one in the pom."""
+    name = f"rocketmq-{version}"
+    return name, lambda: maven(name, "rocketmq", ["-Pclients-only", f"-Drocketmq.version={version}"])
+
+
 def go():
-    GO_BIN.parent.mkdir(parents=True, exist_ok=True)
-    run("go", ["go", "build", "-o", GO_BIN, "."], cwd=SUITE / "go")
+    go_program("go", GO_BIN)
+
+
+def rocketmq_go():
+    go_program("rocketmq-go", GO_ROCKETMQ_BIN)
+
+
+def go_program(name, binary):
+    binary.parent.mkdir(parents=True, exist_ok=True)
+    run(name, ["go", "build", "-o", binary, "."], cwd=SUITE / name)
 
 
 def python():
@@ -65,7 +80,11 @@ def mainstem():
     run("mainstem", ["cargo", "build", "--release"], cwd=ROOT)
 
 
-CLIENTS = {"java": java, "rocketmq": rocketmq, "go": go, "python": python, "node": node, "kcat": kcat}
+ROCKETMQ_OLD = dict(map(rocketmq_version, ("5.3.3", "4.9.8")))
+CLIENTS = {
+    "java": java, "rocketmq": rocketmq, **ROCKETMQ_OLD, "rocketmq-go": rocketmq_go, "go": go, "python": python,
+    "node": node, "kcat": kcat,
+}  # fmt: skip
 
 
 def digest(name):
@@ -73,10 +92,14 @@ def digest(name):
     def of_maven(folder):
         return [f"{folder}/pom.xml", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob(f"{folder}/src/**/*.java"))]
 
+    def of_go(folder):
+        return [f"{folder}/go.mod", f"{folder}/go.sum", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob(f"{folder}/*.go"))]
+
     sources = {
         "java": of_maven("java"),
-        "rocketmq": of_maven("rocketmq"),
-        "go": ["go/go.mod", "go/go.sum", *sorted(str(p.relative_to(SUITE)) for p in SUITE.glob("go/*.go"))],
+        **{name: of_maven("rocketmq") for name in ("rocketmq", *ROCKETMQ_OLD)},
+        "rocketmq-go": of_go("rocketmq-go"),
+        "go": of_go("go"),
         "python": ["python/requirements.txt"],
         "node": ["node/package.json"],
         "kcat": [],

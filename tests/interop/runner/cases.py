@@ -41,14 +41,23 @@ class Case:
 
     def drive(self, command, timeout_s=150):
         """Runs a program that judges by itself, its output going to the log as it comes."""
-        process = self.start(command)
+        self.drive_all([command], timeout_s)
+
+    def drive_all(self, commands, timeout_s=150):
+        """Runs programs that judge by themselves, side by side."""
+        running = [(command, self.start(command)) for command in commands]
+        end = time.monotonic() + timeout_s
         try:
-            status = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            processes.kill(process)
-            raise Failed(f"{describe(command)}: no end after {timeout_s} s") from None
-        if status != 0:
-            raise Failed(f"{describe(command)}: exit status {status}")
+            for command, process in running:
+                try:
+                    status = process.wait(max(0, end - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    raise Failed(f"{describe(command)}: no end after {timeout_s} s") from None
+                if status != 0:
+                    raise Failed(f"{describe(command)}: exit status {status}")
+        finally:
+            for _, process in running:
+                processes.kill(process)
 
     def run(self, command, timeout_s=90, status=0):
         """Runs a program to its end and returns what it wrote on stdout (logged afterwards)."""

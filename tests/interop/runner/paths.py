@@ -11,6 +11,7 @@ DATA = BUILD / "data"
 JAVA_CLASSPATH = f"{BUILD}/java/classes:{BUILD}/java/lib/*"
 ROCKETMQ_CLASSPATH = f"{BUILD}/rocketmq/classes:{BUILD}/rocketmq/lib/*"
 GO_BIN = BUILD / "go" / "interop"
+GO_ROCKETMQ_BIN = BUILD / "rocketmq-go" / "interop"
 PYTHON = BUILD / "venv" / "bin" / "python"
 NODE_DIR = BUILD / "node"
 

@@ -1,4 +1,4 @@
-"""RocketMQ's own clients and mqadmin: they do their work, the broker is killed, and they find everything again."""
+"""RocketMQ's own clients and mqadmin: they write and read, the broker is killed, and they find everything again."""
 
 import re
 import shutil
@@ -6,7 +6,47 @@ import subprocess
 
 from . import processes
 from .brokers import free_port
-from .paths import DATA, ROCKETMQ_CLASSPATH, java
+from .paths import BUILD, DATA, GO_ROCKETMQ_BIN, ROCKETMQ_CLASSPATH, java
+
+# How the headers of requests are written: the first half of a client's life, and the second.
+HEADERS = (("JSON", "ROCKETMQ"), ("ROCKETMQ", "JSON"))
+
+
+def java_clients(build, *options):
+    """Two of them at a time, with one kind of header each, which they change when the broker is back."""
+    def commands(case, phase, namesrv):
+        for headers in HEADERS:
+            header = headers[phase == "after"]
+            yield java(
+                "interop.Clients", phase, namesrv, f"{case.prefix}-{headers[0].lower()}",
+                classpath=f"{BUILD}/{build}/classes:{BUILD}/{build}/lib/*",
+                options=[f"-Duser.home={case.dir}", f"-Drocketmq.serialize.type={header}", *options],
+            )  # fmt: skip
+
+    return lambda case, kind: clients(case, kind, commands)
+
+
+def go_clients(case, kind):
+    def commands(case, phase, namesrv):
+        yield [GO_ROCKETMQ_BIN, phase, namesrv, case.prefix, case.dir]
+
+    clients(case, kind, commands)
+
+
+def clients(case, kind, commands):
+    data_dir = DATA / case.name
+    shutil.rmtree(data_dir, ignore_errors=True)
+    kind.prepare(data_dir, 0)
+    ports = {"rocketmq": free_port(), "namesrv": free_port()}
+    # Old clients, and tools, know the broker by fixed ports: it comes back where it was.
+    for phase in ("before", "after"):
+        broker = started(case, kind, data_dir, ports)
+        try:
+            case.drive_all(commands(case, phase, f"127.0.0.1:{ports['namesrv']}"), timeout_s=180)
+        finally:
+            processes.kill(broker)
+    shutil.rmtree(data_dir)
+
 
 def killed_between(case, kind, program):
     """Runs a program's phase `before`, kills the broker, and runs its phase `after`."""
@@ -70,7 +110,7 @@ def mqadmin(case, kind):
     shutil.rmtree(data_dir, ignore_errors=True)
     kind.prepare(data_dir, 0)
     ports = {"rocketmq": free_port(), "namesrv": free_port()}
-    for phase, settings in (("before", []), ("after", ["--set", "rocketmq.allow_config_update=true"])):
+    for phase, settings in (("before", []), ("after", ["rocketmq.allow_config_update=true"])):
         broker = started(case, kind, data_dir, ports, settings=settings)
         try:
             case.drive(java(
@@ -84,7 +124,7 @@ def mqadmin(case, kind):
 
 def started(case, kind, data_dir, ports, port=0, settings=()):
     log = open(case.dir / "broker.log", "a")
-    command = [*kind.command(data_dir, port, **ports), *settings]
+    command = kind.command(data_dir, port, **ports) + [word for setting in settings for word in ("--set", setting)]
     broker = processes.start(command, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, text=True)
     line = broker.stdout.readline()
     if not re.search(kind.ready, line):
@@ -95,8 +135,14 @@ def started(case, kind, data_dir, ports, port=0, settings=()):
 
 # Cases that start our own broker themselves: what has to be built, and what is run.
 CASES = {
-    "rocketmq.clients": ({"rocketmq"}, lambda case, kind: killed_between(case, kind, "interop.Clients")),
+    "rocketmq.clients.5.5.0": ({"rocketmq"}, java_clients("rocketmq")),
+    "rocketmq.clients.5.3.3": ({"rocketmq-5.3.3"}, java_clients("rocketmq-5.3.3")),
+    # By the VIP channel, as clients did by themselves before 4.5.
+    "rocketmq.clients.4.9.8": (
+        {"rocketmq-4.9.8"}, java_clients("rocketmq-4.9.8", "-Dcom.rocketmq.sendMessageWithVIPChannel=true"),
+    ),
+    "rocketmq.clients.go": ({"rocketmq-go"}, go_clients),
     "rocketmq.later": ({"rocketmq"}, lambda case, kind: killed_between(case, kind, "interop.Later")),
     "rocketmq.across": ({"rocketmq", "java"}, across),
     "rocketmq.mqadmin": ({"rocketmq"}, mqadmin),
-}
+}  # fmt: skip

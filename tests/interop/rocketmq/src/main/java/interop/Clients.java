@@ -6,11 +6,13 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Queue;
+import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.function.BooleanSupplier;
+import java.util.stream.Collectors;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
@@ -24,6 +26,7 @@ import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
 
 /** RocketMQ's own producers and consumers: `before` the broker is killed, and `after`. */
 public final class Clients {
@@ -66,6 +69,14 @@ public final class Clients {
         }
     }
 
+    String namesrv() {
+        return namesrv;
+    }
+
+    String prefix() {
+        return prefix;
+    }
+
     String topic() {
         return prefix + "-topic";
     }
@@ -93,6 +104,7 @@ public final class Clients {
         producer.shutdown();
         push();
         tagged();
+        new Modes(this).run();
         check(litePull("lite").size() == ALL, "the lite pull consumer has all");
     }
 
@@ -204,8 +216,13 @@ public final class Clients {
     }
 
     int queues(DefaultMQPushConsumer consumer) {
-        return (int) consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet()
-            .stream().filter(queue -> queue.getTopic().equals(topic())).count();
+        return held(consumer, topic()).size();
+    }
+
+    /** The queues of a topic that a consumer has. */
+    static Set<MessageQueue> held(DefaultMQPushConsumer consumer, String topic) {
+        return consumer.getDefaultMQPushConsumerImpl().getRebalanceImpl().getProcessQueueTable().keySet()
+            .stream().filter(queue -> queue.getTopic().equals(topic)).collect(Collectors.toSet());
     }
 
     void tagged() throws Exception {

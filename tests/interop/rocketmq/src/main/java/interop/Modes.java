@@ -1,0 +1,162 @@
+package interop;
+
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Queue;
+import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.atomic.AtomicReference;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.PullResult;
+import org.apache.rocketmq.client.consumer.PullStatus;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+
+/** The other ways to consume: everybody everything, pulling by hand, and a group that changes under load. */
+final class Modes {
+    private final Clients clients;
+
+    Modes(Clients clients) {
+        this.clients = clients;
+    }
+
+    void run() throws Exception {
+        broadcast();
+        pull();
+        changing();
+    }
+
+    /** Each of two members is given all. */
+    private void broadcast() throws Exception {
+        List<DefaultMQPushConsumer> members = new ArrayList<>();
+        List<Queue<String>> seen = List.of(new ConcurrentLinkedQueue<>(), new ConcurrentLinkedQueue<>());
+        for (int i = 0; i < seen.size(); i++) {
+            DefaultMQPushConsumer member = clients.consumer("everybody", "member-" + i, clients.topic(), "*");
+            // Its class has another package in 4.9 than in 5.
+            var clustering = member.getMessageModel();
+            member.setMessageModel(clustering.valueOf("BROADCASTING"));
+            Queue<String> into = seen.get(i);
+            member.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+                messages.forEach(message -> into.add(Clients.text(message)));
+                return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+            });
+            member.start();
+            members.add(member);
+        }
+        Clients.await("everybody has all", () -> seen.stream().allMatch(bodies -> Clients.count(bodies) >= Clients.ALL));
+        members.forEach(DefaultMQPushConsumer::shutdown);
+    }
+
+    /** Queue by queue, with offsets kept at the broker. */
+    private void pull() throws Exception {
+        DefaultMQPullConsumer consumer = new DefaultMQPullConsumer(clients.prefix() + "-puller");
+        consumer.setNamesrvAddr(clients.namesrv());
+        consumer.start();
+        List<String> found = new ArrayList<>();
+        for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(clients.topic())) {
+            long end = consumer.maxOffset(queue);
+            long next = consumer.minOffset(queue);
+            while (next < end) {
+                PullResult pulled = consumer.pull(queue, "*", next, 32);
+                Clients.check(pulled.getPullStatus() == PullStatus.FOUND, "pulled: " + pulled);
+                Clients.check(pulled.getMaxOffset() >= end && pulled.getMinOffset() == 0, "ends: " + pulled);
+                for (MessageExt message : pulled.getMsgFoundList()) {
+                    Clients.check(message.getQueueOffset() == next++, "offsets go on: " + message);
+                    found.add(Clients.text(message));
+                }
+                Clients.check(next == pulled.getNextBeginOffset(), "goes on at: " + pulled);
+            }
+            PullResult nothing = consumer.pull(queue, "*", end, 32);
+            Clients.check(nothing.getPullStatus() == PullStatus.NO_NEW_MSG, "past the end: " + nothing);
+            PullResult moved = consumer.pull(queue, "*", end + 100, 32);
+            Clients.check(moved.getPullStatus() == PullStatus.OFFSET_ILLEGAL, "far past the end: " + moved);
+            consumer.updateConsumeOffset(queue, next);
+            consumer.getOffsetStore().persist(queue);
+            Clients.await("the offset is kept", () -> {
+                try {
+                    return consumer.fetchConsumeOffset(queue, true) == end;
+                } catch (Exception error) {
+                    throw new AssertionError(error);
+                }
+            });
+        }
+        Clients.check(found.stream().filter(body -> !body.startsWith("shared-")).count() == Clients.ALL, "pulled all");
+        consumer.shutdown();
+    }
+
+    /** Members come and go while somebody sends: nothing is passed over. */
+    private void changing() throws Exception {
+        String topic = clients.prefix() + "-changing";
+        Set<String> sent = ConcurrentHashMap.newKeySet();
+        Set<String> seen = ConcurrentHashMap.newKeySet();
+        DefaultMQProducer producer = clients.producer();
+        AtomicReference<Throwable> failed = new AtomicReference<>();
+        Thread load = new Thread(() -> {
+            for (int i = 0; !Thread.currentThread().isInterrupted(); i++) {
+                try {
+                    String body = "changing-" + i;
+                    producer.send(new Message(topic, body.getBytes(StandardCharsets.UTF_8)));
+                    sent.add(body);
+                } catch (InterruptedException end) {
+                    return;
+                } catch (Exception error) {
+                    if (!Thread.currentThread().isInterrupted()) {
+                        failed.set(error);
+                    }
+                    return;
+                }
+            }
+        });
+        load.start();
+        List<DefaultMQPushConsumer> members = new ArrayList<>();
+        for (int i = 0; i < 3; i++) {
+            members.add(member(topic, "member-" + i, seen));
+            sharedBy(topic, members);
+        }
+        while (members.size() > 1) {
+            members.remove(0).shutdown();
+            sharedBy(topic, members);
+        }
+        load.interrupt();
+        load.join();
+        Clients.check(failed.get() == null, "the load failed: " + failed.get());
+        Clients.await("nothing is passed over", () -> seen.containsAll(sent));
+        members.forEach(DefaultMQPushConsumer::shutdown);
+        producer.shutdown();
+    }
+
+    private DefaultMQPushConsumer member(String topic, String name, Set<String> into) throws Exception {
+        DefaultMQPushConsumer member = clients.consumer("changing", name, topic, "*");
+        member.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            messages.forEach(message -> into.add(Clients.text(message)));
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        member.start();
+        return member;
+    }
+
+    /** Waits until the members have four queues between them, each some, and none twice. */
+    private static void sharedBy(String topic, List<DefaultMQPushConsumer> members) throws InterruptedException {
+        Clients.await(members.size() + " share the queues", () -> {
+            Set<MessageQueue> held = new HashSet<>();
+            int count = 0;
+            for (DefaultMQPushConsumer member : members) {
+                Set<MessageQueue> its = Clients.held(member, topic);
+                if (its.isEmpty()) {
+                    return false;
+                }
+                held.addAll(its);
+                count += its.size();
+            }
+            return held.size() == 4 && count == 4;
+        });
+    }
+}
