@@ -36,9 +36,9 @@
 //!
 //! # Threads
 //! `shard-N` (glommio executors: connections, and the queues and groups they own), two `log-writer`s
-//! that take turns, so that a slow write does not hold up the next,
-//! `housekeeper` (fresh segments, index files, checkpoints, dropped segments), `acceptor`, `admin`, and
-//! the main thread, which waits for a signal. Only the shards may not block.
+//! that take turns, so that a slow write does not hold up the next, `housekeeper` (fresh segments, index
+//! files, checkpoints, dropped segments), `acceptor`, `admin`, `registrar` (if there are other name
+//! servers), and the main thread, which waits for a signal. Only the shards may not block.
 //!
 //! # A produce request's journey
 //! 1. The acceptor deals the connection to a shard, which keeps it. One task there reads requests in
@@ -68,7 +68,7 @@
 //! The same ones: a send becomes a record, a frame of its own, in which the owner sets offset, store
 //! time and locator; a pull waits on the queue's owner and filters by the index's tag hashes, or looks
 //! into the messages where these do not tell. Routes are read from the shard's copy of the cluster's
-//! state. A message for later, delayed or sent back by a consumer, is a frame of a timer queue until its
+//! state, and from the brokers that registered here. A message for later, delayed or sent back by a consumer, is a frame of a timer queue until its
 //! time has come: `broker::timers`. What administrators ask is in `gateway/rocketmq/admin`: what they set
 //! is a command in the log, as it is with Kafka's tools.
 //!

@@ -26,6 +26,9 @@ mod broker {
     mod retention;
     mod rocketmq;
     mod rocketmq_admin;
+    mod rocketmq_fleet;
+    mod rocketmq_groups;
+    mod rocketmq_topics;
     mod start;
     mod timers;
 }

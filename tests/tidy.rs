@@ -304,6 +304,8 @@ fn nothing_is_left_for_later() {
     let mut violations = Vec::new();
     for source in all_sources() {
         for (number, line) in source.text.lines().enumerate() {
+            // A name of RocketMQ's.
+            let line = line.replace("SCHEDULE_TOPIC_XX\u{58}X", "");
             let marked = LATER.iter().any(|(a, b)| line.contains(&format!("{a}{b}")));
             if marked {
                 violations.push(format!("{}:{}: {}", source.path, number + 1, line.trim()));

@@ -200,7 +200,18 @@ impl Broker {
         if let Applied::TopicDeleted(topic) = &applied {
             self.topic_deleted(topic);
         }
+        if !applied.added().is_empty() || !applied.removed().is_empty() {
+            // A full channel holds a wake-up already.
+            for watcher in self.topic_watchers.borrow().iter() {
+                let _ = watcher.try_send(());
+            }
+        }
         applied
+    }
+
+    /// Tells when topics come, go or grow, from here on.
+    pub fn watch_topics(&self, told: flume::Sender<()>) {
+        self.topic_watchers.borrow_mut().push(told);
     }
 
     /// The shard that owns a queue.

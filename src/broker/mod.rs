@@ -5,6 +5,7 @@
 //! changes when the log is durable, in log order; what is assigned before that is kept apart.
 
 mod append;
+mod clients;
 mod cold;
 mod control;
 mod conversion;
@@ -29,7 +30,7 @@ mod timers;
 mod traffic;
 
 use std::{
-    cell::{Cell, Ref, RefCell},
+    cell::{Cell, Ref, RefCell, RefMut},
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
@@ -43,7 +44,7 @@ use crate::{
     base::{QueueId, ShardId, Stage, Stages},
     cluster::{
         Applied, ClusterError, ClusterState, Command, ControlPlane, Numbers, Topic,
-        control_plane::ProducerIds,
+        control_plane::ProducerIds, fleet::Fleet,
     },
     env::{Env, LocalFuture, Volume},
     storage::{
@@ -54,6 +55,7 @@ use crate::{
 };
 
 pub use append::{AppendError, AppendedBatch, MessageToAppend};
+pub use clients::Delivery;
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;
@@ -61,7 +63,9 @@ pub use keys::add_keys;
 pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
-pub use presence::{Member, Notice, Session};
+pub use presence::{
+    Attendance, Member, Notice, Session, Subscription, SubscriptionError, Subscriptions,
+};
 pub use producers::{Producer, SequenceError};
 pub use pull::{Piece, Pull, PullError, Pulled};
 pub use read::{Read, ReadError, ReadRequest};
@@ -184,6 +188,9 @@ pub struct Broker {
     durable: RefCell<durable::DurableQueue>,
     coordinator: RefCell<coordinator::Coordinator>,
     presence: RefCell<presence::Presence>,
+    clients: RefCell<clients::Clients>,
+    fleet: RefCell<Fleet>,
+    topic_watchers: RefCell<Vec<flume::Sender<()>>>,
     queue_locks: RefCell<queue_locks::QueueLocks>,
     timers: timers::Timers,
     broadcasts: (flume::Sender<control::Broadcast>, flume::Receiver<control::Broadcast>),
@@ -253,6 +260,9 @@ impl Broker {
             durable: RefCell::new(durable::DurableQueue::new(signal)),
             coordinator: RefCell::new(coordinator),
             presence: RefCell::default(),
+            clients: RefCell::default(),
+            fleet: RefCell::default(),
+            topic_watchers: RefCell::default(),
             queue_locks: RefCell::default(),
             timers,
             broadcasts: flume::unbounded(),
@@ -312,6 +322,15 @@ impl Broker {
     /// This shard's copy of the cluster's state. Not to be held across an await.
     pub fn cluster(&self) -> Ref<'_, ClusterState> {
         self.cluster.borrow()
+    }
+
+    /// The other brokers that registered; kept on the first shard.
+    ///
+    /// # Panics
+    /// On another shard.
+    pub fn fleet(&self) -> RefMut<'_, Fleet> {
+        assert_eq!(self.shard, ShardId(0), "other shards ask the first one");
+        self.fleet.borrow_mut()
     }
 
     /// Counts a stage's duration.

@@ -1,5 +1,6 @@
-//! Who consumes in a group whose members divide its queues among themselves, as RocketMQ's do: the
-//! broker only tells them who is there, and that it changed. And who produces in a group.
+//! Who consumes in a group whose members divide its queues among themselves, as RocketMQ's do, and what
+//! the group wants: the broker tells the members who is there, and that it changed. And who produces
+//! in a group.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,7 +10,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use super::Broker;
+use super::{Broker, filter::Filter, group::GroupError};
 use crate::{
     base::ShardId,
     cluster::Topic,
@@ -28,7 +29,7 @@ pub struct Session {
 /// What a consumer's client is told without having asked.
 #[derive(Clone, Debug)]
 pub enum Notice {
-    /// Others came to this group, or went.
+    /// Others came to this group, or went, or it wants something else.
     Members(Arc<str>),
     /// An administrator said where the group goes on in a topic.
     Offsets {
@@ -40,6 +41,18 @@ pub enum Notice {
         offsets: Arc<[(i32, i64)]>,
     },
 }
+
+/// What a group wants of a topic.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    /// Counts the group's changes of mind: the newest one holds for all members.
+    pub version: i64,
+    /// These messages, or why there can be none.
+    pub filter: Result<Arc<Filter>, String>,
+}
+
+/// What a group wants, by topic.
+pub type Subscriptions = BTreeMap<Arc<str>, Subscription>;
 
 /// A consumer of a group, on its connection.
 #[derive(Clone, Debug)]
@@ -54,42 +67,111 @@ pub struct Member {
     pub consumer: Arc<ConsumerData>,
 }
 
+/// A client says that it consumes in a group.
+#[derive(Debug)]
+pub struct Attendance {
+    /// The group.
+    pub group: Arc<str>,
+    /// The client's id.
+    pub client: Arc<str>,
+    /// Where it connects from.
+    pub host: Arc<str>,
+    /// What is known of it.
+    pub member: Member,
+    /// Everything that it wants in this group.
+    pub subscriptions: Subscriptions,
+}
+
+/// Why a group's subscription cannot be gone by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SubscriptionError {
+    /// The group is not to be consumed in like this.
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    /// Nobody consumes in the group.
+    #[error("nobody consumes in the group")]
+    NoMembers,
+    /// The group does not want anything of the topic.
+    #[error("the group does not subscribe the topic")]
+    NoSubscription,
+    /// The client knows of a newer one than the broker.
+    #[error("the subscription is not the latest one")]
+    NotLatest,
+    /// It asks for what there is not.
+    #[error("{0}")]
+    Unserved(String),
+}
+
+/// A group's members, by their clients' ids, and what they want.
+#[derive(Default)]
+struct Attended {
+    members: BTreeMap<Arc<str>, Member>,
+    subscriptions: Subscriptions,
+}
+
+impl Attended {
+    /// Takes over what one member wants, as RocketMQ does: newer versions replace older ones, and what
+    /// it does not want any more nobody wants. Returns whether that changed anything.
+    fn subscribe(&mut self, wanted: Subscriptions) -> bool {
+        let before = self.subscriptions.len();
+        self.subscriptions.retain(|topic, _| wanted.contains_key(topic));
+        let mut changed = self.subscriptions.len() != before;
+        for (topic, subscription) in wanted {
+            let known = self.subscriptions.get(&topic);
+            if known.is_none_or(|known| known.version < subscription.version) {
+                self.subscriptions.insert(topic, subscription);
+                changed = true;
+            }
+        }
+        changed
+    }
+}
+
 /// A group's producers on their connections, by client id.
 type Producers = BTreeMap<Arc<str>, (Session, Arc<Connection>)>;
 
-/// A shard's groups: their members by client id, and their producers.
+/// A shard's groups: who consumes in them, and who produces.
 #[derive(Default)]
 pub(super) struct Presence {
-    consumers: HashMap<Arc<str>, BTreeMap<Arc<str>, Member>>,
+    consumers: HashMap<Arc<str>, Attended>,
     producers: HashMap<Arc<str>, Producers>,
 }
 
 impl Presence {
-    fn members(&self, group: &str) -> impl Iterator<Item = &Member> {
-        self.consumers.get(group).into_iter().flat_map(BTreeMap::values)
+    fn members(&self, group: &str) -> impl Iterator<Item = (&Arc<str>, &Member)> {
+        self.consumers.get(group).into_iter().flat_map(|attended| &attended.members)
     }
 }
 
 impl Broker {
-    /// Tells the members of a group that there are others now. Who does not keep up has been told
-    /// already.
+    /// Tells the members of a group that something changed, unless its config is against it. Who does
+    /// not keep up has been told already.
     fn tell_members(&self, group: &Arc<str>) {
         if self.cluster().group_config(group).notify_members {
-            for member in self.presence.borrow().members(group) {
+            for (_, member) in self.presence.borrow().members(group) {
                 let _ = member.notices.try_send(Notice::Members(Arc::clone(group)));
             }
         }
     }
 
-    /// A client consumes in a group that this shard owns. The others are told if it is new.
-    pub fn enter_group(self: &Rc<Self>, group: Arc<str>, client: Arc<str>, member: Member) {
-        let before = {
+    /// A client consumes in a group that this shard owns, or still does. All members are told if it
+    /// is new, or if what the group wants has changed.
+    ///
+    /// # Errors
+    /// See [`Groups::attend`](super::group::Groups::attend).
+    pub fn enter_group(self: &Rc<Self>, attendance: Attendance) -> Result<(), GroupError> {
+        let Attendance { group, client, host, member, subscriptions } = attendance;
+        self.with_groups(|groups, at| groups.attend(at, &group, &client, &host))?;
+        let changed = {
             let consumers = &mut self.presence.borrow_mut().consumers;
-            consumers.entry(Arc::clone(&group)).or_default().insert(client, member)
+            let attended = consumers.entry(Arc::clone(&group)).or_default();
+            let is_new = attended.members.insert(client, member).is_none();
+            attended.subscribe(subscriptions) || is_new
         };
-        if before.is_none() {
+        if changed {
             self.tell_members(&group);
         }
+        Ok(())
     }
 
     /// A client does not consume in a group any more, as far as this session goes: it may have come
@@ -97,16 +179,17 @@ impl Broker {
     pub fn leave_group(self: &Rc<Self>, group: &Arc<str>, client: &str, session: Session) {
         {
             let consumers = &mut self.presence.borrow_mut().consumers;
-            let Some(members) = consumers.get_mut(group) else { return };
-            if members.get(client).is_none_or(|member| member.session != session) {
+            let Some(attended) = consumers.get_mut(group) else { return };
+            if attended.members.get(client).is_none_or(|member| member.session != session) {
                 return;
             }
-            members.remove(client);
-            if members.is_empty() {
+            attended.members.remove(client);
+            if attended.members.is_empty() {
                 consumers.remove(group);
             }
         }
         self.tell_members(group);
+        self.with_groups(|groups, at| groups.depart(at, group, client));
     }
 
     /// A client produces in a group that this shard owns.
@@ -139,7 +222,13 @@ impl Broker {
     /// The members of a group this shard owns, by their clients' ids.
     #[must_use]
     pub fn group_members(&self, group: &str) -> Vec<Member> {
-        self.presence.borrow().members(group).cloned().collect()
+        self.presence.borrow().members(group).map(|(_, member)| member.clone()).collect()
+    }
+
+    /// The ids of the clients that consume in a group this shard owns, in order.
+    #[must_use]
+    pub fn group_clients(&self, group: &str) -> Vec<Arc<str>> {
+        self.presence.borrow().members(group).map(|(client, _)| Arc::clone(client)).collect()
     }
 
     /// The groups of this shard that consume a topic, or have committed offsets of it.
@@ -147,19 +236,29 @@ impl Broker {
         let mut found: BTreeSet<_> =
             self.with_groups(|groups, _| groups.with_offsets_of(topic.id).cloned().collect());
         let presence = self.presence.borrow();
-        let subscribes = |member: &Member| {
-            let topics = &member.consumer.subscription_data_set;
-            topics.iter().any(|subscription| *subscription.topic == *topic.name)
-        };
-        let online = presence.consumers.iter().filter(|(_, all)| all.values().any(subscribes));
+        let subscribes = |attended: &Attended| attended.subscriptions.contains_key(&*topic.name);
+        let online = presence.consumers.iter().filter(|(_, attended)| subscribes(attended));
         found.extend(online.map(|(group, _)| Arc::clone(group)));
         found
     }
 
-    /// The ids of the clients that consume in a group this shard owns, in order.
-    #[must_use]
-    pub fn group_clients(&self, group: &str) -> Vec<Arc<str>> {
+    /// What a group that this shard owns wants of a topic, as a client knows it that has heard of
+    /// `version`.
+    ///
+    /// # Errors
+    /// See [`SubscriptionError`].
+    pub fn subscription(
+        &self,
+        group: &str,
+        topic: &str,
+        version: i64,
+    ) -> Result<Arc<Filter>, SubscriptionError> {
         let presence = self.presence.borrow();
-        presence.consumers.get(group).into_iter().flat_map(BTreeMap::keys).cloned().collect()
+        let attended = presence.consumers.get(group).ok_or(SubscriptionError::NoMembers)?;
+        let found = attended.subscriptions.get(topic).ok_or(SubscriptionError::NoSubscription)?;
+        if found.version < version {
+            return Err(SubscriptionError::NotLatest);
+        }
+        found.filter.clone().map_err(SubscriptionError::Unserved)
     }
 }

@@ -20,6 +20,7 @@ pub mod config_def;
 pub mod config_view;
 pub mod control_plane;
 pub mod error;
+pub mod fleet;
 pub mod group_config;
 pub mod plan;
 pub mod setup;

@@ -19,11 +19,15 @@ pub enum Naming {
 /// The topic of messages that wait for their time.
 pub const TIMERS_TOPIC: &str = "__mainstem_timers";
 
-/// Whether a topic is there for the broker's sake rather than its users': its own ones, retries and
-/// dead letters.
+/// How the names begin of topics that serve RocketMQ's clients, and are none of theirs: retries, dead
+/// letters, traces.
+const SERVING: [&str; 4] = ["%RETRY%", "%DLQ%", "RMQ_SYS_", "rmq_sys_"];
+
+/// Whether a topic is there for the broker's sake rather than its users': its own ones, retries, dead
+/// letters, traces.
 #[must_use]
 pub fn is_internal(name: &str) -> bool {
-    name == TIMERS_TOPIC || name.starts_with("%RETRY%") || name.starts_with("%DLQ%")
+    name == TIMERS_TOPIC || SERVING.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Characters a Kafka name may have.

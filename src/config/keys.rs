@@ -142,10 +142,12 @@ table! {
     rocketmq: RocketMq {
         /// Address for RocketMQ's clients; the port minus two is listened on too where it is free, for the VIP channel of old ones.
         listen: Listen = listen("127.0.0.1:10911"), Restart;
-        /// Address clients are told to connect to, by its IP, which goes into message ids; must be set for a wildcard listener.
+        /// Address clients are told to connect to; a host's name is resolved at start, since its IP goes into message ids. Must be set for a wildcard listener.
         advertised: Advertised = advertised(), Restart;
         /// Address of the name server's face, which tells clients where topics are.
         namesrv: Listen = listen("127.0.0.1:9876"), Restart;
+        /// Name servers of RocketMQ's to register with as a broker, each HOST:PORT, with `;` between, as in NAMESRV_ADDR.
+        register_with: String = text("", 4_096), Restart;
         /// This broker's name, by which clients tell its queues from another's.
         broker_name: String = text("mainstem", 127), Restart;
         /// Name of the cluster the broker is in.
@@ -154,6 +156,8 @@ table! {
         auto_create_topics: bool = Switch(true), Restart;
         /// Most queues of a topic that is created so; the client may ask for fewer.
         default_queues: u32 = count(4, 1, 1_024), Restart;
+        /// Largest body of a message; topics that RocketMQ's clients create get 64 KiB more as their max.message.bytes, or what log.inflight_bytes and log.segment_bytes allow.
+        max_message_bytes: u64 = bytes(4 * MIB, 1, GIB), Restart;
         /// Largest request; a larger one closes its connection.
         max_request_bytes: u64 = bytes(16 * MIB, 64 * KIB, GIB), Restart;
         /// Unanswered sends of one connection; beyond that it is not read.

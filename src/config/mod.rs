@@ -52,6 +52,13 @@ pub fn key(name: &str) -> Option<&'static Key> {
 /// The log's place in the data directory.
 pub const LOG_DIR: &str = "log";
 
+impl RocketMq {
+    /// The name servers to register with.
+    pub fn name_servers(&self) -> impl Iterator<Item = &str> {
+        self.register_with.split(';').map(str::trim).filter(|server| !server.is_empty())
+    }
+}
+
 impl Config {
     /// The directory of the log, inside the data directory; absolute where the process has a working
     /// directory.

@@ -89,11 +89,12 @@ impl Contradictions<'_> {
         self.reachable("kafka.advertised", &kafka.advertised, "kafka.listen", kafka.listen);
         let (advertised, listen) = (&rocketmq.advertised, rocketmq.listen);
         self.reachable("rocketmq.advertised", advertised, "rocketmq.listen", listen);
-        let host = advertised.host.as_deref();
-        let is_ip = host.is_none_or(|host| host.parse::<std::net::IpAddr>().is_ok());
-        self.check(is_ip, "rocketmq.advertised", || {
-            "must be an IP address, since message ids hold it".to_owned()
-        });
+        for server in rocketmq.name_servers() {
+            let port = server.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            self.check(port.is_some(), "rocketmq.register_with", || {
+                format!("{server:?} is not HOST:PORT")
+            });
+        }
         let listeners = [
             ("kafka.listen", kafka.listen),
             ("rocketmq.listen", listen),

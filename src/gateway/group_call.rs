@@ -1,6 +1,6 @@
 //! Calls of the group coordinator, on the shard that owns the group.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
 use crate::broker::{
     Broker,
@@ -34,4 +34,15 @@ pub(super) async fn ask(
         Box::pin(async move { owner.ask_groups(call).await })
     });
     asked.await.ok().flatten()
+}
+
+/// A client's address as administrators see it: a slash before it, and no zeros left out of it.
+pub(super) fn shown_host(host: IpAddr) -> String {
+    match host.to_canonical() {
+        IpAddr::V4(host) => format!("/{host}"),
+        IpAddr::V6(host) => {
+            let groups = host.segments().map(|group| format!("{group:x}"));
+            format!("/{}", groups.join(":"))
+        }
+    }
 }

@@ -1,6 +1,9 @@
 //! Where the broker listens.
 
-use std::net::{SocketAddr, TcpListener};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
+};
 
 use super::ServerError;
 use crate::{
@@ -28,6 +31,8 @@ pub struct Listeners {
     pub clients: Vec<(Face, TcpListener)>,
     /// Where they are.
     pub addresses: Addresses,
+    /// Where RocketMQ's clients are told that the broker is.
+    pub advertised_rocketmq: SocketAddr,
     /// The admin port's.
     pub admin: Option<TcpListener>,
 }
@@ -36,7 +41,7 @@ impl Listeners {
     /// Opens what is configured.
     ///
     /// # Errors
-    /// The key whose address cannot be listened on.
+    /// The key whose address cannot be listened on, or whose name has no address.
     pub fn open(config: &Config) -> Result<Self, ServerError> {
         let mut clients = Vec::new();
         let mut client = |face, key, listen| -> Result<_, ServerError> {
@@ -53,8 +58,21 @@ impl Listeners {
         };
         clients.extend(vip_channel(rocketmq).map(|listener| (Face::RocketMq, listener)));
         let admin = open("admin.listen", config.admin.listen)?;
-        Ok(Self { clients, addresses, admin })
+        let advertised_rocketmq = resolve(config, addresses.rocketmq)?;
+        Ok(Self { clients, addresses, advertised_rocketmq, admin })
     }
+}
+
+/// Message ids hold an address, and clients go by them: it is looked up once.
+fn resolve(config: &Config, bound: Option<SocketAddr>) -> Result<SocketAddr, ServerError> {
+    let bound = bound.unwrap_or(([127, 0, 0, 1], 0).into());
+    let (host, port) = config.rocketmq.advertised.of(bound);
+    let failed =
+        |source| ServerError::Resolve { key: "rocketmq.advertised", host: host.clone(), source };
+    let found: Vec<_> = (host.as_str(), port).to_socket_addrs().map_err(failed)?.collect();
+    // Old clients know IPv4 only.
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(|| failed(io::Error::other("it has no address")))
 }
 
 fn open(key: &'static str, listen: Listen) -> Result<Option<TcpListener>, ServerError> {

@@ -18,6 +18,7 @@ mod loss_window;
 mod metrics;
 mod open_files;
 mod panic;
+mod registrar;
 mod reindex;
 pub mod repair;
 mod running;
@@ -103,6 +104,16 @@ pub enum ServerError {
         limit: u64,
         /// How many would do.
         required: u64,
+    },
+    /// A host's name has no address.
+    #[error("{key}: cannot find the address of {host}: {source}")]
+    Resolve {
+        /// The key that names it.
+        key: &'static str,
+        /// The host.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
     },
     /// A listener could not be opened.
     #[error("{key}: cannot listen on {address}: {source}")]

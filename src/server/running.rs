@@ -26,6 +26,7 @@ use super::{
     loss_window,
     metrics::Metrics,
     open_files,
+    registrar::Registrar,
     shard::ShardMain,
     start::{Restored, restore},
     writers::{LogWriters, Writing},
@@ -69,6 +70,7 @@ pub struct Running {
     log: Arc<CommitLog>,
     acceptors: Vec<Acceptor>,
     admin: Option<AdminServer>,
+    registrar: Option<Registrar>,
     housekeeper: HousekeeperHandle,
     writers: LogWriters,
     shards: Vec<ShardHandle>,
@@ -229,12 +231,17 @@ impl Launch<'_> {
         };
         let housekeeper = housekeeper.start().map_err(failed)?;
         let is_ready = Arc::<AtomicBool>::default();
-        let Listeners { clients, addresses, admin } = self.listeners;
+        let Listeners { clients, addresses, admin, .. } = self.listeners;
         let places = Places::new(self.connections);
         let accept = |(face, listener)| {
             Acceptor::start(listener, face, accepts.clone(), places.clone()).map_err(failed)
         };
         let acceptors = clients.into_iter().map(accept).collect::<Result<_, _>>()?;
+        let name_servers: Vec<_> = self.config.rocketmq.name_servers().map(str::to_owned).collect();
+        let registrar = (!name_servers.is_empty()).then(|| {
+            let mailboxes = Arc::clone(&mailboxes);
+            Registrar::start(&name_servers, rocketmq, mailboxes).map_err(failed)
+        });
         let metrics = Metrics {
             log: Arc::clone(&log),
             segments,
@@ -253,6 +260,7 @@ impl Launch<'_> {
             log,
             acceptors,
             admin: admin.transpose()?,
+            registrar: registrar.transpose()?,
             housekeeper,
             writers,
             shards: running,
@@ -367,12 +375,14 @@ impl Launch<'_> {
     fn rocketmq_settings(&self) -> RocketMqSettings {
         let rocketmq = &self.config.rocketmq;
         RocketMqSettings {
-            advertised: self.rocketmq_advertised(),
+            advertised: self.listeners.advertised_rocketmq,
             broker_name: rocketmq.broker_name.clone(),
             cluster_name: rocketmq.cluster_name.clone(),
             auto_create_topics: rocketmq.auto_create_topics,
             allow_config_update: rocketmq.allow_config_update,
             default_queues: rocketmq.default_queues as i32,
+            max_message_bytes: rocketmq.max_message_bytes as u32,
+            largest_record: u32::try_from(self.config.largest_batch_bytes()).unwrap_or(u32::MAX),
             max_request_bytes: rocketmq.max_request_bytes as usize,
             connection_requests: rocketmq.connection_requests as usize,
             connection_pulls: rocketmq.connection_pulls as usize,
@@ -426,6 +436,7 @@ impl Running {
 
     fn stop(mut self) -> Result<(), ServerError> {
         self.ready.store(false, Ordering::SeqCst);
+        self.registrar.take().into_iter().for_each(Registrar::stop);
         self.acceptors.iter_mut().for_each(Acceptor::stop);
         // The shards end last: the final checkpoint asks them for their state.
         if !self.drain_connections() {

@@ -48,6 +48,10 @@ fn the_name_server_tells_where_topics_are() {
     };
     assert_eq!(of(route(&mut names, "orders")), (3, 6, broker.rocketmq.clone()));
     assert_eq!(of(route(&mut names, "TBW102")), (4, 7, broker.rocketmq.clone()));
+    // These have a route before there is anything in them.
+    for own in ["RMQ_SYS_TRACE_TOPIC", "DefaultCluster_REPLY_TOPIC"] {
+        assert_eq!(of(route(&mut names, own)), (1, 6, broker.rocketmq.clone()));
+    }
     for unknown in ["nothing", "with.dots"] {
         let told = route(&mut names, unknown).expect(ResponseCode::TopicNotExist);
         assert!(told.remark.contains(unknown), "{}", told.remark);
@@ -261,10 +265,10 @@ fn a_held_pull_is_answered_by_the_next_message() {
 #[test]
 fn what_is_not_served_is_refused_and_not_stored() {
     let data = DataDir::new();
-    let broker = BrokerProcess::start(data.path(), &["topic.max_message_bytes=1000"]);
+    let broker = BrokerProcess::start(data.path(), &["rocketmq.max_message_bytes=1000"]);
     let mut client = Remoting::connect(&broker.rocketmq);
     assert_eq!(send(&mut client, "orders", "A", "first"), 0);
-    let long = "x".repeat(1_000);
+    let long = "x".repeat(1_001);
     let cases = [
         ("TRAN_MSG", "true", 0, "body", ResponseCode::NoPermission),
         ("WAIT", "true", 4, "body", ResponseCode::NoPermission),
@@ -286,6 +290,9 @@ fn what_is_not_served_is_refused_and_not_stored() {
     ] {
         ask_send(&mut client, &header(topic, queue, ""), "body").expect(code);
     }
+    let wordy = properties(&[("long", &"x".repeat(32_768))]);
+    ask_send(&mut client, &header("orders", 0, &wordy), "body")
+        .expect(ResponseCode::MessageIllegal);
     let header = SendMessageRequestV2 { default_topic: "other", ..header("unknown", 0, "") };
     ask_send(&mut client, &header, "body").expect(ResponseCode::TopicNotExist);
     assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["first"]);
@@ -333,7 +340,7 @@ fn members(client: &mut Remoting) -> Vec<String> {
     body.consumer_id_list
 }
 
-fn lock(client: &mut Remoting, id: &str, code: RequestCode) -> Vec<i32> {
+pub(super) fn lock(client: &mut Remoting, id: &str, code: RequestCode) -> Vec<i32> {
     let queues = (0..5).map(|queue_id| MessageQueue {
         broker_name: "mainstem".to_owned(),
         queue_id,
@@ -393,7 +400,7 @@ fn members_know_of_each_other() {
     broker.stop();
 }
 
-fn committed(client: &mut Remoting, zero: Option<bool>) -> Told {
+pub(super) fn committed(client: &mut Remoting, zero: Option<bool>) -> Told {
     let asked = QueryConsumerOffsetRequest {
         consumer_group: "consumers",
         topic: "orders",

@@ -8,13 +8,14 @@ use super::{
     members::Members,
     offsets::Offsets,
     outbox::{Outbox, Step, Then},
+    peers::Peers,
     record::{GroupMetadata, GroupRecord, MemberMetadata, OFFSETS_PER_RECORD},
     subscription,
     timers::TimerKey,
 };
 
 /// The protocol type of Kafka's consumers, the one whose metadata is looked into.
-const CONSUMER: &str = "consumer";
+pub(super) const CONSUMER: &str = "consumer";
 
 /// Where a group is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,8 @@ pub(super) struct Group {
     pub protocol_type: Option<Arc<str>>,
     pub protocol: Option<Arc<str>>,
     pub members: Members,
+    /// Those that divide the queues among themselves, if it is such a group: it counts as empty.
+    pub peers: Peers,
     /// Set while a rebalance that began empty delays itself.
     pub initial: Option<InitialDelay>,
     /// This generation's assignment is on its way into the log.
@@ -96,6 +99,7 @@ impl Group {
             protocol_type: None,
             protocol: None,
             members: Members::default(),
+            peers: Peers::default(),
             initial: None,
             assigning: false,
             subscribed: None,
@@ -257,6 +261,7 @@ impl Group {
     pub fn is_bare(&self) -> bool {
         self.state == GroupState::Empty
             && self.members.pending().is_empty()
+            && self.peers.is_empty()
             && self.offsets.is_empty()
             && self.durable.is_none()
             && self.in_flight == 0

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    CommitRequest, CommittedOffset, GroupError, Reply, ReplyToken, TopicPartition,
+    CommitRequest, CommittedOffset, GroupError, OffsetToCommit, Reply, ReplyToken, TopicPartition,
     classic_group::{Group, GroupState},
     outbox::{Step, Then},
     record::{GroupRecord, OFFSETS_PER_RECORD},
@@ -22,11 +22,23 @@ impl Group {
         self.check_commit(&request.sender)?;
         // A commit is a sign of life (simple consumers have no session to renew).
         self.renew_session(step, request.sender.member);
+        self.take_offsets(step, request.offsets, request.retention, token);
+        Ok(())
+    }
+
+    /// Commits offsets of whoever may; answers when they are durable.
+    pub fn take_offsets(
+        &mut self,
+        step: &mut Step<'_>,
+        commits: &[OffsetToCommit<'_>],
+        retention: Option<Duration>,
+        token: ReplyToken,
+    ) {
         let commit_ms = step.at.wall_ms;
-        let expire_ms = request.retention.map(|retention| commit_ms.saturating_add(ms(retention)));
-        let mut results = Vec::with_capacity(request.offsets.len());
-        let mut offsets = Vec::with_capacity(request.offsets.len());
-        for commit in request.offsets {
+        let expire_ms = retention.map(|retention| commit_ms.saturating_add(ms(retention)));
+        let mut results = Vec::with_capacity(commits.len());
+        let mut offsets = Vec::with_capacity(commits.len());
+        for commit in commits {
             if commit.metadata.len() > step.settings.offset_metadata_max_bytes {
                 results.push(Err(GroupError::OffsetMetadataTooLarge));
                 continue;
@@ -48,7 +60,6 @@ impl Group {
         };
         let records = offsets.chunks(OFFSETS_PER_RECORD).map(record).collect();
         self.append_or_reply(step, records, token, Reply::CommitOffsets(Ok(results)));
-        Ok(())
     }
 
     /// Whether the sender may commit: a member of this generation, unless its assignment is about to
@@ -56,7 +67,7 @@ impl Group {
     fn check_commit(&self, sender: &Sender<'_>) -> Result<(), GroupError> {
         match self.state {
             GroupState::Dead => return Err(GroupError::CoordinatorNotAvailable),
-            GroupState::Empty if sender.generation < 0 => return Ok(()),
+            GroupState::Empty if sender.generation < 0 && self.peers.is_empty() => return Ok(()),
             _ => (),
         }
         let is_simple = sender.generation < 0 && sender.member.is_empty();
@@ -80,7 +91,7 @@ impl Group {
     ) -> Result<(), GroupError> {
         match self.state {
             GroupState::Dead => return Err(GroupError::GroupNotFound),
-            GroupState::Empty => (),
+            GroupState::Empty if self.peers.is_empty() => (),
             _ if self.is_of_consumers() => (),
             _ => return Err(GroupError::NonEmptyGroup),
         }
@@ -109,7 +120,7 @@ impl Group {
     /// Deletes the group and its offsets, if it has no members; answers when that is durable.
     pub fn delete(&mut self, step: &mut Step<'_>, then: Then) -> Result<(), GroupError> {
         match self.state {
-            GroupState::Empty => {
+            GroupState::Empty if self.peers.is_empty() => {
                 let record = GroupRecord::GroupDeleted { group: self.id.clone() };
                 self.enter(GroupState::Dead, step.at.wall_ms);
                 self.append(step, vec![record], then);
@@ -133,6 +144,7 @@ impl Group {
         let expired = self.expired_offsets(step, subscribes);
         let is_unused = self.state == GroupState::Empty
             && self.members.pending().is_empty()
+            && self.peers.is_empty()
             && self.in_flight == 0;
         if is_unused && expired.len() == self.offsets.len() {
             self.delete(step, Then::Nothing).expect("it is empty");
@@ -149,7 +161,7 @@ impl Group {
         let is_simple = self.protocol_type.is_none();
         let is_empty = self.state == GroupState::Empty;
         let is_known = self.state == GroupState::Stable && self.subscribed.is_some();
-        if !is_simple && !is_empty && !is_known {
+        if !self.peers.is_empty() || (!is_simple && !is_empty && !is_known) {
             return Vec::new();
         }
         let retention_ms = ms(step.settings.offsets_retention);
@@ -161,7 +173,11 @@ impl Group {
                 _ => subscribes(self, partition.topic),
             };
             topic = Some((partition.topic, subscribed));
-            let since_ms = if is_empty && !is_simple { self.state_ms } else { offset.commit_ms };
+            let since_ms = match is_empty {
+                true if is_simple => self.state_ms.max(offset.commit_ms),
+                true => self.state_ms,
+                false => offset.commit_ms,
+            };
             let expire_ms = offset.expire_ms.unwrap_or(since_ms.saturating_add(retention_ms));
             !subscribed && step.at.wall_ms >= expire_ms
         })

@@ -28,7 +28,7 @@ pub struct Groups {
     settings: GroupSettings,
     random: Arc<dyn Random>,
     topics: Rc<dyn TopicNames>,
-    groups: BTreeMap<GroupId, Group>,
+    pub(super) groups: BTreeMap<GroupId, Group>,
     timers: Timers,
     outbox: Outbox,
     stopped: bool,
@@ -83,6 +83,10 @@ impl Groups {
                 // Spread, so that no tick looks through every group.
                 let share = step.settings.offsets_check_interval / count;
                 step.arm(TimerKey::Check(group.id.clone()), share * place);
+                if group.protocol_type.is_none() {
+                    // Whoever divides it among themselves could not say yet that they are there.
+                    group.state_ms = step.at.wall_ms;
+                }
                 for member in group.members.ids(|_| true) {
                     group.renew_session(step, &member);
                 }
@@ -374,7 +378,7 @@ impl Groups {
     // What the calls above share.
 
     /// Lends a group to `act`, and forgets the group if that leaves nothing of it.
-    fn with_group<T>(
+    pub(super) fn with_group<T>(
         &mut self,
         at: Moment,
         id: &str,
@@ -392,7 +396,7 @@ impl Groups {
     }
 
     /// Lends a group to a request, which fails with `missing` if there is no such group.
-    fn existing(
+    pub(super) fn existing(
         &mut self,
         at: Moment,
         id: &str,
@@ -404,7 +408,7 @@ impl Groups {
     }
 
     /// Makes a group, unless there is one.
-    fn ensure(&mut self, at: Moment, id: &str) -> Result<(), GroupError> {
+    pub(super) fn ensure(&mut self, at: Moment, id: &str) -> Result<(), GroupError> {
         self.check_running()?;
         if self.groups.contains_key(id) {
             return Ok(());
@@ -426,7 +430,7 @@ impl Groups {
     }
 
     /// Answers a request that failed at once; one that did not is answered by what it began.
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         token: ReplyToken,
         result: Result<(), GroupError>,
@@ -455,6 +459,6 @@ impl fmt::Debug for Groups {
 }
 
 /// Members need a group with a name; offsets do not.
-fn check_id(id: &str) -> Result<(), GroupError> {
+pub(super) fn check_id(id: &str) -> Result<(), GroupError> {
     if id.is_empty() { Err(GroupError::InvalidGroupId) } else { Ok(()) }
 }

@@ -20,6 +20,9 @@ impl Group {
         if self.state == GroupState::Dead {
             return Err(GroupError::CoordinatorNotAvailable);
         }
+        if !self.peers.is_empty() {
+            return Err(GroupError::InconsistentProtocol);
+        }
         if !self.has_room_for(request, step.settings.max_size) {
             self.turn_away(step, request.member);
             return Err(GroupError::GroupMaxSize);

@@ -1,4 +1,5 @@
-//! The group coordinator: Kafka's classic groups and everybody's committed offsets.
+//! The group coordinator: Kafka's classic groups and everybody's committed offsets, and who consumes in
+//! the groups that RocketMQ's clients divide among themselves.
 //!
 //! [`Groups`] is a value without clock, disk or tasks. Calls say what time it is; what has to be
 //! durable comes out of [`Groups::take_appends`] and goes back in through [`Groups::committed`] once
@@ -32,6 +33,7 @@ mod member;
 mod members;
 mod offsets;
 mod outbox;
+mod peers;
 mod rebalance;
 mod record;
 mod reply;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{GroupId, GroupState, MemberId, classic_group::Group};
+use super::{
+    GroupId, GroupState, MemberId,
+    classic_group::{CONSUMER, Group},
+};
 
 /// A group in a list of groups (KIP-518).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +54,8 @@ pub struct MemberDescription {
 
 impl Group {
     pub(super) fn listed(&self) -> ListedGroup<'_> {
-        let protocol_type = self.protocol_type.as_deref().unwrap_or_default();
-        ListedGroup { group: &self.id, protocol_type, state: self.state }
+        let state = self.shown_state();
+        ListedGroup { group: &self.id, protocol_type: self.shown_type(), state }
     }
 
     pub(super) fn describe(&self) -> GroupDescription {
@@ -68,13 +71,29 @@ impl Group {
             },
             assignment: member.assignment.clone(),
         });
+        let peers = self.peers.iter().map(|(id, host)| MemberDescription {
+            member: Arc::clone(id),
+            instance: None,
+            client_id: Arc::clone(id),
+            client_host: Arc::clone(host),
+            metadata: Arc::default(),
+            assignment: Arc::default(),
+        });
         GroupDescription {
             group: self.id.clone(),
-            state: self.state,
+            state: self.shown_state(),
             generation: self.generation,
-            protocol_type: self.protocol_type.clone().unwrap_or_default(),
-            members: members.collect(),
+            protocol_type: self.shown_type().into(),
+            members: members.chain(peers).collect(),
             protocol,
+        }
+    }
+
+    /// What kind of group it is: whoever divides a group's queues among themselves consumes.
+    fn shown_type(&self) -> &str {
+        match self.peers.is_empty() {
+            true => self.protocol_type.as_deref().unwrap_or_default(),
+            false => CONSUMER,
         }
     }
 }

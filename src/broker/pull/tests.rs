@@ -63,6 +63,7 @@ fn broker() -> Rc<Broker> {
         retention_check: Duration::MAX,
         groups: GroupSettings::default(),
         timers: TimerSettings { max_pending: 0, held_bytes: 0 },
+        counted_groups: 0,
     };
     let (mailboxes, mailbox) = flume::bounded(1);
     let shared = Shared {

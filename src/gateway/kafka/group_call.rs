@@ -11,7 +11,7 @@ use super::{
 };
 use crate::broker::group::GroupError;
 
-pub(super) use crate::gateway::group_call::{ask, call};
+pub(super) use crate::gateway::group_call::{ask, call, shown_host};
 
 /// The code of a result.
 pub(super) fn code<T>(result: &Result<T, GroupError>) -> i16 {

@@ -1,7 +1,7 @@
 //! JoinGroup (key 11, versions 0–9): a member joins its group's next generation. Sources: KIP-62,
 //! KIP-345, KIP-394, KIP-559, KIP-800, KIP-814.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use kafka_protocol::messages::{
     JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember,
@@ -33,7 +33,7 @@ pub(super) async fn handle(
     let join: JoinGroupRequest = request.decode()?;
     let (group, member) = (join.group_id.clone(), join.member_id.clone());
     let client_id = request.client_id.clone().unwrap_or_default();
-    let client_host = shown_host(request.client_host);
+    let client_host = group_call::shown_host(request.client_host);
     let reply = group_call::ask(&gateway.broker, &group, move |groups, at, token| {
         with_join(version, &join, &client_id, &client_host, |join| groups.join(at, join, token));
     });
@@ -80,17 +80,6 @@ fn with_join(
 /// A timeout of the wire's; negative ones are as short as can be.
 fn timeout(ms: i32) -> Duration {
     Duration::from_millis(u64::try_from(ms).unwrap_or(0))
-}
-
-/// A client's address as administrators see it: a slash before it, and no zeros left out of it.
-fn shown_host(host: IpAddr) -> String {
-    match host.to_canonical() {
-        IpAddr::V4(host) => format!("/{host}"),
-        IpAddr::V6(host) => {
-            let groups = host.segments().map(|group| format!("{group:x}"));
-            format!("/{}", groups.join(":"))
-        }
-    }
 }
 
 fn respond(version: i16, member: &str, result: Result<Joined, GroupError>) -> JoinGroupResponse {
@@ -172,7 +161,7 @@ mod tests {
             ("::1", "/0:0:0:0:0:0:0:1"),
             ("2001:db8::ff", "/2001:db8:0:0:0:0:0:ff"),
         ] {
-            assert_eq!(shown_host(host.parse().unwrap()), shown);
+            assert_eq!(group_call::shown_host(host.parse().unwrap()), shown);
         }
     }
 

@@ -5,15 +5,22 @@ use std::{
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
+    time::Duration,
 };
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Gateway, commits::Commits, pull::Wanted, refusal::Refusal};
+use super::{
+    Gateway,
+    commits::{Commit, Commits},
+    refusal::Refusal,
+};
 use crate::{
-    broker::{Member, Notice, Session},
+    base::QueueId,
+    broker::{Attendance, Delivery, Member, Notice, Session, Subscriptions},
+    gateway::group_call::shown_host,
     wire::rocketmq::{
-        ResponseCode, Serialization,
+        RemotingCommand, ResponseCode, Serialization,
         body::{Connection, ConsumerData, MessageModel},
     },
 };
@@ -22,50 +29,124 @@ use crate::{
 /// anyway.
 const NOTICES: usize = 64;
 
-/// Most groups, and most topics in all of them, that one connection may consume.
+/// Messages for one client that wait to be passed to it, and as many again whose taking it has not
+/// confirmed.
+const DELIVERIES: usize = 1_024;
+
+/// Most groups that one connection may consume in, and most topics in one of them.
 const SUBSCRIPTIONS_MAX: usize = 10_000;
 
-/// The names of a group and of a topic that it consumes.
-type GroupAndTopic = (Arc<str>, Arc<str>);
+/// How often an offset that comes with pulls is stored; a client commits its offsets every 5 s anyway.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Queues whose offsets came with pulls, of one connection, before they are counted anew.
+const COMMITS: usize = 10_000;
+
+/// The last offset of a queue that came with a pull and was stored, and when.
+struct Committed {
+    offset: i64,
+    at: Duration,
+}
+
+/// What others have for a client.
+pub(super) struct Told {
+    /// Notices.
+    pub notices: flume::Receiver<Notice>,
+    /// Messages.
+    pub deliveries: flume::Receiver<Delivery>,
+}
 
 /// A client, as far as it has told of itself on this connection.
 pub(super) struct Client {
     pub peer: SocketAddr,
     pub session: Session,
     pub notices: flume::Sender<Notice>,
-    /// Its commits that are not durable yet.
-    pub commits: Rc<Commits>,
+    pub deliveries: flume::Sender<Delivery>,
     /// Requests that are worked on beside the others.
     pub under_way: Cell<usize>,
     serialization: Cell<Serialization>,
+    /// Counts what it is asked.
+    opaque: Cell<i32>,
+    /// Who waits for its answers.
+    asked: RefCell<HashMap<i32, flume::Sender<bool>>>,
+    /// What it calls itself.
+    ids: RefCell<HashSet<Arc<str>>>,
     /// The groups it consumes in, and under which client id.
     groups: RefCell<HashSet<(Arc<str>, Arc<str>)>>,
     /// The groups it produces in, and under which client id.
     producing: RefCell<HashSet<(Arc<str>, Arc<str>)>>,
     /// The groups in which it gets every message.
     broadcasting: RefCell<HashSet<Arc<str>>>,
-    /// What it wants, by group and topic.
-    filters: RefCell<HashMap<GroupAndTopic, Wanted>>,
+    /// Its commits that are not durable yet, whether they came by themselves or with pulls.
+    commits: Rc<Commits>,
+    /// What came with its pulls.
+    committed: RefCell<HashMap<(Arc<str>, QueueId), Committed>>,
 }
 
 impl Client {
-    pub(super) fn new(gateway: &Gateway, peer: SocketAddr) -> (Self, flume::Receiver<Notice>) {
-        let number = gateway.connections.get();
-        gateway.connections.set(number + 1);
-        let (notices, told) = flume::bounded(NOTICES);
+    pub(super) fn new(gateway: &Gateway, peer: SocketAddr) -> (Self, Told) {
+        let number = gateway.next_connection();
+        let (notices, of_notices) = flume::bounded(NOTICES);
+        let (deliveries, of_deliveries) = flume::bounded(DELIVERIES);
         let client = Self {
             peer,
             session: Session { shard: gateway.broker.shard(), number },
             notices,
-            commits: Rc::default(),
+            deliveries,
             under_way: Cell::default(),
             serialization: Cell::default(),
+            opaque: Cell::default(),
+            asked: RefCell::default(),
+            ids: RefCell::default(),
             groups: RefCell::default(),
             producing: RefCell::default(),
             broadcasting: RefCell::default(),
-            filters: RefCell::default(),
+            commits: Rc::default(),
+            committed: RefCell::default(),
         };
-        (client, told)
+        (client, Told { notices: of_notices, deliveries: of_deliveries })
+    }
+
+    pub(super) fn next_opaque(&self) -> i32 {
+        self.opaque.replace(self.opaque.get().wrapping_add(1))
+    }
+
+    /// The number of a request to it, whose answer somebody waits for.
+    pub(super) fn asks(&self, taken: flume::Sender<bool>) -> i32 {
+        let mut asked = self.asked.borrow_mut();
+        if asked.len() >= DELIVERIES {
+            // Nobody waits for those any more.
+            asked.retain(|_, waiting| !waiting.is_disconnected());
+        }
+        let opaque = self.next_opaque();
+        asked.insert(opaque, taken);
+        opaque
+    }
+
+    /// It answers a request.
+    pub(super) fn answered(&self, command: &RemotingCommand<'_>) {
+        if let Some(waiting) = self.asked.borrow_mut().remove(&command.opaque) {
+            // Who asked may have given up.
+            let _ = waiting.send(command.code == ResponseCode::Success.number());
+        }
+    }
+
+    /// It tells its id, by which others reach it.
+    ///
+    /// # Errors
+    /// It has too many.
+    pub(super) async fn introduce(&self, gateway: &Gateway, id: Arc<str>) -> Result<(), Refusal> {
+        {
+            let mut ids = self.ids.borrow_mut();
+            check_room(ids.len(), ids.contains(&id))?;
+            ids.insert(Arc::clone(&id));
+        }
+        let (session, deliveries) = (self.session, self.deliveries.clone());
+        let broker = &gateway.broker;
+        let entered = broker.on(broker.client_owner(&id), move |owner| {
+            Box::pin(async move { owner.enter_client(id, session, deliveries) })
+        });
+        Ok(entered.await?)
     }
 
     /// How its last request was written, which is how it is asked.
@@ -80,15 +161,17 @@ impl Client {
     /// It consumes in a group.
     ///
     /// # Errors
-    /// In too many of them.
+    /// In too many of them, or in one that is active with Kafka's clients.
     pub(super) async fn enter(
         &self,
         gateway: &Gateway,
         connection: &Arc<Connection>,
         consumer: ConsumerData,
+        subscriptions: Subscriptions,
     ) -> Result<(), Refusal> {
         let (group, id): (Arc<str>, Arc<str>) =
             (consumer.group_name.as_str().into(), connection.client_id.as_str().into());
+        check_room(subscriptions.len(), false)?;
         enter_set(&self.groups, &group, &id)?;
         match consumer.message_model {
             MessageModel::Broadcasting => self.broadcasting.borrow_mut().insert(Arc::clone(&group)),
@@ -100,11 +183,29 @@ impl Client {
             connection: Arc::clone(connection),
             consumer: Arc::new(consumer),
         };
+        let attendance = Attendance {
+            group: Arc::clone(&group),
+            client: id,
+            host: shown_host(self.peer.ip()).into(),
+            member,
+            subscriptions,
+        };
         let broker = &gateway.broker;
         let entered = broker.on(broker.group_owner(&group), move |owner| {
-            Box::pin(async move { owner.enter_group(group, id, member) })
+            Box::pin(async move { owner.enter_group(attendance) })
         });
-        Ok(entered.await?)
+        Ok(entered.await??)
+    }
+
+    /// It commits an offset; to be dropped when that is done.
+    pub(super) fn begins_commit(&self) -> Commit {
+        self.commits.begin()
+    }
+
+    /// Waits until what it committed so far can be read: before it is told what it committed, and
+    /// before others take over what was its, for they begin where it says that it ended.
+    pub(super) async fn commits_end(&self, gateway: &Gateway) {
+        self.commits.ended(&*gateway.broker.env().tasks, gateway.settings.stall_answer).await;
     }
 
     /// It produces in a group.
@@ -142,9 +243,10 @@ impl Client {
 
     /// It consumes in a group no more.
     pub(super) async fn leave(&self, gateway: &Gateway, group: Arc<str>, id: Arc<str>) {
+        self.commits_end(gateway).await;
         self.groups.borrow_mut().remove(&(Arc::clone(&group), Arc::clone(&id)));
-        self.filters.borrow_mut().retain(|(of, _), _| *of != group);
         self.broadcasting.borrow_mut().remove(&group);
+        self.committed.borrow_mut().retain(|(of, _), _| *of != group);
         let session = self.session;
         let broker = &gateway.broker;
         let left = broker.on(broker.group_owner(&group), move |owner| {
@@ -164,23 +266,15 @@ impl Client {
         for (group, id) in producing {
             self.end_producing(gateway, group, id).await;
         }
-    }
-
-    /// What it wants of a topic in a group.
-    ///
-    /// # Errors
-    /// It wants too many.
-    pub(super) fn subscribe(
-        &self,
-        group: &Arc<str>,
-        topic: &str,
-        wanted: Wanted,
-    ) -> Result<(), Refusal> {
-        let what = (Arc::clone(group), topic.into());
-        let mut filters = self.filters.borrow_mut();
-        check_room(filters.len(), filters.contains_key(&what))?;
-        filters.insert(what, wanted);
-        Ok(())
+        let (broker, session) = (&gateway.broker, self.session);
+        let ids = self.ids.take();
+        for id in ids {
+            let left = broker.on(broker.client_owner(&id), move |owner| {
+                Box::pin(async move { owner.leave_client(&id, session) })
+            });
+            // As above.
+            let _ = left.await;
+        }
     }
 
     /// Whether it gets every message in a group, as far as it has told on this connection.
@@ -188,9 +282,26 @@ impl Client {
         self.broadcasting.borrow().contains(group)
     }
 
-    /// What it wants of a topic in a group, if it has told on this connection.
-    pub(super) fn wanted(&self, group: &str, topic: &str) -> Option<Wanted> {
-        self.filters.borrow().get(&(group.into(), topic.into())).cloned()
+    /// Whether an offset that came with a pull is to be stored: if it is another one than the last,
+    /// and that was a while ago. The next pull brings it again.
+    pub(super) fn is_to_commit(
+        &self,
+        group: &str,
+        queue: QueueId,
+        offset: i64,
+        now: Duration,
+    ) -> bool {
+        let mut committed = self.committed.borrow_mut();
+        let key = (group.into(), queue);
+        let last = committed.get(&key);
+        if last.is_some_and(|last| last.offset == offset || now < last.at + COMMIT_INTERVAL) {
+            return false;
+        }
+        if committed.len() >= COMMITS {
+            committed.clear();
+        }
+        committed.insert(key, Committed { offset, at: now });
+        true
     }
 }
 
@@ -211,6 +322,6 @@ fn check_room(there: usize, known: bool) -> Result<(), Refusal> {
     if known || there < SUBSCRIPTIONS_MAX {
         return Ok(());
     }
-    let remark = format!("a connection may have {SUBSCRIPTIONS_MAX} subscriptions");
+    let remark = format!("more than {SUBSCRIPTIONS_MAX} groups, or topics of one");
     Err(Refusal::new(ResponseCode::SystemError, remark))
 }

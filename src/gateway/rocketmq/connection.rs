@@ -2,7 +2,13 @@
 
 use std::rc::Rc;
 
-use super::{Gateway, client::Client, notice, refusal::Refusal};
+use super::{
+    Gateway,
+    client::{Client, Told},
+    name_server, notice,
+    refusal::Refusal,
+    reply,
+};
 use crate::{
     env::glommio::Connection,
     gateway::{
@@ -19,14 +25,23 @@ use crate::{
 /// Serves a client of the broker until its connection ends. On the connection's shard.
 pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
-    let (client, notices) = Client::new(gateway, connection.peer());
+    let (client, Told { notices, deliveries }) = Client::new(gateway, connection.peer());
     let client = Rc::new(client);
     let tasks = Rc::clone(&gateway.broker.env().tasks);
     let passing =
         notice::pass(Rc::downgrade(gateway), Rc::downgrade(&client), notices, Rc::clone(&answers));
     tasks.spawn(Box::pin(passing));
+    tasks.spawn(Box::pin(reply::pass_deliveries(
+        Rc::downgrade(&client),
+        deliveries,
+        Rc::clone(&answers),
+    )));
     let reading = read_requests(gateway, &connection, &answers, async |command| {
         client.speaks(command.serialization);
+        if command.is_response() {
+            client.answered(command);
+            return Ok(None);
+        }
         match gateway.begin(&client, command) {
             None => answer(command, gateway.handle(&client, command).await),
             Some(Err(refusal)) => answer(command, Err(refusal)),
@@ -65,11 +80,18 @@ fn bare(command: &RemotingCommand<'_>) -> RemotingCommand<'static> {
 /// Serves a client of the name server until its connection ends. On the connection's shard.
 pub async fn serve_routes(gateway: &Gateway, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
+    let link = (gateway.broker.shard(), gateway.next_connection());
     let reading = read_requests(gateway, &connection, &answers, async |command| {
-        let handled = gateway.handle_routes(command).await;
+        // It is asked nothing.
+        if command.is_response() {
+            return Ok(None);
+        }
+        let handled = gateway.handle_routes(link, command).await;
         answer(command, handled)
     });
     connection::serve(&gateway.broker, &connection, &answers, reading).await;
+    // A stopping broker knows nobody.
+    let _ = name_server::ask_fleet(gateway, move |fleet, _| fleet.leave(link)).await;
 }
 
 async fn read_requests(
@@ -84,10 +106,6 @@ async fn read_requests(
         connection.touch(gateway.broker.env().clock.monotonic());
         let command = RemotingCommand::parse(&frame.bytes)
             .map_err(|error| failed("with a broken header".to_owned(), error))?;
-        // The client answers nothing that is asked of it here.
-        if command.is_response() {
-            continue;
-        }
         let code = command.code;
         let answer = handle(&command).await.map_err(|error| failed(code.to_string(), error))?;
         answer.into_iter().for_each(|answer| answers.push(answer));

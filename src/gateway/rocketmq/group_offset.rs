@@ -8,7 +8,7 @@ use crate::{
     base::QueueId,
     broker::{
         OffsetError,
-        group::{CommitRequest, GroupError, OffsetToCommit, Reply, Sender, TopicPartition},
+        group::{GroupError, OffsetToCommit, Reply, TopicPartition},
     },
     env::LocalFuture,
     gateway::group_call,
@@ -26,7 +26,7 @@ pub(super) async fn query(
     let asked = QueryConsumerOffsetRequest::parse(&command.fields)?;
     let (queue, partition) = place(gateway, asked.topic, asked.queue_id)?;
     // A client whose offset was reset commits that, one-way, and asks at once where to go on.
-    client.commits.ended(&*gateway.broker.env().tasks, gateway.settings.stall_answer).await;
+    client.commits_end(gateway).await;
     let group = asked.consumer_group.to_owned();
     let committed = group_call::call(&gateway.broker, asked.consumer_group, move |groups, _| {
         groups.committed_offset(&group, partition).map(|committed| committed.offset)
@@ -69,13 +69,35 @@ pub(super) fn update(
     let (_, partition) = place(&gateway, asked.topic, asked.queue_id)?;
     let (group, offset) = (asked.consumer_group.to_owned(), asked.commit_offset);
     let answer = RemotingCommand::answer(command, ResponseCode::Success);
-    let under_way = client.commits.begin();
+    let under_way = client.begins_commit();
     Ok(Box::pin(async move {
         let committed = commit(&gateway, group, vec![(partition, offset)]).await;
         drop(under_way);
         committed?;
         encoded(&answer)
     }))
+}
+
+/// Stores an offset that came with a pull, which does not wait for it.
+pub(super) fn store(
+    gateway: &Rc<Gateway>,
+    client: &Client,
+    group: &str,
+    topic: &str,
+    queue_id: i32,
+    offset: i64,
+) -> Result<(), Refusal> {
+    let (_, partition) = place(gateway, topic, queue_id)?;
+    let (gateway, group) = (Rc::clone(gateway), group.to_owned());
+    let tasks = Rc::clone(&gateway.broker.env().tasks);
+    let under_way = client.begins_commit();
+    tasks.spawn(Box::pin(async move {
+        if let Err(error) = commit(&gateway, group, vec![(partition, offset)]).await {
+            tracing::debug!(%error, "an offset that came with a pull is not stored");
+        }
+        drop(under_way);
+    }));
+    Ok(())
 }
 
 /// Commits offsets of a group, and waits until they are durable.
@@ -93,9 +115,7 @@ pub(super) async fn commit(
             metadata: "",
         };
         let offsets: Vec<_> = offsets.into_iter().map(offset).collect();
-        let sender = Sender::SIMPLE;
-        let commit = CommitRequest { group: &group, sender, retention: None, offsets: &offsets };
-        groups.commit_offsets(at, &commit, token);
+        groups.commit_peer_offsets(at, &group, &offsets, token);
     });
     match reply.await {
         Some(Reply::CommitOffsets(results)) => results?.into_iter().collect(),

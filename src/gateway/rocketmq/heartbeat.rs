@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{
-    Gateway, Handled,
-    client::Client,
-    encoded,
-    pull::Wanted,
-    retry,
-};
-use crate::wire::rocketmq::{
-    RemotingCommand, ResponseCode,
-    body::{CheckClientRequestBody, Connection, HeartbeatData, MessageModel, from_json},
-    header::{UnregisterClientRequest, beside},
+use super::{Gateway, Handled, client::Client, encoded, pull::Wanted, retry};
+use crate::{
+    broker::{Subscription, Subscriptions},
+    wire::rocketmq::{
+        RemotingCommand, ResponseCode,
+        body::{
+            CheckClientRequestBody, Connection, ConsumerData, HeartbeatData, MessageModel,
+            SubscriptionData, from_json,
+        },
+        header::{UnregisterClientRequest, beside},
+    },
 };
 
 pub(super) async fn handle(
@@ -21,6 +21,7 @@ pub(super) async fn handle(
     command: &RemotingCommand<'_>,
 ) -> Handled {
     let heartbeat: HeartbeatData = from_json(&command.body)?;
+    client.introduce(gateway, heartbeat.client_id.as_str().into()).await?;
     let connection = Arc::new(Connection {
         client_addr: client.peer.to_string(),
         client_id: heartbeat.client_id,
@@ -30,22 +31,29 @@ pub(super) async fn handle(
     for producer in heartbeat.producer_data_set {
         client.produce(gateway, &connection, &producer.group_name).await?;
     }
+    // One group that cannot be entered does not keep the client from the others.
+    let mut entered = Ok(());
     for consumer in heartbeat.consumer_data_set {
-        let group: Arc<str> = consumer.group_name.as_str().into();
-        for subscription in &consumer.subscription_data_set {
-            let wanted = Wanted::of_subscription(subscription);
-            client.subscribe(&group, &subscription.topic, wanted)?;
-        }
         if consumer.message_model == MessageModel::Clustering {
-            retry::prepare(gateway, &group).await;
+            retry::prepare(gateway, &consumer.group_name).await;
         }
-        client.enter(gateway, &connection, consumer).await?;
+        let wanted = subscriptions(&consumer);
+        entered = entered.and(client.enter(gateway, &connection, consumer, wanted).await);
     }
+    entered?;
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     // Every heartbeat has to carry its subscriptions.
     answer.fields.push(beside::IS_SUPPORT_HEART_BEAT_V2, "false");
     answer.fields.push(beside::IS_SUB_CHANGE, "true");
     encoded(&answer)
+}
+
+fn subscriptions(consumer: &ConsumerData) -> Subscriptions {
+    let subscription = |told: &SubscriptionData| {
+        let filter = Wanted::of_subscription(told).filter().map_err(|refusal| refusal.remark);
+        (told.topic.as_str().into(), Subscription { version: told.sub_version, filter })
+    };
+    consumer.subscription_data_set.iter().map(subscription).collect()
 }
 
 pub(super) async fn unregister(

@@ -14,6 +14,7 @@ mod heartbeat;
 mod kv_config;
 mod members;
 mod message;
+mod name_server;
 mod names;
 mod notice;
 mod pull;
@@ -21,10 +22,13 @@ mod queue_lock;
 mod queue_offset;
 mod recall;
 mod refusal;
+mod registration;
+mod reply;
 mod retry;
 mod route;
 mod send;
 mod send_back;
+mod topic;
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -34,7 +38,7 @@ use super::{RequestMemory, answer::Answer};
 use crate::{
     base::QueueId,
     broker::Broker,
-    cluster::{Naming, Topic},
+    cluster::{Naming, Topic, fleet::Link},
     env::LocalFuture,
     wire::{
         WireError,
@@ -43,6 +47,7 @@ use crate::{
 };
 
 pub use connection::{serve, serve_routes};
+pub use registration::{registered_topics, registration, unregistration};
 
 use client::Client;
 use refusal::Refusal;
@@ -62,6 +67,10 @@ pub struct RocketMqSettings {
     pub allow_config_update: bool,
     /// Most queues of a topic created so.
     pub default_queues: i32,
+    /// Largest body of a message, in bytes.
+    pub max_message_bytes: u32,
+    /// Largest record that the log takes, in bytes.
+    pub largest_record: u32,
     /// Largest request, in bytes.
     pub max_request_bytes: usize,
     /// Unanswered sends of one connection.
@@ -115,13 +124,14 @@ impl Gateway {
             Code::GetMinOffset => queue_offset::min(self, command).await,
             Code::SearchOffsetByTimestamp => queue_offset::search(self, command).await,
             Code::LockBatchMq => queue_lock::lock(self, command).await,
-            Code::UnlockBatchMq => queue_lock::unlock(self, command).await,
+            Code::UnlockBatchMq => queue_lock::unlock(self, client, command).await,
             code => admin::handle(self, command, code).await,
         }
     }
 
-    /// Begins what other requests do not wait for: pulls, which may be held, and commits, of which a
-    /// client sends one for each of its queues. `None` for all other requests.
+    /// Begins what other requests do not wait for: pulls, which may be held, commits, of which a client
+    /// sends one for each of its queues, and replies, which somebody else has to take. `None` for all
+    /// other requests.
     fn begin(
         self: &Rc<Self>,
         client: &Client,
@@ -132,11 +142,18 @@ impl Gateway {
             RequestCode::PullMessage | RequestCode::LitePullMessage => {
                 Some(pull::begin(gateway, client, command))
             }
+            RequestCode::SendReplyMessage | RequestCode::SendReplyMessageV2 => {
+                Some(reply::begin(gateway, client, command))
+            }
             RequestCode::UpdateConsumerOffset => {
                 Some(group_offset::update(gateway, client, command))
             }
             _ => None,
         }
+    }
+
+    fn next_connection(&self) -> u64 {
+        self.connections.replace(self.connections.get() + 1)
     }
 
     /// A topic whose name RocketMQ allows.
@@ -152,10 +169,16 @@ impl Gateway {
     }
 
     /// Handles one request to the name server.
-    async fn handle_routes(&self, command: &RemotingCommand<'_>) -> Handled {
+    async fn handle_routes(&self, link: Link, command: &RemotingCommand<'_>) -> Handled {
         match RequestCode::from_number(command.code) {
-            Some(RequestCode::GetRouteinfoByTopic) => route::handle(self, command),
-            Some(RequestCode::GetBrokerClusterInfo) => names::cluster_info(self, command),
+            Some(RequestCode::GetRouteinfoByTopic) => route::handle(self, command).await,
+            Some(RequestCode::RegisterBroker) => name_server::register(self, link, command).await,
+            Some(RequestCode::UnregisterBroker) => name_server::unregister(self, command).await,
+            Some(RequestCode::BrokerHeartbeat) => name_server::heartbeat(self, command).await,
+            Some(RequestCode::QueryDataVersion) => name_server::query_version(self, command).await,
+            Some(RequestCode::GetBrokerClusterInfo) => {
+                name_server::cluster_info(self, command).await
+            }
             Some(RequestCode::GetAllTopicListFromNameserver) => names::topics(self, command),
             Some(RequestCode::GetTopicsByCluster) => names::topics_of_cluster(self, command),
             Some(RequestCode::DeleteTopicInNamesrv) => names::delete_topic(command),

@@ -1,27 +1,15 @@
-//! GET_BROKER_CLUSTER_INFO (106), GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206), DELETE_TOPIC_IN_NAMESRV
+//! GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206), DELETE_TOPIC_IN_NAMESRV
 //! (216), GET_TOPICS_BY_CLUSTER (224): what the name server tells administrators.
 
-use super::{Gateway, Handled, encoded, refusal::Refusal, route};
+use super::{Gateway, Handled, encoded, refusal::Refusal};
 use crate::{
     cluster::Naming,
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
-        body::{ClusterInfo, TopicList, to_json},
+        body::{TopicList, to_json},
         header::{DeleteTopicFromNamesrvRequest, GetTopicsByClusterRequest},
     },
 };
-
-pub(super) fn cluster_info(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
-    let settings = &gateway.settings;
-    let name = &settings.broker_name;
-    let info = ClusterInfo {
-        broker_addr_table: [(name.clone(), route::broker(settings))].into(),
-        cluster_addr_table: [(settings.cluster_name.clone(), vec![name.clone()])].into(),
-    };
-    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
-    answer.body = to_json(&info)?;
-    encoded(&answer)
-}
 
 /// Topics whose names RocketMQ does not allow are Kafka's alone.
 pub(super) fn topics(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {

@@ -24,15 +24,13 @@ pub(super) async fn pass(
     notices: flume::Receiver<Notice>,
     answers: Rc<Answers>,
 ) {
-    let mut opaque = 0;
     while let Ok(notice) = notices.recv_async().await {
         let (Some(gateway), Some(client)) = (gateway.upgrade(), client.upgrade()) else { return };
         let broker_name = &gateway.settings.broker_name;
-        match request(&notice, opaque, client.serialization(), broker_name) {
+        match request(&notice, client.next_opaque(), client.serialization(), broker_name) {
             Ok(request) => answers.push(request),
             Err(error) => tracing::error!(%error, "a notice cannot be written"),
         }
-        opaque = opaque.wrapping_add(1);
     }
 }
 

@@ -5,7 +5,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 
-use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
+use super::{Gateway, Handled, client::Client, encoded, group_offset, refusal::Refusal};
 use crate::{
     base::{Position, Stage},
     broker::{LogSlice, Piece, Pull, PullError, Pulled, filter::Filter},
@@ -95,17 +95,9 @@ pub(super) fn begin(
     let flags = PullSysFlag(asked.sys_flag);
     let wanted = match asked.subscription {
         Some(expression) if flags.has(PullSysFlag::SUBSCRIPTION) => {
-            Wanted::of(asked.expression_type, expression)
+            Some(Wanted::of(asked.expression_type, expression).filter()?)
         }
-        _ => match client.wanted(asked.consumer_group, asked.topic) {
-            Some(told) => told,
-            // Who has not told yet, as after a restart, looks at tags by itself, at conditions not.
-            None if is_by_tag(asked.expression_type) => Wanted::Messages(Arc::new(Filter::All)),
-            None => {
-                let remark = "the consumer has not told yet what it wants of the topic";
-                return Err(Refusal::new(ResponseCode::SubscriptionNotExist, remark));
-            }
-        },
+        _ => None,
     };
     let held = u64::try_from(asked.suspend_timeout_millis).unwrap_or(0);
     let wait = match flags.has(PullSysFlag::SUSPEND) {
@@ -118,11 +110,23 @@ pub(super) fn begin(
         offset: asked.queue_offset,
         messages_max: usize::try_from(asked.max_msg_nums).unwrap_or(1).max(1),
         bytes_max: u64::from(bytes.unsigned_abs()).min(BYTES_MAX),
-        filter: wanted.filter()?,
+        filter: wanted.clone().unwrap_or_else(|| Arc::new(Filter::All)),
         wait,
     };
     let answer = RemotingCommand::answer(command, ResponseCode::Success);
-    Ok(Box::pin(async move { read(&gateway, &puller, pull, answer).await }))
+    let version = asked.sub_version;
+    if flags.has(PullSysFlag::COMMIT_OFFSET) {
+        let now = gateway.broker.env().clock.monotonic();
+        let (Puller { group, topic, queue_id, .. }, offset) = (&puller, asked.commit_offset);
+        if client.is_to_commit(group, queue, offset, now) {
+            group_offset::store(&gateway, client, group, topic, *queue_id, offset)?;
+        }
+    }
+    Ok(Box::pin(async move {
+        let group_wants = puller.subscription(&gateway, version, wanted.is_none()).await?;
+        let pull = Pull { filter: group_wants.unwrap_or(pull.filter), ..pull };
+        read(&gateway, &puller, pull, answer).await
+    }))
 }
 
 /// Who pulls from which queue, as far as it may.
@@ -151,6 +155,25 @@ impl Puller {
             return Ok(());
         };
         Err(Refusal::new(ResponseCode::NoPermission, forbidden))
+    }
+
+    /// Checks that the group may be consumed in by RocketMQ's clients, and finds what its members told
+    /// that it wants of the topic, if the pull does not say.
+    async fn subscription(
+        &self,
+        gateway: &Gateway,
+        version: i64,
+        is_asked: bool,
+    ) -> Result<Option<Arc<Filter>>, Refusal> {
+        let (broker, topic) = (&gateway.broker, self.topic.clone());
+        let group: Arc<str> = self.group.as_str().into();
+        let found = broker.on(broker.group_owner(&group), move |owner| {
+            Box::pin(async move {
+                owner.with_groups(|groups, _| groups.check_peers(&group))?;
+                is_asked.then(|| owner.subscription(&group, &topic, version)).transpose()
+            })
+        });
+        Ok(found.await??)
     }
 }
 

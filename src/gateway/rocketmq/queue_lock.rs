@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Handled, encoded, refusal::Refusal};
+use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
 use crate::{
     base::QueueId,
     wire::rocketmq::{
@@ -28,13 +28,18 @@ pub(super) async fn lock(gateway: &Gateway, command: &RemotingCommand<'_>) -> Ha
     encoded(&answer)
 }
 
-pub(super) async fn unlock(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+pub(super) async fn unlock(
+    gateway: &Gateway,
+    client: &Client,
+    command: &RemotingCommand<'_>,
+) -> Handled {
+    client.commits_end(gateway).await;
     let body: LockBatchRequestBody = from_json(&command.body)?;
     let queues: Vec<_> = known(gateway, body.mq_set).iter().map(|(queue, _)| *queue).collect();
-    let (group, client) = (body.consumer_group, body.client_id);
+    let (group, id) = (body.consumer_group, body.client_id);
     let broker = &gateway.broker;
     let unlocked = broker.on(broker.group_owner(&group), move |owner| {
-        Box::pin(async move { owner.unlock_queues(&group, &client, &queues) })
+        Box::pin(async move { owner.unlock_queues(&group, &id, &queues) })
     });
     unlocked.await.map_err(Refusal::from)?;
     encoded(&RemotingCommand::answer(command, ResponseCode::Success))

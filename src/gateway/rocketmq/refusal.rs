@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use crate::{
-    broker::{OffsetError, Stopping, group::GroupError},
+    broker::{OffsetError, Stopping, SubscriptionError, group::GroupError},
     cluster::ClusterError,
     gateway::answer::Answer,
     wire::{
@@ -79,16 +79,29 @@ impl From<OffsetError> for Refusal {
 impl From<GroupError> for Refusal {
     fn from(error: GroupError) -> Self {
         match error {
-            // Clients of this dialect are no members: there are others.
-            GroupError::UnknownMember | GroupError::IllegalGeneration => Self::new(
+            GroupError::InconsistentProtocol => Self::new(
                 ResponseCode::NoPermission,
-                "the group is active with Kafka's clients, which alone may commit its offsets",
+                "the group is active with Kafka's clients, and can only be used by them until they leave",
             ),
             GroupError::CoordinatorNotAvailable => {
                 Self::new(ResponseCode::ServiceNotAvailable, error.to_string())
             }
             _ => Self::new(ResponseCode::SystemError, error.to_string()),
         }
+    }
+}
+
+impl From<SubscriptionError> for Refusal {
+    fn from(error: SubscriptionError) -> Self {
+        let code = match error {
+            SubscriptionError::Group(error) => return error.into(),
+            SubscriptionError::NoMembers | SubscriptionError::NoSubscription => {
+                ResponseCode::SubscriptionNotExist
+            }
+            SubscriptionError::NotLatest => ResponseCode::SubscriptionNotLatest,
+            SubscriptionError::Unserved(_) => ResponseCode::SubscriptionParseFailed,
+        };
+        Self::new(code, error.to_string())
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, refusal::Refusal};
-use crate::cluster::{ControlPlane as _, Naming, NewTopic, Topic};
+use super::{Gateway, refusal::Refusal, topic::new_topic};
+use crate::cluster::{ControlPlane as _, Topic};
 
 /// What a group's retry topic is called before the group's name.
 pub(super) const RETRY: &str = "%RETRY%";
@@ -23,7 +23,8 @@ pub(super) struct RetryPolicy {
 impl RetryPolicy {
     /// As the group's config says.
     pub(super) fn of(gateway: &Gateway, group: &str) -> Self {
-        let config = gateway.broker.cluster().group_config(group);
+        let cluster = gateway.broker.cluster();
+        let config = cluster.group_config(group);
         let queues = i32::try_from(config.retry_queues).unwrap_or(i32::MAX);
         Self { max_times: config.retry_max_times, queues }
     }
@@ -50,12 +51,5 @@ pub(super) async fn dead_letters(gateway: &Gateway, group: &str) -> Result<Arc<T
 }
 
 async fn ensure(gateway: &Gateway, name: String, queues: i32) -> Result<Arc<Topic>, Refusal> {
-    let topic = NewTopic {
-        name: name.into(),
-        naming: Naming::RocketMq,
-        partitions: queues,
-        replication_factor: -1,
-        ..NewTopic::default()
-    };
-    Ok(gateway.broker.ensure_topic(topic).await?)
+    Ok(gateway.broker.ensure_topic(new_topic(&gateway.settings, &name, queues)).await?)
 }

@@ -1,19 +1,19 @@
 //! GET_ROUTEINFO_BY_TOPIC (105), of the name server: which brokers have a topic's queues.
 
-use std::collections::BTreeMap;
-
-use super::{Gateway, Handled, RocketMqSettings, encoded, refusal::Refusal};
+use super::{
+    Gateway, Handled, RocketMqSettings, encoded,
+    name_server::{ask_fleet, broker_data, own_data},
+    refusal::Refusal,
+    topic::{AUTO_CREATE_TOPIC, queues_unmade},
+};
 use crate::{
-    cluster::{Naming, Topic},
+    cluster::{ClusterState, Naming, Topic, fleet::TopicQueues},
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
-        body::{BrokerData, QueueData, TopicRouteData, to_json},
+        body::{QueueData, TopicRouteData, to_json},
         header::GetRouteInfoRequest,
     },
 };
-
-/// The topic whose route clients ask for when a topic has none: it tells where one may be created.
-pub(super) const AUTO_CREATE_TOPIC: &str = "TBW102";
 
 /// A queue may be read.
 const READ: i32 = 4;
@@ -27,31 +27,40 @@ pub(super) const ORDER_CONF: &str = "mainstem.rocketmq.order.conf";
 /// New topics inherit the queue's settings.
 const INHERIT: i32 = 1;
 
-pub(super) fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = GetRouteInfoRequest::parse(&command.fields)?;
-    let settings = &gateway.settings;
-    let route = match gateway.broker.cluster().topic(asked.topic) {
-        // Names that RocketMQ does not allow are Kafka's alone.
-        Some(topic) if Naming::RocketMq.check(asked.topic).is_ok() => TopicRouteData {
-            order_topic_conf: topic.configs.get(ORDER_CONF).map(|conf| conf.to_string()),
-            ..route(settings, topic.read_queues(), topic.write_queues(), perm(topic))
-        },
-        None if asked.topic == AUTO_CREATE_TOPIC && settings.auto_create_topics => {
-            let queues = settings.default_queues;
-            route(settings, queues, queues, READ | WRITE | INHERIT)
-        }
-        _ => {
-            let text = "No topic route info in name server for the topic: ";
-            return Err(Refusal::new(
-                ResponseCode::TopicNotExist,
-                format!(
-                    "{text}{}\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for \
-                     further details.",
-                    asked.topic
-                ),
-            ));
-        }
+    let mut route = TopicRouteData::default();
+    let own = {
+        let cluster = gateway.broker.cluster();
+        let order = cluster.topic(asked.topic).and_then(|topic| topic.configs.get(ORDER_CONF));
+        route.order_topic_conf = order.map(|conf| conf.to_string());
+        own_queues(&gateway.settings, &cluster, asked.topic)
     };
+    if let Some(queues) = own {
+        let own = own_data(gateway);
+        route.queue_datas.push(queue_data(&own.broker_name, queues));
+        route.broker_datas.push(own);
+    }
+    let topic = asked.topic.to_owned();
+    let others = ask_fleet(gateway, move |fleet, now| {
+        fleet.expire(now);
+        fleet.of_topic(&topic)
+    });
+    for (broker, queues) in others.await? {
+        route.queue_datas.push(queue_data(&broker.name, queues));
+        route.broker_datas.push(broker_data(&broker));
+    }
+    if route.broker_datas.is_empty() {
+        let text = "No topic route info in name server for the topic: ";
+        return Err(Refusal::new(
+            ResponseCode::TopicNotExist,
+            format!(
+                "{text}{}\nSee https://rocketmq.apache.org/docs/bestPractice/06FAQ for further \
+                 details.",
+                asked.topic
+            ),
+        ));
+    }
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     answer.body = to_json(&route)?;
     encoded(&answer)
@@ -63,27 +72,35 @@ pub(super) fn perm(topic: &Topic) -> i32 {
     i32::from(view.readable) * READ + i32::from(view.writable) * WRITE
 }
 
-/// This broker, where clients reach it.
-pub(super) fn broker(settings: &RocketMqSettings) -> BrokerData {
-    BrokerData {
-        broker_addrs: BTreeMap::from([(0, settings.advertised.to_string())]),
-        broker_name: settings.broker_name.clone(),
-        cluster: settings.cluster_name.clone(),
-        ..BrokerData::default()
+/// What this broker has of a topic, for RocketMQ's clients.
+pub(super) fn own_queues(
+    settings: &RocketMqSettings,
+    cluster: &ClusterState,
+    name: &str,
+) -> Option<TopicQueues> {
+    let of = |queues, perm| TopicQueues { read: queues, write: queues, perm, sys_flag: 0 };
+    match cluster.topic(name) {
+        // Names that RocketMQ does not allow are Kafka's alone.
+        Some(topic) if Naming::RocketMq.check(name).is_ok() => Some(TopicQueues {
+            read: topic.read_queues(),
+            write: topic.write_queues(),
+            perm: perm(topic),
+            sys_flag: 0,
+        }),
+        Some(_) => None,
+        None if name == AUTO_CREATE_TOPIC && settings.auto_create_topics => {
+            Some(of(settings.default_queues, READ | WRITE | INHERIT))
+        }
+        None => Some(of(queues_unmade(settings, name)?, READ | WRITE)),
     }
 }
 
-fn route(settings: &RocketMqSettings, read: i32, write: i32, perm: i32) -> TopicRouteData {
-    let queues = QueueData {
-        broker_name: settings.broker_name.clone(),
-        perm,
-        read_queue_nums: read,
-        write_queue_nums: write,
-        topic_sys_flag: 0,
-    };
-    TopicRouteData {
-        broker_datas: vec![broker(settings)],
-        queue_datas: vec![queues],
-        ..TopicRouteData::default()
+fn queue_data(broker_name: &str, queues: TopicQueues) -> QueueData {
+    QueueData {
+        broker_name: broker_name.to_owned(),
+        perm: queues.perm,
+        read_queue_nums: queues.read,
+        topic_sys_flag: queues.sys_flag,
+        write_queue_nums: queues.write,
     }
 }

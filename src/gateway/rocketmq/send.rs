@@ -12,13 +12,13 @@ use super::{
     message::{self, Later, Message},
     refusal::Refusal,
     retry::{self, RETRY, RetryPolicy},
-    route::AUTO_CREATE_TOPIC,
     send_back::SAYS_MAX_TIMES,
+    topic,
 };
 use crate::{
     base::QueueId,
     broker::{AppendedBatch, filter::TagHash},
-    cluster::{ControlPlane as _, Naming, NewTopic, Topic},
+    cluster::Topic,
     gateway::answer::Answer,
     wire::rocketmq::{
         ExtFields, OffsetMessageId, RecallHandle, RemotingCommand, RequestCode, ResponseCode,
@@ -144,7 +144,10 @@ async fn destination(
     version: i32,
 ) -> Result<Destination, Refusal> {
     let Some(group) = header.topic.strip_prefix(RETRY) else {
-        return Ok(Destination { topic: topic(gateway, header).await?, is_dead: false });
+        return Ok(Destination {
+            topic: topic::find_or_create(gateway, header).await?,
+            is_dead: false,
+        });
     };
     let own = header.max_reconsume_times.filter(|_| version >= SAYS_MAX_TIMES);
     let max = own.unwrap_or(RetryPolicy::of(gateway, group).max_times);
@@ -163,35 +166,11 @@ async fn destination(
 }
 
 /// Go sends batches with the long names, Java with the short ones.
-fn header<'a>(fields: &'a ExtFields<'_>) -> Result<SendMessageRequest<'a>, Refusal> {
+pub(super) fn header<'a>(fields: &'a ExtFields<'_>) -> Result<SendMessageRequest<'a>, Refusal> {
     Ok(match fields.get("producerGroup") {
         Some(_) => SendMessageRequest::parse(fields)?,
         None => SendMessageRequestV2::parse(fields)?.into(),
     })
-}
-
-/// The topic, which is created if client and config agree to it.
-async fn topic(gateway: &Gateway, header: &SendMessageRequest<'_>) -> Result<Arc<Topic>, Refusal> {
-    let broker = &gateway.broker;
-    Naming::RocketMq.check(header.topic)?;
-    if let Some(topic) = broker.cluster().topic(header.topic) {
-        return Ok(Arc::clone(topic));
-    }
-    let settings = &gateway.settings;
-    // Topics of the broker's own (%RETRY%, %DLQ%, TBW102) are not made by clients.
-    let is_own = header.topic.starts_with('%') || header.topic == AUTO_CREATE_TOPIC;
-    let agreed = settings.auto_create_topics && header.default_topic == AUTO_CREATE_TOPIC;
-    if is_own || !agreed {
-        return Err(Refusal::no_topic(header.topic));
-    }
-    let new = NewTopic {
-        name: header.topic.into(),
-        naming: Naming::RocketMq,
-        partitions: header.default_topic_queue_nums.clamp(1, settings.default_queues),
-        replication_factor: -1,
-        ..NewTopic::default()
-    };
-    Ok(broker.ensure_topic(new).await?)
 }
 
 /// Checks a message and writes its record.
@@ -202,6 +181,12 @@ fn check(
     place: &Place<'_>,
     message: &BatchMessage<'_>,
 ) -> Result<Message, Refusal> {
+    let limit = gateway.settings.max_message_bytes;
+    if message.body.len() > limit as usize {
+        let remark =
+            format!("the message body has {} bytes, the limit is {limit}", message.body.len());
+        return Err(Refusal::new(ResponseCode::MessageIllegal, remark));
+    }
     let mut checked = Message {
         record: Bytes::new(),
         tag_hash: TagHash::UNTAGGED,
@@ -280,11 +265,16 @@ fn answer(
         ..SendMessageResponse::default()
     };
     header.write(&mut answer.fields);
-    answer.fields.push(beside::MSG_REGION, REGION);
-    answer.fields.push(beside::TRACE_ON, "true");
+    push_beside(&mut answer.fields);
     let after = appended.iter().map(|message| message.answer_at).max();
     let waits_since = Some(gateway.broker.env().clock.monotonic());
     Ok(Answer { after: after.unwrap_or_default(), waits_since, ..super::encoded(&answer)? })
+}
+
+/// Beside an answer's fields clients look for these.
+pub(super) fn push_beside(fields: &mut ExtFields<'_>) {
+    fields.push(beside::MSG_REGION, REGION);
+    fields.push(beside::TRACE_ON, "true");
 }
 
 fn transaction() -> Refusal {

@@ -38,6 +38,10 @@ def rocketmq():
     maven("rocketmq")
 
 
+def rocketmq_server():
+    maven("rocketmq-server")
+
+
 def rocketmq_version(version):
     """RocketMQ's clients of another version than the one in the pom."""
     name = f"rocketmq-{version}"
@@ -82,7 +86,8 @@ def mainstem():
 
 ROCKETMQ_OLD = dict(map(rocketmq_version, ("5.3.3", "4.9.8")))
 CLIENTS = {
-    "java": java, "rocketmq": rocketmq, **ROCKETMQ_OLD, "rocketmq-go": rocketmq_go, "go": go, "python": python,
+    "java": java, "rocketmq": rocketmq, **ROCKETMQ_OLD, "rocketmq-server": rocketmq_server, "rocketmq-go": rocketmq_go,
+    "go": go, "python": python,
     "node": node, "kcat": kcat,
 }  # fmt: skip
 
@@ -98,6 +103,7 @@ def digest(name):
     sources = {
         "java": of_maven("java"),
         **{name: of_maven("rocketmq") for name in ("rocketmq", *ROCKETMQ_OLD)},
+        "rocketmq-server": of_maven("rocketmq-server"),
         "rocketmq-go": of_go("rocketmq-go"),
         "go": of_go("go"),
         "python": ["python/requirements.txt"],

@@ -4,6 +4,7 @@ mod expiring;
 mod joining;
 mod leaving;
 mod offsets;
+mod peers;
 mod restarting;
 mod simulation;
 mod statics;

@@ -5,12 +5,13 @@
 use std::sync::Arc;
 
 use super::{
-    super::route::AUTO_CREATE_TOPIC, Gateway, Handled, Refusal, encoded, page, route, success,
+    super::topic::{AUTO_CREATE_TOPIC, new_topic},
+    Gateway, Handled, Refusal, encoded, page, route, success,
 };
 use crate::{
     cluster::{
         ClusterError, ConfigChange, ConfigOp, ConfigResource, ConfigUpdate, ControlPlane as _,
-        Naming, NewPartitions, NewTopic, Topic,
+        Naming, NewPartitions, Topic,
     },
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
@@ -41,14 +42,8 @@ pub(super) async fn update(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     match there {
         None => {
             let set = changes.into_iter().filter(|change| change.op == ConfigOp::Set);
-            let new = NewTopic {
-                name,
-                naming: Naming::RocketMq,
-                partitions: total,
-                replication_factor: -1,
-                configs: set.map(|change| (change.name, change.value)).collect(),
-                ..NewTopic::default()
-            };
+            let mut new = new_topic(&gateway.settings, asked.topic, total);
+            new.configs.extend(set.map(|change| (change.name, change.value)));
             broker.create_topics(&[new], false).await.remove(0).map_err(refused)?;
         }
         Some(topic) => {

@@ -47,10 +47,16 @@ public final class Clients {
 
     public static void main(String[] arguments) throws Exception {
         Clients clients = new Clients(arguments[1], arguments[2]);
-        switch (arguments[0]) {
-            case "before" -> clients.before();
-            case "after" -> clients.after();
-            default -> throw new IllegalArgumentException(arguments[0]);
+        try {
+            switch (arguments[0]) {
+                case "before" -> clients.before();
+                case "after" -> clients.after();
+                default -> throw new IllegalArgumentException(arguments[0]);
+            }
+        } catch (Throwable failure) {
+            // The clients' threads would go on.
+            failure.printStackTrace();
+            System.exit(1);
         }
         System.exit(0);
     }
@@ -91,7 +97,11 @@ public final class Clients {
     }
 
     DefaultMQProducer producer() throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(prefix + "-producers");
+        return producer("producers");
+    }
+
+    DefaultMQProducer producer(String group) throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer(prefix + "-" + group);
         producer.setNamesrvAddr(namesrv);
         producer.start();
         return producer;
@@ -105,6 +115,7 @@ public final class Clients {
         push();
         tagged();
         new Modes(this).run();
+        new Extras(this).run();
         check(litePull("lite").size() == ALL, "the lite pull consumer has all");
     }
 

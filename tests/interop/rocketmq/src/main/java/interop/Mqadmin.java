@@ -10,6 +10,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
@@ -89,13 +90,15 @@ public final class Mqadmin {
         topics();
         DefaultMQProducer producer = producer();
         DefaultMQPushConsumer consumer = consumer();
+        SendResult last = null;
         for (int i = 0; i < SENT; i++) {
-            producer.send(message("m" + i));
+            last = producer.send(message("m" + i));
         }
         Clients.await("all is consumed", () -> received.size() == SENT);
         consumer.getDefaultMQPushConsumerImpl().persistConsumerOffset();
         figures();
         messages();
+        queries(last);
         connections();
         permissions(producer);
         groups(producer);
@@ -177,6 +180,15 @@ public final class Mqadmin {
         expect(command("sendMessage", "-t", topic, "-p", "by-hand", "-b", BROKER, "-i", "2"), "SEND_OK");
     }
 
+    /** The last message by its key and its ids. */
+    void queries(SendResult last) {
+        String key = "m" + (SENT - 1);
+        expect(command("queryMsgByKey", "-t", topic, "-k", key), last.getMsgId());
+        expect(command("queryMsgByKey", "-t", topic, "-k", "nobody"), "not found");
+        expect(command("queryMsgByUniqueKey", "-t", topic, "-i", last.getMsgId()), "Keys: [" + key + "]", "Topic: " + topic);
+        expect(command("queryMsgById", "-t", topic, "-i", last.getOffsetMsgId()), "Keys: [" + key + "]", "Queue Offset: " + last.getQueueOffset());
+    }
+
     void connections() throws InterruptedException {
         expect(command("consumerConnection", "-g", group), "JAVA", topic + " *", "ConsumeType: CONSUME_PASSIVELY", "MessageModel: CLUSTERING");
         Clients.await("the producer has told of itself",
@@ -252,6 +264,7 @@ public final class Mqadmin {
     void after() {
         expect(command("getConsumerConfig", "-g", group), "retryMaxTimes = 7");
         expect(command("topicRoute", "-t", topic), "\"readQueueNums\":4");
+        expect(command("queryMsgByKey", "-t", topic, "-k", "m7"), "#Message ID");
         expect(command("updateBrokerConfig", "-b", address, "-k", "log.retention.ms", "-v", "3600000"), "success");
         expect(command("getBrokerConfig", "-b", address), "log.retention.ms = 3600000");
         expect(command("updateBrokerConfig", "-b", address, "-k", "brokerName", "-v", "other"), "CODE: 16");

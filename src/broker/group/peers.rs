@@ -1,0 +1,95 @@
+//! Members that divide a group's queues among themselves, as RocketMQ's do.
+//!
+//! The coordinator assigns them nothing and waits for none of them: it only knows that they are there.
+//! A group has either such members or those it assigns to, never both.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    GroupError, Groups, Moment, OffsetToCommit, Reply, ReplyToken,
+    classic_group::{Group, GroupState},
+    groups::check_id,
+};
+
+/// Clients by id, and where they connect from.
+pub(super) type Peers = BTreeMap<Arc<str>, Arc<str>>;
+
+impl Groups {
+    /// A client consumes in a group; it may say so again.
+    ///
+    /// # Errors
+    /// `InvalidGroupId`, `InconsistentProtocol` if the group has members it assigns to,
+    /// `TooManyGroups`, `CoordinatorNotAvailable`.
+    pub fn attend(
+        &mut self,
+        at: Moment,
+        group: &str,
+        client: &Arc<str>,
+        host: &Arc<str>,
+    ) -> Result<(), GroupError> {
+        check_id(group)?;
+        self.ensure(at, group)?;
+        self.existing(at, group, GroupError::GroupNotFound, |group, _| {
+            group.check_peers()?;
+            group.peers.insert(Arc::clone(client), Arc::clone(host));
+            Ok(())
+        })
+    }
+
+    /// A client consumes in a group no more.
+    pub fn depart(&mut self, at: Moment, group: &str, client: &str) {
+        self.with_group(at, group, |group, step| {
+            let was_there = group.peers.remove(client).is_some();
+            if was_there && group.peers.is_empty() {
+                // Its offsets live on from now.
+                group.state_ms = step.at.wall_ms;
+            }
+        });
+    }
+
+    /// Whether clients may consume in a group that divide its queues among themselves.
+    ///
+    /// # Errors
+    /// `InconsistentProtocol` if the group has members it assigns to, `CoordinatorNotAvailable`.
+    pub fn check_peers(&self, group: &str) -> Result<(), GroupError> {
+        self.groups.get(group).map_or(Ok(()), Group::check_peers)
+    }
+
+    /// Commits offsets of such clients, which need not have said that they consume; answered with
+    /// [`Reply::CommitOffsets`] once they are durable. A group that does not exist is made.
+    ///
+    /// # Errors
+    /// `InconsistentProtocol` if the group has members it assigns to, `TooManyGroups`,
+    /// `CoordinatorNotAvailable`; for an offset `OffsetMetadataTooLarge`.
+    pub fn commit_peer_offsets(
+        &mut self,
+        at: Moment,
+        group: &str,
+        offsets: &[OffsetToCommit<'_>],
+        token: ReplyToken,
+    ) {
+        let result = self.ensure(at, group).and_then(|()| {
+            self.existing(at, group, GroupError::GroupNotFound, |group, step| {
+                group.check_peers()?;
+                group.take_offsets(step, offsets, None, token);
+                Ok(())
+            })
+        });
+        self.refuse(token, result, |error| Reply::CommitOffsets(Err(error)));
+    }
+}
+
+impl Group {
+    fn check_peers(&self) -> Result<(), GroupError> {
+        match self.state {
+            GroupState::Empty => Ok(()),
+            GroupState::Dead => Err(GroupError::CoordinatorNotAvailable),
+            _ => Err(GroupError::InconsistentProtocol),
+        }
+    }
+
+    /// As administrators see it: a group whose members need nothing is stable.
+    pub(super) fn shown_state(&self) -> GroupState {
+        if self.peers.is_empty() { self.state } else { GroupState::Stable }
+    }
+}

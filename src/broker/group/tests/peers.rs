@@ -1,0 +1,96 @@
+//! Members that divide the queues among themselves.
+
+use super::*;
+
+const RETENTION_MS: u64 = 7 * 24 * 60 * 60 * 1000;
+
+fn attend(bench: &mut Bench, client: &str) -> Result<(), GroupError> {
+    let done = bench.groups.attend(bench.at, GROUP, &client.into(), &"/10.0.0.2".into());
+    bench.drain();
+    bench.groups.check_timers();
+    done
+}
+
+fn depart(bench: &mut Bench, client: &str) {
+    bench.groups.depart(bench.at, GROUP, client);
+    bench.drain();
+    bench.groups.check_timers();
+}
+
+fn commit(bench: &mut Bench, offset: i64) -> Result<Vec<Result<(), GroupError>>, GroupError> {
+    let token = bench.token();
+    let partition = at('a', 0);
+    let offset = OffsetToCommit { partition, offset, leader_epoch: None, metadata: "" };
+    bench.groups.commit_peer_offsets(bench.at, GROUP, &[offset], token);
+    bench.drain();
+    match bench.replies.remove(&token) {
+        Some(Reply::CommitOffsets(result)) => result,
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+#[test]
+fn they_are_seen_while_they_are_there_and_leave_nothing() {
+    let mut bench = Bench::new();
+    assert_eq!(attend(&mut bench, "one"), Ok(()));
+    assert_eq!(attend(&mut bench, "two"), Ok(()));
+    assert_eq!(attend(&mut bench, "one"), Ok(()));
+    let listed: Vec<_> = bench.groups.list().map(|group| group.state).collect();
+    assert_eq!(listed, [GroupState::Stable]);
+    let described = bench.groups.describe(GROUP).unwrap();
+    assert_eq!((described.state, &*described.protocol_type), (GroupState::Stable, "consumer"));
+    let members: Vec<_> = described.members.iter().map(|member| &*member.client_id).collect();
+    assert_eq!(members, ["one", "two"]);
+    depart(&mut bench, "one");
+    depart(&mut bench, "stranger");
+    assert_eq!(bench.state(), Some(GroupState::Stable));
+    depart(&mut bench, "two");
+    assert_eq!((bench.state(), bench.log.len()), (None, 0));
+}
+
+#[test]
+fn a_group_has_one_kind_of_members() {
+    let mut bench = Bench::new();
+    attend(&mut bench, "one").unwrap();
+    let token = bench.join(&Client::new());
+    let refused = Reply::Join(Err(GroupError::InconsistentProtocol));
+    assert_eq!(bench.replies.remove(&token), Some(refused));
+    let token = bench.commit(Sender::SIMPLE, &[(at('a', 0), 1)]);
+    let refused = Reply::CommitOffsets(Err(GroupError::UnknownMember));
+    assert_eq!(bench.replies.remove(&token), Some(refused));
+    assert_eq!(commit(&mut bench, 1), Ok(vec![Ok(())]));
+    let token = bench.token();
+    bench.groups.delete_group(bench.at, GROUP, token);
+    bench.drain();
+    let refused = Reply::DeleteGroup(Err(GroupError::NonEmptyGroup));
+    assert_eq!(bench.replies.remove(&token), Some(refused));
+    depart(&mut bench, "one");
+
+    let joined = bench.stable(&[Client::new()]);
+    assert_eq!(attend(&mut bench, "one"), Err(GroupError::InconsistentProtocol));
+    assert_eq!(bench.groups.check_peers(GROUP), Err(GroupError::InconsistentProtocol));
+    assert_eq!(commit(&mut bench, 2), Err(GroupError::InconsistentProtocol));
+    assert_eq!(bench.offset(at('a', 0)), Some(1));
+    bench.leave(&joined[0].member, None);
+    assert_eq!(attend(&mut bench, "one"), Ok(()));
+}
+
+#[test]
+fn offsets_live_on_from_when_the_last_one_went() {
+    let mut bench = Bench::new();
+    attend(&mut bench, "one").unwrap();
+    commit(&mut bench, 1).unwrap();
+    bench.pass_ms(2 * RETENTION_MS);
+    assert_eq!(bench.offset(at('a', 0)), Some(1), "somebody is there");
+    depart(&mut bench, "one");
+    bench.pass_ms(RETENTION_MS - 1);
+    assert_eq!(bench.offset(at('a', 0)), Some(1));
+    // Nobody can say that they are there while the broker is not.
+    bench.restart();
+    bench.pass_ms(RETENTION_MS / 2);
+    assert_eq!(bench.offset(at('a', 0)), Some(1));
+    attend(&mut bench, "one").unwrap();
+    depart(&mut bench, "one");
+    bench.pass_ms(2 * RETENTION_MS);
+    assert_eq!(bench.state(), None, "nothing is left of the group");
+}

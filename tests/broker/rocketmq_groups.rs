@@ -1,0 +1,216 @@
+//! Groups of RocketMQ's clients: what they want, how far they are, and how Kafka's clients see them.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use mainstem::wire::rocketmq::{
+    RemotingCommand, RequestCode, ResponseCode,
+    body::{ConsumerData, HeartbeatData, SubscriptionData, to_json},
+    header::{PullMessageRequest, UpdateConsumerOffsetRequest},
+};
+use rdkafka::{
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+    types::RDKafkaErrorCode,
+};
+
+use super::{
+    client::{config, send_one},
+    process::{BrokerProcess, DataDir, PATIENCE},
+    remoting::{Remoting, Told},
+    rocketmq::{bodies, committed, lock, pull_header, send},
+};
+
+/// Tells that `id` consumes `orders` by `tags`; notices that come meanwhile are passed over.
+fn heartbeat(client: &mut Remoting, id: &str, tags: &str, version: i64) -> Told {
+    let subscription = SubscriptionData {
+        topic: "orders".to_owned(),
+        sub_string: tags.to_owned(),
+        sub_version: version,
+        ..SubscriptionData::default()
+    };
+    let consumer = ConsumerData {
+        group_name: "consumers".to_owned(),
+        subscription_data_set: vec![subscription],
+        ..ConsumerData::default()
+    };
+    let heartbeat = HeartbeatData {
+        client_id: id.to_owned(),
+        consumer_data_set: vec![consumer],
+        ..HeartbeatData::default()
+    };
+    let mut request = client.request(RequestCode::HeartBeat);
+    request.body = to_json(&heartbeat).unwrap();
+    ask(client, &request)
+}
+
+fn ask(client: &mut Remoting, request: &RemotingCommand<'_>) -> Told {
+    client.send(request);
+    loop {
+        let told = client.next().expect("the connection was closed");
+        if told.is_response {
+            assert_eq!(told.opaque, request.opaque);
+            return told;
+        }
+    }
+}
+
+/// Pulls from the start by what the group wants.
+fn pull(client: &mut Remoting, version: i64) -> Told {
+    let header =
+        PullMessageRequest { sys_flag: 0, sub_version: version, ..pull_header("orders", 0, "", 0) };
+    let mut request = client.request(RequestCode::PullMessage);
+    header.write(&mut request.fields);
+    ask(client, &request)
+}
+
+#[test]
+fn a_group_wants_what_its_members_told_last() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2", "shards.pin=false"]);
+    let mut one = Remoting::connect(&broker.rocketmq);
+    for (tag, body) in [("A", "a0"), ("B", "b1"), ("A", "a2")] {
+        send(&mut one, "orders", tag, body);
+    }
+    pull(&mut one, 1).expect(ResponseCode::SubscriptionNotExist);
+    heartbeat(&mut one, "one", "A", 1).expect(ResponseCode::Success);
+    assert_eq!(bodies(&pull(&mut one, 1)), ["a0", "a2"]);
+    pull(&mut one, 2).expect(ResponseCode::SubscriptionNotLatest);
+
+    // Another member's newer one holds for all, an older one for none.
+    let mut two = Remoting::connect(&broker.rocketmq);
+    heartbeat(&mut two, "two", "B", 2).expect(ResponseCode::Success);
+    assert_eq!(bodies(&pull(&mut one, 1)), ["b1"]);
+    heartbeat(&mut one, "one", "A", 1).expect(ResponseCode::Success);
+    assert_eq!(bodies(&pull(&mut two, 2)), ["b1"]);
+    // Who is told of the newcomer is told of what the group wants now, too.
+    heartbeat(&mut two, "two", "*", 3).expect(ResponseCode::Success);
+    let notice = one.next().unwrap();
+    assert_eq!(notice.code, RequestCode::NotifyConsumerIdsChanged.number());
+    assert_eq!(bodies(&pull(&mut one, 3)), ["a0", "b1", "a2"]);
+
+    // A pull that says what it wants needs no group.
+    let mut other = Remoting::connect(&broker.rocketmq);
+    let mut request = other.request(RequestCode::PullMessage);
+    let header =
+        PullMessageRequest { consumer_group: "nobody", ..pull_header("orders", 0, "B", 0) };
+    header.write(&mut request.fields);
+    assert_eq!(bodies(&other.ask(&request)), ["b1"]);
+    broker.stop();
+}
+
+#[test]
+fn a_pull_brings_how_far_its_group_is() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    for body in ["0", "1", "2"] {
+        send(&mut client, "orders", "A", body);
+    }
+    for (flag, offset) in [(0, 2), (1, 1)] {
+        let header = pull_header("orders", 1, "*", 0);
+        let sys_flag = header.sys_flag | flag;
+        let mut request = client.request(RequestCode::PullMessage);
+        PullMessageRequest { sys_flag, commit_offset: offset, ..header }.write(&mut request.fields);
+        client.ask(&request).expect(ResponseCode::Success);
+    }
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while committed(&mut client, Some(false)).code != 0 {
+        assert!(std::time::Instant::now() < deadline, "it is not stored");
+    }
+    broker.kill();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    assert_eq!(committed(&mut client, Some(false)).number("offset"), 1);
+    broker.stop();
+}
+
+/// Whoever takes a queue over begins where its last holder says that it ended.
+#[test]
+fn what_was_committed_before_a_queue_is_given_up_can_be_read_after() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    send(&mut client, "orders", "A", "0");
+    for offset in 1..=20 {
+        let update = UpdateConsumerOffsetRequest {
+            consumer_group: "consumers",
+            topic: "orders",
+            queue_id: 0,
+            commit_offset: offset,
+        };
+        let mut request = client.request(RequestCode::UpdateConsumerOffset).one_way();
+        update.write(&mut request.fields);
+        client.send(&request);
+        lock(&mut client, "one", RequestCode::UnlockBatchMq);
+        assert_eq!(committed(&mut client, Some(false)).number("offset"), offset);
+    }
+    broker.stop();
+}
+
+fn kafka_consumer(broker: &BrokerProcess) -> BaseConsumer {
+    // One that was refused tries again after a session's time.
+    let settings = [
+        ("group.id", "consumers"),
+        ("auto.offset.reset", "earliest"),
+        ("session.timeout.ms", "1000"),
+        ("heartbeat.interval.ms", "100"),
+    ];
+    let consumer: BaseConsumer = config(&broker.kafka, &settings).create().unwrap();
+    consumer.subscribe(&["orders"]).unwrap();
+    consumer
+}
+
+/// Polls until something other than time has come.
+fn polled(consumer: &BaseConsumer) -> Result<(), KafkaError> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        assert!(std::time::Instant::now() < deadline, "nothing comes");
+        if let Some(polled) = consumer.poll(Duration::from_millis(50)) {
+            return polled.map(drop);
+        }
+    }
+}
+
+/// A group's state, kind, and its members' clients.
+fn shown(broker: &BrokerProcess) -> (String, String, Vec<String>) {
+    let observer: BaseConsumer = config(&broker.kafka, &[]).create().unwrap();
+    let list = observer.fetch_group_list(Some("consumers"), PATIENCE).unwrap();
+    let group = &list.groups()[0];
+    let clients = group.members().iter().map(|member| member.client_id().to_owned());
+    (group.state().to_owned(), group.protocol_type().to_owned(), clients.collect())
+}
+
+#[test]
+fn a_group_is_one_dialects_at_a_time() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["groups.initial_rebalance_delay_ms=0"]);
+    assert_eq!(send_one(&broker.kafka, "orders", "kafka"), Ok(0));
+    let mut client = Remoting::connect(&broker.rocketmq);
+    heartbeat(&mut client, "one", "*", 1).expect(ResponseCode::Success);
+    let (stable, consumer) = ("Stable".to_owned(), "consumer".to_owned());
+    assert_eq!(shown(&broker), (stable, consumer, vec!["one".to_owned()]));
+    let theirs = kafka_consumer(&broker);
+    let refused = polled(&theirs).unwrap_err().rdkafka_error_code();
+    assert_eq!(refused, Some(RDKafkaErrorCode::InconsistentGroupProtocol));
+    drop(theirs);
+    drop(client);
+
+    let theirs = kafka_consumer(&broker);
+    // The broker notices a moment later that the connection is gone.
+    while let Err(error) = polled(&theirs) {
+        let code = error.rdkafka_error_code();
+        assert_eq!(code, Some(RDKafkaErrorCode::InconsistentGroupProtocol));
+    }
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let refused = heartbeat(&mut client, "one", "*", 1).expect(ResponseCode::NoPermission);
+    assert!(refused.remark.contains("Kafka"), "{}", refused.remark);
+    let mut request = client.request(RequestCode::PullMessage);
+    pull_header("orders", 0, "*", 0).write(&mut request.fields);
+    client.ask(&request).expect(ResponseCode::NoPermission);
+    let code = RequestCode::GetConsumerListByGroup;
+    let asked =
+        mainstem::wire::rocketmq::header::ConsumerGroupRequest { consumer_group: "consumers" };
+    client.call(code, |fields| asked.write(fields), Bytes::new()).expect(ResponseCode::SystemError);
+    broker.stop();
+}

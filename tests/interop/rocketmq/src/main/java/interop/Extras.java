@@ -1,0 +1,169 @@
+package interop;
+
+import java.nio.charset.StandardCharsets;
+import java.util.Queue;
+import java.util.Random;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.TimeUnit;
+import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.RequestCallback;
+import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.utils.MessageUtil;
+import org.apache.rocketmq.common.MQVersion;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
+import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.RPCHook;
+
+/** Requests that are replied to, traces, namespaces, and the largest messages. */
+final class Extras {
+    private static final String TRACES = "RMQ_SYS_TRACE_TOPIC";
+
+    /** 5.3.3, whose requests end once they are sent, without an answer. */
+    private static final int STOPS_WAITING = 479;
+
+    private final Clients clients;
+
+    Extras(Clients clients) {
+        this.clients = clients;
+    }
+
+    void run() throws Exception {
+        DefaultMQProducer producer = clients.producer();
+        large(producer);
+        if (MQVersion.CURRENT_VERSION != STOPS_WAITING) {
+            request(producer);
+        }
+        producer.shutdown();
+        traced();
+        namespace();
+    }
+
+    /** Nearly as large as clients let through: they deflate, which makes noise larger. And properties beyond what a record can hold. */
+    private void large(DefaultMQProducer producer) throws Exception {
+        byte[] body = new byte[(4 << 20) - (64 << 10)];
+        new Random(1).nextBytes(body);
+        String topic = clients.prefix() + "-large";
+        SendStatus status = producer.send(new Message(topic, body), 20_000).getSendStatus();
+        Clients.check(status == SendStatus.SEND_OK, "a large message: " + status);
+        Message wordy = new Message(topic, "body".getBytes(StandardCharsets.UTF_8));
+        wordy.putUserProperty("long", "x".repeat(40_000));
+        try {
+            producer.send(wordy);
+            throw new AssertionError("too many properties were taken");
+        } catch (MQBrokerException expected) {
+            Clients.check(expected.getResponseCode() == 13, "refused: " + expected);
+        }
+    }
+
+    /** Somebody asks, somebody else answers. */
+    private void request(DefaultMQProducer producer) throws Exception {
+        String topic = clients.prefix() + "-ask";
+        producer.send(new Message(topic, "there is such a topic".getBytes(StandardCharsets.UTF_8)));
+        // One that does not know the topic introduces itself to the brokers that have it; any other would be
+        // known to them, and could be answered, after up to 30 s.
+        DefaultMQProducer asking = clients.producer("asking");
+        DefaultMQProducer replying = clients.producer("replying");
+        DefaultMQPushConsumer answering = clients.consumer("answering", "answering", topic, "*");
+        answering.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            for (MessageExt message : messages) {
+                try {
+                    if (message.getProperty("REPLY_TO_CLIENT") != null) {
+                        byte[] answer = ("re: " + Clients.text(message)).getBytes(StandardCharsets.UTF_8);
+                        replying.send(MessageUtil.createReplyMessage(message, answer), 3_000);
+                    }
+                } catch (InterruptedException end) {
+                    // Whoever asked had the answer before this one heard so.
+                } catch (Exception error) {
+                    error.printStackTrace();
+                    return ConsumeConcurrentlyStatus.RECONSUME_LATER;
+                }
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        answering.start();
+        Clients.await("somebody may answer", () -> Clients.held(answering, topic).size() == 4);
+        for (int i = 0; i < 10; i++) {
+            Message question = new Message(topic, ("question " + i).getBytes(StandardCharsets.UTF_8));
+            CompletableFuture<Message> answered = new CompletableFuture<>();
+            if (i % 2 == 0) {
+                answered.complete(asking.request(question, 30_000));
+            } else {
+                asking.request(question, new RequestCallback() {
+                    @Override
+                    public void onSuccess(Message answer) {
+                        answered.complete(answer);
+                    }
+
+                    @Override
+                    public void onException(Throwable failure) {
+                        answered.completeExceptionally(failure);
+                    }
+                }, 30_000);
+            }
+            String text = new String(answered.get(60, TimeUnit.SECONDS).getBody(), StandardCharsets.UTF_8);
+            Clients.check(text.equals("re: question " + i), "answered: " + text);
+        }
+        answering.shutdown();
+        replying.shutdown();
+        asking.shutdown();
+    }
+
+    /** The topic of traces is there once somebody traces, with one queue. */
+    private void traced() throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer(clients.prefix() + "-traced", (RPCHook) null, true, null);
+        producer.setNamesrvAddr(clients.namesrv());
+        producer.start();
+        producer.send(new Message(clients.prefix() + "-traced", new byte[] {1}));
+        DefaultMQPullConsumer reader = new DefaultMQPullConsumer(clients.prefix() + "-tracer");
+        reader.setNamesrvAddr(clients.namesrv());
+        reader.start();
+        Clients.await("a trace", () -> {
+            try {
+                MessageQueue[] queues = reader.fetchSubscribeMessageQueues(TRACES).toArray(new MessageQueue[0]);
+                Clients.check(queues.length == 1, "one queue of traces");
+                return reader.maxOffset(queues[0]) > 0;
+            } catch (Exception notYet) {
+                return false;
+            }
+        });
+        reader.shutdown();
+        producer.shutdown();
+    }
+
+    /** The same names in another namespace are other topics and groups. */
+    private void namespace() throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer(clients.prefix() + "-producers");
+        producer.setNamesrvAddr(clients.namesrv());
+        producer.setInstanceName("elsewhere");
+        producer.setNamespace("elsewhere");
+        producer.start();
+        producer.send(clients.message("elsewhere"));
+        Queue<String> seen = new ConcurrentLinkedQueue<>();
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(clients.prefix() + "-push");
+        consumer.setNamesrvAddr(clients.namesrv());
+        consumer.setInstanceName("elsewhere");
+        consumer.setNamespace("elsewhere");
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(clients.topic(), "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            for (MessageExt message : messages) {
+                seen.add(message.getTopic() + " " + Clients.text(message));
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        Clients.await("what is in the namespace", () -> !seen.isEmpty());
+        String all = String.join(",", seen);
+        Clients.check(all.equals(clients.topic() + " elsewhere"), "in the namespace: " + all);
+        consumer.shutdown();
+        producer.shutdown();
+    }
+}
