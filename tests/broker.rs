@@ -28,6 +28,7 @@ mod broker {
     mod rocketmq_admin;
     mod rocketmq_fleet;
     mod rocketmq_groups;
+    mod rocketmq_query;
     mod rocketmq_topics;
     mod start;
     mod timers;

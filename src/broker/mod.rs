@@ -59,7 +59,7 @@ pub use clients::Delivery;
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;
-pub use keys::add_keys;
+pub use keys::{KeyQuery, add_keys};
 pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};

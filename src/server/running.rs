@@ -331,7 +331,7 @@ impl Launch<'_> {
             cold_read_bytes: self.config.cold.read_bytes,
             cold_reads: self.config.cold.reads as usize,
             conversion_cache_bytes: self.config.rocketmq.conversion_cache_bytes as usize,
-            store_host: self.rocketmq_advertised(),
+            store_host: self.listeners.advertised_rocketmq,
             counted_groups: self.config.rocketmq.counted_groups as usize,
             retention_check: Duration::from_millis(self.config.log.retention_check_ms),
             timers: TimerSettings {
@@ -363,13 +363,6 @@ impl Launch<'_> {
             stall_answer: Duration::from_millis(self.config.log.stall_answer_ms),
             idle: Duration::from_millis(kafka.idle_ms),
         }
-    }
-
-    fn rocketmq_advertised(&self) -> SocketAddr {
-        let bound = self.listeners.addresses.rocketmq.unwrap_or(([127, 0, 0, 1], 0).into());
-        let (host, port) = self.config.rocketmq.advertised.of(bound);
-        let ip = host.parse().expect("an advertised host was checked to be an address");
-        SocketAddr::new(ip, port)
     }
 
     fn rocketmq_settings(&self) -> RocketMqSettings {

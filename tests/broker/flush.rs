@@ -60,6 +60,5 @@ fn answers_before_durability_say_what_they_risk() {
     assert_eq!(admin.create("quick", 1, &[("mainstem.flush", "async")]), Ok(()));
     broker.stop();
     let broker = BrokerProcess::start(data.path(), &[]);
-    let errors = broker.errors();
-    assert!(errors.contains("mainstem.flush=async on quick: sends are answered"), "{errors}");
+    broker.wait_for_error("mainstem.flush=async on quick: sends are answered");
 }

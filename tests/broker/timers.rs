@@ -397,7 +397,12 @@ fn held_back(settings: &[&str], retention_bytes: &str) {
     let admin = Administrator::new(&broker.kafka);
     admin.create("orders", 1, &[("retention.bytes", retention_bytes)]).unwrap();
     fill(&broker, "orders", 100 * MIB);
-    until("segments are dropped", || broker.metric("log_disk_bytes") <= 64 << 20);
+    // What a start would replay stays: on a busy machine checkpoints lie far apart, and the next one
+    // comes with the next segment.
+    until("segments are dropped", || {
+        fill(&broker, "orders", MIB);
+        broker.metric("log_disk_bytes") <= 64 << 20
+    });
     assert_eq!(broker.metric("timers_pending") + broker.metric("timers_fired_total"), 41);
     broker.kill();
     verified(data.path());

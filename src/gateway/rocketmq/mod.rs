@@ -18,6 +18,7 @@ mod name_server;
 mod names;
 mod notice;
 mod pull;
+mod query;
 mod queue_lock;
 mod queue_offset;
 mod recall;
@@ -122,6 +123,8 @@ impl Gateway {
             Code::QueryConsumerOffset => group_offset::query(self, client, command).await,
             Code::GetMaxOffset => queue_offset::max(self, command).await,
             Code::GetMinOffset => queue_offset::min(self, command).await,
+            Code::QueryMessage => query::by_key(self, command).await,
+            Code::ViewMessageById => query::view(self, command).await,
             Code::SearchOffsetByTimestamp => queue_offset::search(self, command).await,
             Code::LockBatchMq => queue_lock::lock(self, command).await,
             Code::UnlockBatchMq => queue_lock::unlock(self, client, command).await,

@@ -66,6 +66,12 @@ impl QueueIndex {
         self.runs.replace(runs);
     }
 
+    /// The first offset of a queue that is in memory, because no run holds it yet.
+    #[must_use]
+    pub fn unsealed_start(&self, queue: QueueId) -> Option<i64> {
+        self.memory.borrow().first(queue).map(|entry| entry.base_offset)
+    }
+
     /// Forgets what is unsealed of a deleted queue. Its number must never be used again.
     pub fn remove(&self, queue: QueueId) {
         self.memory.borrow_mut().remove(queue);
