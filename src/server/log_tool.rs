@@ -22,6 +22,7 @@ use crate::{
             frame::{FRAME_HEADER, FrameKind},
             recovery::{FoundFrame, Hole, Recovered, RecoveryError, recover},
         },
+        key_index,
         queue_index::{self, RunStore},
     },
 };
@@ -123,6 +124,7 @@ pub fn verify(config: &Config) -> Result<(), ServerError> {
     for run in runs.runs().iter() {
         indexed += queue_index::verify(&*disk, run)?.entries;
     }
+    let keys = key_index::verify(&*disk, &data.index())?;
     if let Some(damaged) = loaded.damaged.first() {
         return Err(ServerError::Checkpoint(damaged.to_string()));
     }
@@ -142,7 +144,8 @@ pub fn verify(config: &Config) -> Result<(), ServerError> {
     if let Some((position, reason)) = recovered.torn {
         text += &format!("torn tail: a write at position {position} was cut off ({reason})\n");
     }
-    text += &format!("index: {} files with {indexed} entries\n", runs.runs().len());
+    let files = runs.runs().len();
+    text += &format!("index: {files} files with {indexed} entries, {keys} message keys\n");
     text += &checkpoint.map_or("checkpoint: none\n".to_owned(), |from| {
         format!("checkpoint: replay starts at position {from}\n")
     });

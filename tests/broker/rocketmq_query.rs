@@ -8,7 +8,7 @@ use mainstem::wire::rocketmq::{
 };
 
 use super::{
-    process::{BrokerProcess, DataDir, until},
+    process::{BrokerProcess, DataDir, until, verified},
     remoting::{Remoting, Told},
     rocketmq::{ask_send, bodies, header, properties},
 };
@@ -90,6 +90,7 @@ fn messages_are_found_by_their_keys_before_and_after_a_segment_is_sealed() {
         paths.filter(|path| path.to_str().unwrap().contains("/keys-")).collect::<Vec<_>>()
     };
     assert_eq!(key_files().len(), 1);
+    assert!(verified(data.path()).contains(" 15 message keys"));
     let broker = BrokerProcess::start(data.path(), &settings);
     let mut client = Remoting::connect(&broker.rocketmq);
     assert_all_found(&mut client);

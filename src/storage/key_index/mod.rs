@@ -18,7 +18,7 @@ mod store;
 mod tests;
 
 pub use file::{KeyError, KeyFile, KeyFileList};
-pub use store::KeyStore;
+pub use store::{KeyStore, verify};
 
 use crate::base::{QueueId, checksum};
 

@@ -150,6 +150,28 @@ impl KeyStore {
     }
 }
 
+/// Reads every key file of `dir` and checks it; says how many entries there are. Blocks; changes nothing.
+///
+/// # Errors
+/// The first damage, or what kept a file from being read.
+pub fn verify(disk: &dyn Disk, dir: &Path) -> Result<u64, KeyError> {
+    let failed = |source| KeyError::Io { path: dir.to_path_buf(), source };
+    let names = disk.list(dir).map_err(failed)?;
+    let mut count = 0;
+    for covers in names.iter().filter_map(|name| covers_of(name)) {
+        let file = Arc::new(KeyFile::open(disk, dir, covers)?);
+        let mut last = None;
+        for entry in FileScan::open(disk, &file)? {
+            let entry = Some(entry?);
+            if entry < last {
+                return Err(file.damage(1));
+            }
+            (last, count) = (entry, count + 1);
+        }
+    }
+    Ok(count)
+}
+
 /// All entries of a file, in order; ends after an error.
 struct FileScan {
     of: Arc<KeyFile>,

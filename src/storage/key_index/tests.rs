@@ -141,7 +141,9 @@ fn a_damaged_file_is_noticed_and_made_again() {
     store.write(stretch(0), vec![entry(5, 1, 1), entry(6, 1, 2)]).unwrap();
     store.write(stretch(1), vec![entry(5, 1, 3)]).unwrap();
     let path = store.files()[0].path().to_path_buf();
+    assert_eq!(verify(&disk, &dir()).unwrap(), 3);
     disk.flip_bit(&path, 4096 + 30, 3);
+    assert!(verify(&disk, &dir()).is_err());
     let cold = BlockingColdRead::new(Arc::new(disk.clone()));
     assert!(block_on(store.files()[0].find(&cold, 5, &(0..=9), 8)).is_err());
     assert!(store.drop_useless(Position(0)));
