@@ -32,7 +32,7 @@ def fleet(case, kind):
         running.append(namesrv(case, data_dir / "namesrv", theirs))
         ports = {"rocketmq": free_port(), "namesrv": ours}
         settings = [f"rocketmq.register_with=127.0.0.1:{theirs}"]
-        mainstem = started(case, kind, data_dir / "ours", ports, settings)
+        mainstem = started(case, kind, data_dir / "ours", ports, settings=settings)
         running.append(mainstem)
         apache = broker(case, data_dir / "broker", f"127.0.0.1:{theirs};127.0.0.1:{ours}")
         running.append(apache)
@@ -42,7 +42,7 @@ def fleet(case, kind):
         mainstem.send_signal(signal.SIGTERM)
         mainstem.wait(30)
         clients(theirs, "without-ours", "broker-a")
-        mainstem = started(case, kind, data_dir / "ours", ports, settings)
+        mainstem = started(case, kind, data_dir / "ours", ports, settings=settings)
         running.append(mainstem)
         processes.kill(apache)
         clients(ours, "without-theirs", "mainstem")

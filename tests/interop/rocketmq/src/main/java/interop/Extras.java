@@ -96,7 +96,8 @@ final class Extras {
             if (i % 2 == 0) {
                 answered.complete(asking.request(question, 30_000));
             } else {
-                asking.request(question, new RequestCallback() {
+                // Without a selector the client calls back once the question is sent, answered or not.
+                asking.request(question, (queues, message, chosen) -> queues.get((int) chosen), 0, new RequestCallback() {
                     @Override
                     public void onSuccess(Message answer) {
                         answered.complete(answer);

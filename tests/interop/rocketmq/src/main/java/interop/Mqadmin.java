@@ -184,7 +184,7 @@ public final class Mqadmin {
     void queries(SendResult last) {
         String key = "m" + (SENT - 1);
         expect(command("queryMsgByKey", "-t", topic, "-k", key), last.getMsgId());
-        expect(command("queryMsgByKey", "-t", topic, "-k", "nobody"), "not found");
+        expect(command("queryMsgByKey", "-t", topic, "-k", "nobody"), "but no message");
         expect(command("queryMsgByUniqueKey", "-t", topic, "-i", last.getMsgId()), "Keys: [" + key + "]", "Topic: " + topic);
         expect(command("queryMsgById", "-t", topic, "-i", last.getOffsetMsgId()), "Keys: [" + key + "]", "Queue Offset: " + last.getQueueOffset());
     }
