@@ -277,13 +277,49 @@ impl CommitLog {
         payload_bytes: usize,
         control: bool,
     ) -> Result<Reservation<'_>, ReserveError> {
+        let (start, unfilled) = self.place(allowed, frame_span(payload_bytes), 1, control)?;
+        Ok(Reservation { log: self, start, payload_bytes, unfilled: Some(unfilled) })
+    }
+
+    /// Reserves room for several frames of messages, one behind the other in one block: a crash leaves
+    /// all of them or none. Otherwise as [`CommitLog::reserve`], or as
+    /// [`CommitLog::reserve_in_turn`].
+    ///
+    /// # Errors
+    /// See [`ReserveError`].
+    pub fn reserve_together(
+        &self,
+        payloads_bytes: &[usize],
+        turn: Option<&Turn<'_>>,
+    ) -> Result<Vec<Reservation<'_>>, ReserveError> {
+        let wanted = if turn.is_some() { 0 } else { self.line.wanted() };
+        let allowed = self.limits.inflight_bytes.saturating_sub(wanted);
+        let span = payloads_bytes.iter().map(|bytes| frame_span(*bytes)).sum();
+        let (mut at, unfilled) = self.place(allowed, span, payloads_bytes.len() as u32, false)?;
+        let rooms = payloads_bytes.iter().map(|&payload_bytes| {
+            let start = at;
+            at = at.plus(frame_span(payload_bytes) as u64);
+            Reservation { log: self, start, payload_bytes, unfilled: Some(Arc::clone(&unfilled)) }
+        });
+        Ok(rooms.collect())
+    }
+
+    /// Gives `frames` frames that take `span` bytes in all their place in the open block, or in a new
+    /// one.
+    fn place(
+        &self,
+        allowed: u64,
+        span: usize,
+        frames: u32,
+        control: bool,
+    ) -> Result<(Position, Arc<AtomicU32>), ReserveError> {
         if self.failure.get().is_some() {
             return Err(ReserveError::Stopped);
         }
-        if payload_bytes > self.limits.payload_bytes_max as usize {
+        if span > frame_span(self.limits.payload_bytes_max as usize) {
             return Err(ReserveError::TooLong);
         }
-        let span = frame_span(payload_bytes) as u32;
+        let span = span as u32;
         let mut blocks = self.blocks.lock().expect("nobody panics while holding it");
         let last = blocks.back_mut().expect("one block is always open");
         let fits = last.frames == 0 || last.used + span <= self.limits.block_bytes;
@@ -301,15 +337,10 @@ impl CommitLog {
         self.tail.make_room(end);
         let block = blocks.back_mut().expect("one block is always open");
         block.used += span;
-        block.frames += 1;
-        block.unfilled.fetch_add(1, Ordering::Relaxed);
+        block.frames += frames;
+        block.unfilled.fetch_add(frames, Ordering::Relaxed);
         self.reserved.store(end.0, Ordering::Relaxed);
-        Ok(Reservation {
-            log: self,
-            start: start.plus(u64::from(used)),
-            payload_bytes,
-            unfilled: Some(Arc::clone(&block.unfilled)),
-        })
+        Ok((start.plus(u64::from(used)), Arc::clone(&block.unfilled)))
     }
 
     fn admit(&self, end: Position, allowed: u64) -> Result<(), ReserveError> {

@@ -67,6 +67,28 @@ fn blocks_are_taken_up_to_a_limit_but_at_least_one() {
 }
 
 #[test]
+fn frames_reserved_together_are_in_one_block() {
+    let log = log();
+    drop(log.reserve(filling(12 << 10), false).unwrap());
+    let payloads = [2_000, 0, 3_000];
+    let rooms = log.reserve_together(&payloads, None).unwrap();
+    let mut at = Position((12 << 10) + BLOCK_HEADER as u64);
+    for (room, bytes) in rooms.into_iter().zip(payloads) {
+        let appended = room.commit(&META);
+        assert_eq!(appended.payload, at.plus(FRAME_HEADER as u64));
+        at = at.plus(frame_span(bytes) as u64);
+        assert_eq!(appended.end, at);
+    }
+    // One that was reserved alone may join them.
+    drop(log.reserve(0, false).unwrap());
+    let frames: Vec<_> = taken(&log, u64::MAX).iter().map(|block| (block.0, block.2)).collect();
+    assert_eq!(frames, [(0, 1), (12 << 10, 4)]);
+    let refused = |payloads: &[usize]| log.reserve_together(payloads, None).err();
+    assert_eq!(refused(&[60 << 10, 60 << 10]), Some(ReserveError::TooLong));
+    assert_eq!(log.reserved(), Position(20 << 10));
+}
+
+#[test]
 fn a_reservation_given_up_leaves_a_frame_to_be_skipped() {
     let log = log();
     drop(log.reserve(100, false).unwrap());
