@@ -44,7 +44,8 @@
 //! 1. The acceptor deals the connection to a shard, which keeps it. One task there reads requests in
 //!    order, another sends their answers in the same order.
 //! 2. `gateway::kafka::produce` parses the request and checks each batch: its header, its counts, its
-//!    CRC-32C. Records are not decompressed, except for a compacted topic, which demands keys.
+//!    CRC-32C. Records are not decompressed, except for a compacted topic, which demands keys, and
+//!    one with delays (`broker::split`).
 //! 3. The batches go to their queues' owners: in place, or by the owner's mailbox, one message for all
 //!    that are its.
 //! 4. `Broker::append` looks for duplicates, reserves room in the open block, copies the batch there,

@@ -17,6 +17,7 @@ mod broker {
     mod configs;
     mod crash;
     mod damage;
+    mod delay;
     mod disk_full;
     mod flush;
     mod groups;

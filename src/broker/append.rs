@@ -8,12 +8,12 @@ use hashbrown::HashMap;
 use super::{
     Broker,
     filter::TagHash,
-    producers::{Sequence, SequenceError},
+    producers::{Remembered, Sequence, SequenceError},
     queue::Queue,
 };
 use crate::{
     base::{Dialect, Position, QueueId},
-    cluster::{FlushMode, TimestampType, TopicSettings},
+    cluster::{ClusterError, FlushMode, TimestampType, TopicSettings},
     storage::{
         commit_log::{
             Reservation, ReserveError, Turn,
@@ -57,6 +57,9 @@ pub enum AppendError {
     /// The producer's sequence numbers do not allow it.
     #[error(transparent)]
     Sequence(#[from] SequenceError),
+    /// There is no place for messages that wait for their time, and none can be made.
+    #[error("no timer queue: {0}")]
+    NoTimerQueue(ClusterError),
     /// As many messages wait for their time as may.
     #[error("too many delayed messages are pending (timers.max_pending)")]
     TooManyTimers,
@@ -122,7 +125,29 @@ impl Broker {
         bytes: &[u8],
         header: &BatchHeader,
     ) -> Result<AppendedBatch, AppendError> {
-        self.append_in(id, bytes, header, None)
+        self.append_in(id, bytes, header, false, None)
+    }
+
+    /// Appends a batch whose topic's limits were asked when it came, and that no producer numbered.
+    /// Stands in line for room in the log no longer than `stall`.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; then nothing was appended.
+    pub(super) async fn append_admitted(
+        self: &Rc<Self>,
+        id: QueueId,
+        bytes: &[u8],
+        stall: Duration,
+    ) -> Result<AppendedBatch, AppendError> {
+        let header = BatchHeader::parse(bytes);
+        let header = header.map_err(|error| AppendError::Records(error.to_string()))?;
+        match self.append_in(id, bytes, &header, true, None) {
+            Err(AppendError::Busy) => {
+                let append = |turn: &Turn<'_>| self.append_in(id, bytes, &header, true, Some(turn));
+                self.append_in_line(bytes.len(), stall, append).await
+            }
+            result => result,
+        }
     }
 
     fn append_in(
@@ -130,38 +155,77 @@ impl Broker {
         id: QueueId,
         bytes: &[u8],
         header: &BatchHeader,
+        admitted: bool,
         turn: Option<&Turn<'_>>,
     ) -> Result<AppendedBatch, AppendError> {
         let now_ms = self.env.clock.wall_ms();
         let mut queues = self.queues.borrow_mut();
         let queue = open_queue(&mut queues, id)?;
+        if !admitted {
+            check_limits(&queue.settings, bytes.len(), header, now_ms)?;
+            if queue.settings.compact {
+                check_keys(bytes, header)?;
+            }
+        }
+        let sequence = sequence_of(header);
+        if let Some(twin) = self.twin(queue, sequence.as_ref())? {
+            return Ok(twin);
+        }
+        let room = self.reserve(bytes.len(), queue.settings.max_message_bytes, turn)?;
+        let put = self.put_batch(id, queue, room, bytes, header, now_ms);
+        if let Some(sequence) = &sequence {
+            queue.producers.record(sequence, put.entry.base_offset, put.end, now_ms);
+        }
+        let appended = self.answer(queue, put.entry.base_offset, put.end, now_ms);
+        drop(queues);
+        self.enter_batch(id, &put);
+        Ok(appended)
+    }
+
+    /// Where a batch of an idempotent producer was appended before, if it was.
+    pub(super) fn twin(
+        &self,
+        queue: &Queue,
+        sequence: Option<&Sequence>,
+    ) -> Result<Option<AppendedBatch>, AppendError> {
+        let Some(sequence) = sequence else { return Ok(None) };
+        let twin = queue.producers.check(sequence)?;
+        let appended =
+            |twin: Remembered| self.answer(queue, twin.base_offset, twin.end, twin.append_time_ms);
+        Ok(twin.map(appended))
+    }
+
+    /// What there is to say of a batch that was appended.
+    pub(super) fn answer(
+        &self,
+        queue: &Queue,
+        base_offset: i64,
+        end: Position,
+        append_time_ms: i64,
+    ) -> AppendedBatch {
         let settings = &queue.settings;
         let broker_time = settings.timestamp_type == TimestampType::LogAppendTime;
-        let max = settings.max_message_bytes;
-        if bytes.len() > max as usize {
-            return Err(AppendError::TooLarge { bytes: bytes.len(), max });
+        AppendedBatch {
+            base_offset,
+            log_append_time_ms: broker_time.then_some(append_time_ms),
+            log_start: queue.log_start,
+            answer_at: if self.answers_early(settings) { Position(0) } else { end },
         }
-        if !broker_time {
-            let (before, after) =
-                (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
-            check_time(header.max_timestamp, now_ms, before, after)?;
-        }
-        if settings.compact {
-            check_keys(bytes, header)?;
-        }
-        let answer_async = self.answers_early(settings);
-        let sequence = sequence_of(header);
-        if let Some(sequence) = &sequence
-            && let Some(twin) = queue.producers.check(sequence)?
-        {
-            return Ok(AppendedBatch {
-                base_offset: twin.base_offset,
-                log_append_time_ms: broker_time.then_some(twin.append_time_ms),
-                log_start: queue.log_start,
-                answer_at: if answer_async { Position(0) } else { twin.end },
-            });
-        }
-        let mut room = self.reserve(bytes.len(), max, turn)?;
+    }
+
+    /// Fills a reserved frame with a batch, and gives it its queue's next offsets. It is to be entered
+    /// before anything else is.
+    pub(super) fn put_batch(
+        &self,
+        id: QueueId,
+        queue: &mut Queue,
+        mut room: Reservation<'_>,
+        bytes: &[u8],
+        header: &BatchHeader,
+        now_ms: i64,
+    ) -> PutBatch {
+        let broker_time = queue.settings.timestamp_type == TimestampType::LogAppendTime;
+        let answer_async = self.answers_early(&queue.settings);
         let base_offset = queue.next_offset;
         let payload = room.payload();
         payload.copy_from_slice(bytes);
@@ -185,11 +249,6 @@ impl Broker {
         // Messages of a topic that has just become asynchronous come after those still waiting.
         let show_at_once = answer_async && queue.high_watermark == base_offset;
         queue.next_offset += i64::from(count);
-        if let Some(sequence) = &sequence {
-            queue.producers.record(sequence, base_offset, appended.end, now_ms);
-        }
-        let log_start = queue.log_start;
-        drop(queues);
         let entry = IndexEntry {
             base_offset,
             position: appended.payload,
@@ -200,13 +259,12 @@ impl Broker {
             tag_hash: 0,
             dialect: Dialect::Kafka,
         };
-        self.enter(id, entry, appended.end, answer_async, show_at_once);
-        Ok(AppendedBatch {
-            base_offset,
-            log_append_time_ms: broker_time.then_some(now_ms),
-            log_start,
-            answer_at: if answer_async { Position(0) } else { appended.end },
-        })
+        PutBatch { entry, end: appended.end, answer_async, show_at_once }
+    }
+
+    /// A batch that was put counts from now on.
+    pub(super) fn enter_batch(&self, id: QueueId, put: &PutBatch) {
+        self.enter(id, put.entry, put.end, put.answer_async, put.show_at_once);
     }
 
     /// Appends one RocketMQ record to a queue this shard owns, and sets in it what the owner assigns.
@@ -300,11 +358,7 @@ impl Broker {
             Some(turn) => self.log.reserve_in_turn(bytes, turn),
             None => self.log.reserve(bytes, false),
         };
-        room.map_err(|error| match error {
-            ReserveError::Busy => AppendError::Busy,
-            ReserveError::TooLong => AppendError::TooLarge { bytes, max },
-            ReserveError::DiskFull | ReserveError::Stopped => AppendError::Storage(error),
-        })
+        room.map_err(|error| no_room(error, bytes, max))
     }
 
     /// What was appended counts, and shows once it is durable, or at once.
@@ -343,7 +397,7 @@ impl Broker {
         header: &BatchHeader,
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
-        let append = |turn: &Turn<'_>| self.append_in(id, bytes, header, Some(turn));
+        let append = |turn: &Turn<'_>| self.append_in(id, bytes, header, false, Some(turn));
         self.append_in_line(bytes.len(), stall, append).await
     }
 
@@ -388,8 +442,27 @@ impl Broker {
     }
 }
 
+/// A batch in its frame, and in no index yet.
+pub(super) struct PutBatch {
+    /// Its entry in the index.
+    pub(super) entry: IndexEntry,
+    /// Where its frame ends.
+    pub(super) end: Position,
+    answer_async: bool,
+    show_at_once: bool,
+}
+
+/// Why the log has no room for so many bytes; `max` is the topic's limit.
+pub(super) fn no_room(error: ReserveError, bytes: usize, max: u32) -> AppendError {
+    match error {
+        ReserveError::Busy => AppendError::Busy,
+        ReserveError::TooLong => AppendError::TooLarge { bytes, max },
+        ReserveError::DiskFull | ReserveError::Stopped => AppendError::Storage(error),
+    }
+}
+
 /// A queue that takes messages of clients.
-fn open_queue(
+pub(super) fn open_queue(
     queues: &mut HashMap<QueueId, Queue>,
     id: QueueId,
 ) -> Result<&mut Queue, AppendError> {
@@ -401,15 +474,34 @@ fn open_queue(
 const DECOMPRESSED_MAX: usize = 256 << 20;
 
 /// A batch's records, decompressed.
-pub(super) fn records_of<'a>(
-    bytes: &'a [u8],
-    header: &BatchHeader,
-) -> Result<Cow<'a, [u8]>, BatchError> {
+///
+/// # Errors
+/// What is wrong with them.
+pub fn records_of<'a>(bytes: &'a [u8], header: &BatchHeader) -> Result<Cow<'a, [u8]>, BatchError> {
     let records = bytes.get(batch::HEADER_BYTES..).unwrap_or_default();
     compression::decompress(header.codec()?, records, DECOMPRESSED_MAX)
 }
 
-fn check_keys(bytes: &[u8], header: &BatchHeader) -> Result<(), AppendError> {
+/// Whether a batch of `bytes` bytes is within what its topic allows.
+pub(super) fn check_limits(
+    settings: &TopicSettings,
+    bytes: usize,
+    header: &BatchHeader,
+    now_ms: i64,
+) -> Result<(), AppendError> {
+    let max = settings.max_message_bytes;
+    if bytes > max as usize {
+        return Err(AppendError::TooLarge { bytes, max });
+    }
+    if settings.timestamp_type == TimestampType::LogAppendTime {
+        return Ok(());
+    }
+    let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
+    check_time(header.max_timestamp, now_ms, before, after)
+}
+
+/// Whether all records of a batch have keys.
+pub(super) fn check_keys(bytes: &[u8], header: &BatchHeader) -> Result<(), AppendError> {
     let refused = |error: BatchError| AppendError::Records(error.to_string());
     let records = records_of(bytes, header).map_err(refused)?;
     check_records(header, &records, true).map(drop).map_err(refused)

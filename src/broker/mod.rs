@@ -26,6 +26,7 @@ mod read;
 mod replay;
 mod retention;
 mod seal;
+mod split;
 mod timers;
 mod traffic;
 
@@ -54,7 +55,7 @@ use crate::{
     },
 };
 
-pub use append::{AppendError, AppendedBatch, MessageToAppend};
+pub use append::{AppendError, AppendedBatch, MessageToAppend, records_of};
 pub use clients::Delivery;
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
@@ -71,6 +72,7 @@ pub use pull::{Piece, Pull, PullError, Pulled};
 pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
+pub use split::SplitBatch;
 pub use timers::{TimerKey, TimerSettings, TimerToAppend, TimersSnapshot};
 pub use traffic::FlowFigures;
 

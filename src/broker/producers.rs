@@ -22,6 +22,32 @@ pub struct Sequence {
 }
 
 impl Sequence {
+    /// Bytes it takes in a control frame: producer i64, epoch i16, first i32, count i32, little endian.
+    pub(super) const BYTES: usize = 18;
+
+    /// The sequence in its control frame.
+    pub(super) fn write(&self, payload: &mut [u8]) {
+        payload[..8].copy_from_slice(&self.producer.to_le_bytes());
+        payload[8..10].copy_from_slice(&self.epoch.to_le_bytes());
+        payload[10..14].copy_from_slice(&self.first.to_le_bytes());
+        payload[14..18].copy_from_slice(&self.count.to_le_bytes());
+    }
+
+    /// Reads what [`Sequence::write`] wrote.
+    pub(super) fn parse(payload: &[u8]) -> Option<Self> {
+        let payload: &[u8; Self::BYTES] = payload.try_into().ok()?;
+        let i32_at = |at: usize| {
+            i32::from_le_bytes(payload[at..at + 4].try_into().expect("four bytes of the payload"))
+        };
+        let producer = payload[..8].try_into().expect("eight bytes of the payload");
+        Some(Self {
+            producer: i64::from_le_bytes(producer),
+            epoch: i16::from_le_bytes([payload[8], payload[9]]),
+            first: i32_at(10),
+            count: i32_at(14),
+        })
+    }
+
     fn last(&self) -> i32 {
         advance(self.first, self.count - 1)
     }
@@ -149,6 +175,14 @@ impl Producers {
         producer.batches.push(remembered);
     }
 
+    /// Remembers a batch by its control frame, unless it is known, or a later one is.
+    pub fn replay(&mut self, batch: &Sequence, base_offset: i64, end: Position, append_ms: i64) {
+        let known = self.known.get(&batch.producer);
+        if known.is_none_or(|known| known.newest().end < end) {
+            self.record(batch, base_offset, end, append_ms);
+        }
+    }
+
     /// Forgets producers that wrote last before `before_ms`.
     pub fn expire(&mut self, before_ms: i64) {
         self.known.retain(|_, producer| producer.last_time_ms() >= before_ms);
@@ -215,6 +249,23 @@ mod tests {
         assert_eq!(producers.check(&batch(0, 0, 4)), Ok(None));
         let producers = wrote(&[batch(0, i32::MAX - 1, 4)]);
         assert_eq!(producers.check(&batch(0, 2, 1)), Ok(None));
+    }
+
+    #[test]
+    fn what_the_log_repeats_is_known() {
+        let sequence = Sequence { producer: i64::MAX - 1, epoch: 7, first: i32::MAX - 2, count: 9 };
+        let mut payload = [0xee; Sequence::BYTES];
+        sequence.write(&mut payload);
+        assert_eq!(Sequence::parse(&payload), Some(sequence));
+        assert_eq!(Sequence::parse(&payload[1..]), None);
+        let sent = [batch(0, 0, 10), batch(0, 10, 10), batch(0, 20, 1)];
+        let mut producers = wrote(&sent[..2]);
+        let before = producers.clone();
+        (0..).zip(&sent[..2]).for_each(|(at, batch)| producers.replay(batch, -1, Position(at), 0));
+        assert_eq!(producers, before);
+        producers.replay(&sent[2], -1, Position(2), 0);
+        assert_eq!(producers.check(&sent[2]).unwrap().unwrap().base_offset, -1);
+        assert_eq!(producers.check(&batch(0, 21, 1)), Ok(None));
     }
 
     #[test]

@@ -15,11 +15,11 @@ use super::{
     timers::{TimerFrame, TimerKey, TimersSnapshot},
 };
 use crate::{
-    base::{Dialect, QueueId},
+    base::{Dialect, Position, QueueId},
     cluster::{ClusterState, Command, Numbers, Topic},
     storage::{
         commit_log::{
-            frame::{FRAME_HEADER, FrameKind, frame_span},
+            frame::{FRAME_HEADER, FrameKind, FrameMeta, frame_span},
             recovery::{FoundFrame, Hole},
         },
         queue_index::IndexEntry,
@@ -73,6 +73,11 @@ fn messages_of(frame: &FoundFrame<'_>) -> Result<Option<(IndexEntry, Option<Sequ
         dialect,
     };
     Ok(Some((entry, sequence)))
+}
+
+/// Where a frame ends in the log.
+fn end_of(frame: &FoundFrame<'_>) -> Position {
+    frame.payload_at.plus((frame_span(frame.payload.len()) - FRAME_HEADER) as u64)
 }
 
 /// The state being rebuilt. On the main thread.
@@ -147,6 +152,7 @@ impl Replay {
             }
             FrameKind::TimersFired => self.timer(frame, TimersSnapshot::fired),
             FrameKind::TimerRecalled => self.timer(frame, TimersSnapshot::recalled),
+            FrameKind::ProducerSequence => self.sequence(frame),
             FrameKind::Void
             | FrameKind::KafkaBatch
             | FrameKind::RocketMessage
@@ -166,6 +172,18 @@ impl Replay {
         if self.queue(queue).is_some() {
             let timers = self.timers.entry(queue).or_insert_with(|| TimersSnapshot::new(queue));
             change(timers, key);
+        }
+        Ok(())
+    }
+
+    /// A producer's batch that was divided between its queue and timers.
+    fn sequence(&mut self, frame: &FoundFrame<'_>) -> Result<(), String> {
+        let FrameMeta { queue, base_offset, append_time_ms, .. } = frame.meta;
+        let sequence = Sequence::parse(frame.payload);
+        let sequence =
+            sequence.ok_or_else(|| format!("{} bytes are no sequence", frame.payload.len()))?;
+        if let Some(queue) = self.queue(queue) {
+            queue.producers.replay(&sequence, base_offset, end_of(frame), append_time_ms);
         }
         Ok(())
     }
@@ -194,8 +212,7 @@ impl Replay {
             queue.next_offset = next;
             queue.bytes += frame.payload.len() as u64;
             if let Some(sequence) = sequence {
-                let behind_header = frame_span(frame.payload.len()) - FRAME_HEADER;
-                let end = frame.payload_at.plus(behind_header as u64);
+                let end = end_of(frame);
                 queue.producers.record(&sequence, meta.base_offset, end, meta.append_time_ms);
             }
         }

@@ -4,7 +4,9 @@ use std::{rc::Rc, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Broker, group::GroupRecord, producers::Producers, timers::TimersSnapshot};
+use super::{
+    Broker, group::GroupRecord, producers::Producers, queue::Queue, timers::TimersSnapshot,
+};
 use crate::{
     base::{Position, QueueId},
     storage::{
@@ -51,7 +53,7 @@ impl QueueSnapshot {
 pub struct ShardSnapshot {
     /// Where the log ended when it was taken.
     pub reserved: Position,
-    /// Queues that are not empty.
+    /// Queues that have something to tell.
     pub queues: Vec<QueueSnapshot>,
     /// Records that recreate the groups.
     pub groups: Vec<GroupRecord>,
@@ -66,7 +68,9 @@ impl Broker {
     pub fn snapshot(self: &Rc<Self>) -> ShardSnapshot {
         self.apply_durable();
         let queues = self.queues.borrow();
-        let used = queues.iter().filter(|(_, queue)| queue.next_offset > 0);
+        // All that a producer sent may wait in timers.
+        let is_used = |queue: &Queue| queue.next_offset > 0 || !queue.producers.is_empty();
+        let used = queues.iter().filter(|(_, queue)| is_used(queue));
         let queues = used.map(|(id, queue)| QueueSnapshot {
             id: *id,
             log_start: queue.log_start,

@@ -159,6 +159,14 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     .from(&[same("log.local.retention.ms")])
     .idle(NO_TIER),
     ConfigDef::new(
+        "mainstem.delay",
+        Boolean,
+        "false",
+        Any,
+        "Whether records of Kafka's producers are looked into for a delivery time: the header \
+         mainstem-deliver-at-ms (ms since 1970) or mainstem-delay-ms.",
+    ),
+    ConfigDef::new(
         "mainstem.flush",
         String,
         "default",

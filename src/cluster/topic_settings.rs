@@ -59,6 +59,8 @@ pub struct TopicSettings {
     pub compact: bool,
     /// Old records are dropped by age and size, and on demand (KIP-107).
     pub delete: bool,
+    /// Records of Kafka's producers may name a delivery time by a header.
+    pub delay: bool,
     /// When a send is answered; `None`: as the broker's config says.
     pub flush: Option<FlushMode>,
     /// Milliseconds a compacted topic keeps the marker of a deleted key.
@@ -99,6 +101,7 @@ impl TopicSettings {
             timestamp_after_max_ms: unsigned("message.timestamp.after.max.ms"),
             compact: parse_list(&policy).any(|part| part == "compact"),
             delete,
+            delay: parse_bool(&value("mainstem.delay")) == Some(true),
             flush: match value("mainstem.flush").trim() {
                 "sync" => Some(FlushMode::Sync),
                 "async" => Some(FlushMode::Async),

@@ -191,6 +191,7 @@ pub fn dump(config: &Config) -> Result<(), ServerError> {
             FrameKind::LogStart => "log-start",
             FrameKind::TimersFired => "timers-fired",
             FrameKind::TimerRecalled => "timer-recalled",
+            FrameKind::ProducerSequence => "producer-sequence",
         };
         let of_queue =
             !matches!(meta.kind, FrameKind::Void | FrameKind::Cluster | FrameKind::Group);

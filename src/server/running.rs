@@ -361,6 +361,7 @@ impl Launch<'_> {
             connection_requests: kafka.connection_requests as usize,
             fetch_max_bytes: kafka.fetch_max_bytes,
             stall_answer: Duration::from_millis(self.config.log.stall_answer_ms),
+            max_delay: Duration::from_millis(self.config.timers.max_delay_ms),
             idle: Duration::from_millis(kafka.idle_ms),
         }
     }

@@ -6,8 +6,10 @@ use futures_lite::future;
 
 use super::{TimerFrame, TimerKey, key_of};
 use crate::{
-    base::{Position, QueueId, ShardId, Stage},
-    broker::{AppendError, Broker, ColdError, ControlError, LogSlice, MessageToAppend},
+    base::{Dialect, Position, QueueId, ShardId, Stage},
+    broker::{
+        AppendError, AppendedBatch, Broker, ColdError, ControlError, LogSlice, MessageToAppend,
+    },
     storage::commit_log::{
         ReserveError,
         frame::{FrameKind, FrameMeta},
@@ -221,17 +223,10 @@ impl Broker {
                     continue;
                 }
             };
-            let message = MessageToAppend {
-                record: frame.message,
-                tag_hash: frame.tag_hash,
-                has_key: true,
-                early: true,
-                admitted: true,
+            let put = match frame.dialect {
+                Dialect::Kafka => self.append_admitted(frame.queue, frame.message, RETRY).await,
+                Dialect::RocketMq => self.put_message(&frame).await,
             };
-            let mut put = self.append_message(frame.queue, &message);
-            if put == Err(AppendError::Busy) {
-                put = self.append_message_when_free(frame.queue, &message, RETRY).await;
-            }
             match put {
                 Ok(_) => {}
                 Err(
@@ -243,6 +238,25 @@ impl Broker {
             }
         }
         messages.len()
+    }
+
+    async fn put_message(
+        self: &Rc<Self>,
+        frame: &TimerFrame<'_>,
+    ) -> Result<AppendedBatch, AppendError> {
+        let message = MessageToAppend {
+            record: frame.message,
+            tag_hash: frame.tag_hash,
+            has_key: true,
+            early: true,
+            admitted: true,
+        };
+        match self.append_message(frame.queue, &message) {
+            Err(AppendError::Busy) => {
+                self.append_message_when_free(frame.queue, &message, RETRY).await
+            }
+            result => result,
+        }
     }
 
     fn timer_undeliverable(&self, error: &str) {

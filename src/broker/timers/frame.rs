@@ -32,7 +32,12 @@ pub(in crate::broker) struct TimerFrame<'a> {
 impl<'a> TimerFrame<'a> {
     /// Bytes of payload it takes.
     pub(in crate::broker) fn bytes(&self) -> usize {
-        HEADER + self.message.len()
+        Self::bytes_for(self.message.len())
+    }
+
+    /// Bytes of payload that one with a message of so many bytes takes.
+    pub(in crate::broker) fn bytes_for(message: usize) -> usize {
+        HEADER + message
     }
 
     /// Writes it over `payload`, which has [`TimerFrame::bytes`] bytes.

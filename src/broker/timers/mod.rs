@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 use super::{AppendError, AppendedBatch, Broker, MessageToAppend, queue::Queue};
 use crate::{
     base::{Dialect, Position, QueueId},
-    cluster::{ClusterError, ControlPlane as _, Naming, NewTopic, TIMERS_TOPIC},
+    cluster::{ClusterError, Command, ControlPlane as _, Naming, NewTopic, TIMERS_TOPIC},
     storage::{
         commit_log::{
             Appended, Reservation, Turn,
@@ -153,7 +153,54 @@ impl Broker {
             ..NewTopic::default()
         });
         let topic = topic.await?;
-        Ok(topic.queues[id_hash as usize % topic.queues.len()])
+        Ok(topic.queues[id_hash as usize % QUEUES as usize])
+    }
+
+    /// Sees to it that this shard owns a timer queue. Should there be more shards than queues, each
+    /// gets one more; in those [`Broker::timer_queue`] puts nothing.
+    ///
+    /// # Errors
+    /// What keeps them from being made.
+    pub(super) async fn ensure_own_timers(self: &Rc<Self>) -> Result<(), ClusterError> {
+        let has_none = || self.timers.queues.borrow().is_empty();
+        if !has_none() {
+            return Ok(());
+        }
+        self.timer_queue(0).await?;
+        if has_none() {
+            let more = self.cluster().topic(TIMERS_TOPIC).map(|topic| Command::CreatePartitions {
+                id: topic.id,
+                partitions: topic.queues.len() as u32 + u32::from(self.shards()),
+            });
+            let more = more.ok_or(ClusterError::UnknownTopic { name: TIMERS_TOPIC.into() })?;
+            // Another shard may have been faster: it made one for this shard too.
+            let made = self.execute(more).await;
+            made.map_err(|error| ClusterError::Unavailable { reason: error.to_string() })?;
+        }
+        Ok(())
+    }
+
+    /// The timer queue of this shard with the fewest messages, if it takes so many more.
+    ///
+    /// # Errors
+    /// [`AppendError::TooManyTimers`]; [`AppendError::UnknownQueue`] if there is none.
+    pub(super) fn room_for_timers(
+        &self,
+        queues: &HashMap<QueueId, Queue>,
+        more: usize,
+    ) -> Result<QueueId, AppendError> {
+        let pending = |id: QueueId| Some((queues.get(&id)?.timers.as_ref()?.len(), id));
+        let emptiest = self.timers.ids().into_iter().filter_map(pending).min();
+        let (pending, id) = emptiest.ok_or(AppendError::UnknownQueue)?;
+        if pending + more > self.max_pending() {
+            return Err(AppendError::TooManyTimers);
+        }
+        Ok(id)
+    }
+
+    /// Timers that one queue may have.
+    fn max_pending(&self) -> usize {
+        self.settings.timers.max_pending.div_ceil(QUEUES as usize)
     }
 
     /// Stores a message that is to be delivered later in a timer queue of this shard. Otherwise as
@@ -196,7 +243,7 @@ impl Broker {
         let mut queues = self.queues.borrow_mut();
         let queue = queues.get_mut(&id).ok_or(AppendError::UnknownQueue)?;
         let timers = queue.timers.as_ref().ok_or(AppendError::UnknownQueue)?;
-        if timers.len() >= self.settings.timers.max_pending.div_ceil(QUEUES as usize) {
+        if timers.len() >= self.max_pending() {
             return Err(AppendError::TooManyTimers);
         }
         let frame = TimerFrame {
@@ -222,7 +269,7 @@ impl Broker {
     }
 
     /// Fills a reserved frame and enters its timer. Gives the timer the queue's next offset.
-    fn put_timer(
+    pub(super) fn put_timer(
         &self,
         id: QueueId,
         queue: &mut Queue,

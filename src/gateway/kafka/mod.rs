@@ -9,6 +9,7 @@ mod api_versions;
 mod connection;
 mod create_partitions;
 mod create_topics;
+mod delay;
 mod delete_groups;
 mod delete_records;
 mod delete_topics;
@@ -75,6 +76,8 @@ pub struct KafkaSettings {
     pub fetch_max_bytes: u64,
     /// How long a send may wait for the log.
     pub stall_answer: std::time::Duration,
+    /// The longest delay a record may have.
+    pub max_delay: std::time::Duration,
     /// Silence after which a connection is closed.
     pub idle: std::time::Duration,
 }

@@ -3,25 +3,52 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 
-use super::{Gateway, Request};
+use super::{Gateway, Request, delay};
 use crate::{
     base::{Position, QueueId, ShardId, Stage},
-    broker::{AppendError, AppendedBatch, Broker, SequenceError},
+    broker::{AppendError, AppendedBatch, Broker, SequenceError, SplitBatch},
+    cluster::TopicSettings,
     gateway::answer::{Answer, Part},
     wire::{
         WireError,
         kafka::{
-            batch::{self, BatchHeader},
+            batch::{self, BatchError, BatchHeader},
             produce::{
                 ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
             },
         },
     },
 };
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
-/// The outcome for one partition: a result, or Kafka's error code and a text.
-type Outcome = Result<AppendedBatch, (ResponseError, Option<String>)>;
+/// The outcome for one partition.
+type Outcome = Result<AppendedBatch, Refused>;
+
+/// Why a partition's batch was refused, in Kafka's terms.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub error: ResponseError,
+    pub text: Option<String>,
+    /// The place in the batch of the record at fault, where it is known (KIP-467).
+    pub record: Option<i32>,
+}
+
+impl Refused {
+    pub(super) fn new(error: ResponseError, text: impl Into<String>) -> Self {
+        Self { text: Some(text.into()), ..error.into() }
+    }
+
+    pub(super) fn batch(error: &BatchError) -> Self {
+        let code = ResponseError::try_from_code(error.code());
+        Self::new(code.unwrap_or(ResponseError::InvalidRecord), error.to_string())
+    }
+}
+
+impl From<ResponseError> for Refused {
+    fn from(error: ResponseError) -> Self {
+        Self { error, text: None, record: None }
+    }
+}
 
 /// A batch that passed every check and waits for its queue's owner.
 struct Checked<'a> {
@@ -30,6 +57,8 @@ struct Checked<'a> {
     queue: QueueId,
     bytes: &'a [u8],
     header: BatchHeader,
+    /// The batch divided by time, where some of it is to be delivered later.
+    split: Option<Arc<SplitBatch>>,
 }
 
 pub(super) async fn handle(
@@ -62,11 +91,13 @@ pub(super) async fn handle(
                         log_append_time_ms: appended.log_append_time_ms.unwrap_or(-1),
                         log_start_offset: appended.log_start,
                         error_message: None,
+                        failed_record: None,
                     }
                 }
-                Err((error, text)) => ProducePartitionResponse {
-                    error_message: text.as_deref(),
-                    ..ProducePartitionResponse::failed(partition.index, error.code())
+                Err(refused) => ProducePartitionResponse {
+                    error_message: refused.text.as_deref(),
+                    failed_record: refused.record,
+                    ..ProducePartitionResponse::failed(partition.index, refused.error.code())
                 },
             }
         });
@@ -109,37 +140,48 @@ fn check_all<'a>(
             let place = (at, part);
             let outcome = &mut outcomes[at][part];
             if let Some((error, text)) = refused {
-                *outcome = Some(Err((error, Some(text.to_owned()))));
+                *outcome = Some(Err(Refused::new(error, text)));
                 continue;
             }
-            let queue = match found.map(|topic| topic.queue(partition.index)) {
-                Some(Some(queue)) => queue,
-                Some(None) => {
-                    *outcome = Some(Err((ResponseError::UnknownTopicOrPartition, None)));
-                    continue;
-                }
-                None => {
-                    *outcome = Some(Err((missing, None)));
-                    continue;
-                }
+            let Some(found) = found else {
+                *outcome = Some(Err(missing.into()));
+                continue;
+            };
+            let Some(queue) = found.queue(partition.index) else {
+                *outcome = Some(Err(ResponseError::UnknownTopicOrPartition.into()));
+                continue;
             };
             let bytes = partition.records.unwrap_or_default();
-            let valid = BatchHeader::validate(bytes)
-                .and_then(|header| batch::check_crc(bytes).map(|()| header));
-            match valid {
-                Ok(header) if header.is_transactional() => {
-                    let text = "transactions are not served yet".to_owned();
-                    *outcome = Some(Err((ResponseError::InvalidTxnState, Some(text))));
+            match check(gateway, bytes, &found.settings) {
+                Ok((header, split)) => {
+                    let split = split.map(Arc::new);
+                    checked.push(Checked { place, queue, bytes, header, split });
                 }
-                Ok(header) => checked.push(Checked { place, queue, bytes, header }),
-                Err(error) => {
-                    let code = ResponseError::try_from_code(error.code())
-                        .unwrap_or(ResponseError::InvalidRecord);
-                    *outcome = Some(Err((code, Some(error.to_string()))));
-                }
+                Err(refused) => *outcome = Some(Err(refused)),
             }
         }
     }
+}
+
+/// Checks a batch, and divides it where some of it is to be delivered later.
+fn check(
+    gateway: &Gateway,
+    bytes: &[u8],
+    settings: &TopicSettings,
+) -> Result<(BatchHeader, Option<SplitBatch>), Refused> {
+    let valid =
+        BatchHeader::validate(bytes).and_then(|header| batch::check_crc(bytes).map(|()| header));
+    let header = valid.map_err(|error| Refused::batch(&error))?;
+    if header.is_transactional() {
+        let text = "transactions are not served yet";
+        return Err(Refused::new(ResponseError::InvalidTxnState, text));
+    }
+    if !settings.delay {
+        return Ok((header, None));
+    }
+    let now_ms = gateway.broker.env().clock.wall_ms();
+    let split = delay::split(bytes, &header, now_ms, gateway.settings.max_delay)?;
+    Ok((header, split))
 }
 
 /// Gives the batches to their owners, in order, and waits for each shard's outcomes.
@@ -154,14 +196,9 @@ async fn append_all(
         let mine = || checked.iter().filter(|batch| broker.owner(batch.queue) == shard);
         if shard == broker.shard() {
             for batch in mine() {
-                let outcome = append(
-                    broker,
-                    gateway.settings.stall_answer,
-                    batch.queue,
-                    batch.bytes,
-                    &batch.header,
-                )
-                .await;
+                let Checked { queue, bytes, header, split, .. } = batch;
+                let stall = gateway.settings.stall_answer;
+                let outcome = append(broker, stall, *queue, bytes, header, split.as_deref()).await;
                 outcomes[batch.place.0][batch.place.1] = Some(outcome);
             }
             broker.log().wake_writer();
@@ -171,16 +208,20 @@ async fn append_all(
         if places.is_empty() {
             continue;
         }
-        let batches: Vec<_> =
-            mine().map(|batch| (batch.queue, body.slice_ref(batch.bytes), batch.header)).collect();
+        let batches: Vec<_> = mine()
+            .map(|Checked { queue, bytes, header, split, .. }| {
+                (*queue, body.slice_ref(bytes), *header, split.clone())
+            })
+            .collect();
         let began = broker.env().clock.monotonic();
         let stall = gateway.settings.stall_answer;
         let results = broker
             .on(shard, move |owner| {
                 Box::pin(async move {
                     let mut results = Vec::with_capacity(batches.len());
-                    for (queue, bytes, header) in &batches {
-                        results.push(append(&owner, stall, *queue, bytes, header).await);
+                    for (queue, bytes, header, split) in &batches {
+                        let split = split.as_deref();
+                        results.push(append(&owner, stall, *queue, bytes, header, split).await);
                     }
                     owner.log().wake_writer();
                     results
@@ -188,7 +229,7 @@ async fn append_all(
             })
             .await;
         broker.record(Stage::WaitOwner, broker.env().clock.monotonic().saturating_sub(began));
-        let stopping = || vec![Err((ResponseError::NotLeaderOrFollower, None)); places.len()];
+        let stopping = || vec![Err(ResponseError::NotLeaderOrFollower.into()); places.len()];
         for (place, result) in places.iter().zip(results.unwrap_or_else(|_| stopping())) {
             outcomes[place.0][place.1] = Some(result);
         }
@@ -202,28 +243,36 @@ async fn append(
     queue: QueueId,
     bytes: &[u8],
     header: &BatchHeader,
+    split: Option<&SplitBatch>,
 ) -> Outcome {
-    let error = match owner.append(queue, bytes, header) {
-        Err(AppendError::Busy) => match owner.append_when_free(queue, bytes, header, stall).await {
-            Ok(appended) => return Ok(appended),
-            Err(error) => error,
+    let appended = match split {
+        Some(split) => owner.append_split(queue, split, stall).await,
+        None => match owner.append(queue, bytes, header) {
+            Err(AppendError::Busy) => owner.append_when_free(queue, bytes, header, stall).await,
+            appended => appended,
         },
-        Ok(appended) => return Ok(appended),
-        Err(error) => error,
     };
-    let code = match &error {
-        AppendError::UnknownQueue => ResponseError::UnknownTopicOrPartition,
-        AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
-        AppendError::Timestamp { .. } => ResponseError::InvalidTimestamp,
-        AppendError::Records(_) => ResponseError::InvalidRecord,
-        AppendError::Sequence(SequenceError::StaleEpoch { .. }) => {
-            ResponseError::InvalidProducerEpoch
-        }
-        AppendError::Sequence(SequenceError::OutOfOrder { .. }) => {
-            ResponseError::OutOfOrderSequenceNumber
-        }
-        AppendError::Busy | AppendError::TooManyTimers => ResponseError::RequestTimedOut,
-        AppendError::Storage(_) => ResponseError::KafkaStorageError,
-    };
-    Err((code, Some(error.to_string())))
+    appended.map_err(Refused::from)
+}
+
+impl From<AppendError> for Refused {
+    fn from(error: AppendError) -> Self {
+        let code = match &error {
+            AppendError::UnknownQueue => ResponseError::UnknownTopicOrPartition,
+            AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
+            AppendError::Timestamp { .. } => ResponseError::InvalidTimestamp,
+            AppendError::Records(_) => ResponseError::InvalidRecord,
+            AppendError::Sequence(SequenceError::StaleEpoch { .. }) => {
+                ResponseError::InvalidProducerEpoch
+            }
+            AppendError::Sequence(SequenceError::OutOfOrder { .. }) => {
+                ResponseError::OutOfOrderSequenceNumber
+            }
+            AppendError::Busy | AppendError::TooManyTimers => ResponseError::RequestTimedOut,
+            AppendError::NoTimerQueue(_) | AppendError::Storage(_) => {
+                ResponseError::KafkaStorageError
+            }
+        };
+        Self::new(code, error.to_string())
+    }
 }

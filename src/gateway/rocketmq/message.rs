@@ -105,7 +105,9 @@ impl From<AppendError> for Refusal {
             AppendError::UnknownQueue => ResponseCode::TopicNotExist,
             AppendError::TooLarge { .. } | AppendError::Records(_) => ResponseCode::MessageIllegal,
             AppendError::Busy | AppendError::TooManyTimers => ResponseCode::SystemBusy,
-            AppendError::Storage(_) => ResponseCode::ServiceNotAvailable,
+            AppendError::NoTimerQueue(_) | AppendError::Storage(_) => {
+                ResponseCode::ServiceNotAvailable
+            }
             AppendError::Timestamp { .. } | AppendError::Sequence(_) => ResponseCode::SystemError,
         };
         Self::new(code, error.to_string())

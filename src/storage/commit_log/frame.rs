@@ -41,6 +41,9 @@ pub enum FrameKind {
     TimersFired = 19,
     /// A timer was recalled; when it was due is the payload.
     TimerRecalled = 20,
+    /// An idempotent producer's batch of which its queue's frames do not tell; its sequence numbers
+    /// are the payload, its base offset -1 if the queue got none of it.
+    ProducerSequence = 21,
 }
 
 impl FrameKind {
@@ -57,6 +60,7 @@ impl FrameKind {
             18 => Self::LogStart,
             19 => Self::TimersFired,
             20 => Self::TimerRecalled,
+            21 => Self::ProducerSequence,
             _ => return None,
         })
     }

@@ -141,6 +141,8 @@ pub struct ProducePartitionResponse<'a> {
     pub log_start_offset: i64,
     /// What went wrong, in words (version 8, KIP-467).
     pub error_message: Option<&'a str>,
+    /// The place in the batch of the record that the error is about (version 8, KIP-467).
+    pub failed_record: Option<i32>,
 }
 
 impl ProducePartitionResponse<'_> {
@@ -154,13 +156,14 @@ impl ProducePartitionResponse<'_> {
             log_append_time_ms: -1,
             log_start_offset: -1,
             error_message: None,
+            failed_record: None,
         }
     }
 }
 
 impl ProduceResponse<'_> {
-    /// Appends the answer, with length prefix and header, to `out`. The errors of single records
-    /// and the tagged fields of KIP-951 (current leader, its endpoint) are never sent.
+    /// Appends the answer, with length prefix and header, to `out`. The tagged fields of KIP-951
+    /// (current leader, its endpoint) are never sent.
     ///
     /// # Errors
     /// [`WireError::UnsupportedVersion`], or [`WireError::Encode`] for a name too long for the
@@ -201,7 +204,12 @@ impl ProduceTopicResponse<'_> {
                 out.put_i64(partition.log_start_offset);
             }
             if version >= 8 {
-                put_length(out, flexible, 0)?;
+                put_length(out, flexible, partition.failed_record.iter().len())?;
+                if let Some(record) = partition.failed_record {
+                    out.put_i32(record);
+                    put_string(out, flexible, partition.error_message)?;
+                    put_no_tagged_fields(out, flexible);
+                }
                 put_string(out, flexible, partition.error_message)?;
             }
             put_no_tagged_fields(out, flexible);

@@ -73,6 +73,7 @@ prop_compose! {
         log_append_time_ms in any::<i64>(),
         log_start_offset in any::<i64>(),
         message in option::of(Just("what went wrong")),
+        failed_record in option::of(any::<i32>()),
     ) -> ProducePartitionResponse<'static> {
         ProducePartitionResponse {
             index,
@@ -81,6 +82,7 @@ prop_compose! {
             log_append_time_ms,
             log_start_offset,
             error_message: message,
+            failed_record,
         }
     }
 }
@@ -160,11 +162,21 @@ proptest! {
                     log_append_time_ms: theirs.log_append_time_ms,
                     log_start_offset: theirs.log_start_offset,
                     error_message: theirs.error_message.as_deref(),
+                    failed_record: theirs.record_errors.first().map(|record| record.batch_index),
                 };
                 let error_message = ours.error_message.filter(|_| version >= 8);
+                let failed_record = ours.failed_record.filter(|_| version >= 8);
+                for record in &theirs.record_errors {
+                    prop_assert_eq!(record.batch_index_error_message.as_deref(), error_message);
+                }
                 prop_assert_eq!(
                     read,
-                    ProducePartitionResponse { log_start_offset, error_message, ..*ours }
+                    ProducePartitionResponse {
+                        log_start_offset,
+                        error_message,
+                        failed_record,
+                        ..*ours
+                    }
                 );
             }
         }

@@ -1,0 +1,218 @@
+//! Batches of which some records wait for their time.
+//!
+//! On topics with `mainstem.delay` a Kafka producer may say when a record is to be delivered. Its batch
+//! then comes here divided by time ([`SplitBatch`]): what is due now, and one batch for each later
+//! time. All have the same keys, values, headers and timestamps as before, and the producer's codec.
+//!
+//! - **Where they go.** What is due now goes to its queue, with offsets without gaps; the others become
+//!   timers ([`super::timers`]), whose message is a Kafka batch. They are delivered as they are:
+//!   Kafka's consumers get the log's bytes, RocketMQ's what is converted from them, and nobody looks
+//!   for a delivery time a second time.
+//! - **All or nothing.** The timers go to a timer queue *of the same shard*, so that one shard can put
+//!   all frames of a batch into one block of the log ([`CommitLog::reserve_together`]). A block is
+//!   written and recovered whole: no crash divides a batch, there is no order of steps to get wrong,
+//!   and an answer that waits for the end of the block waits for all of it.
+//! - **Sequence numbers** count the batch as it was sent. The frames that its records come to lie in
+//!   know nothing of them: what is stored has no producer, and a frame of its own in the same block,
+//!   [`FrameKind::ProducerSequence`], tells the replay what [`Producers`] was told. So a batch sent
+//!   again is recognized, with what became of it, after a restart too, even if nothing of it was due;
+//!   and whatever its times have come to meanwhile.
+//! - **The base offset** of the answer is that of the first record that was due, and -1, Kafka's
+//!   "unknown", if none was: an offset that a message gets when it is delivered cannot be told, and
+//!   the queue's next offset would be another message's. Clients count on from the base offset (Java
+//!   only if it is not -1, librdkafka always): the offsets they compute are right up to
+//!   the first delayed record of a batch.
+//! - **Bounds.** The size limit and the range of timestamps hold for the batch as it was sent, now.
+//!   `timers.max_pending` counts a batch's records that are due at one time as one message, and a
+//!   shard has the share of it that its timer queues have.
+//!
+//! [`CommitLog::reserve_together`]: crate::storage::commit_log::CommitLog::reserve_together
+//! [`Producers`]: super::producers::Producers
+
+use std::{collections::BTreeMap, io, rc::Rc, sync::Arc, time::Duration};
+
+use super::{
+    AppendError, AppendedBatch, Broker,
+    append::{check_keys, check_limits, no_room, open_queue, sequence_of},
+    filter::TagHash,
+    producers::Sequence,
+    timers::TimerFrame,
+};
+use crate::{
+    base::{Dialect, Position, QueueId},
+    storage::commit_log::{
+        Turn,
+        frame::{FRAME_HEADER, FrameKind, FrameMeta, frame_span},
+    },
+    wire::kafka::{
+        BatchBuilder,
+        batch::BatchHeader,
+        record::{Record, Records},
+    },
+};
+
+/// What Kafka's clients take for "unknown".
+const NO_OFFSET: i64 = -1;
+
+/// Kafka's messages have no ids by which they could be recalled.
+const NO_ID: u32 = 0;
+
+/// A batch divided by when its records are due.
+#[derive(Clone, Debug)]
+pub struct SplitBatch {
+    /// The header it was sent with.
+    header: BatchHeader,
+    /// Bytes it was sent with.
+    bytes: usize,
+    /// Those that are due, if any is.
+    now: Option<Part>,
+    /// The other ones, each part with its time in milliseconds since 1970.
+    later: Vec<(i64, Part)>,
+}
+
+/// Records of a batch that are due at one time, as a batch without a producer.
+#[derive(Clone, Debug)]
+struct Part {
+    header: BatchHeader,
+    batch: Vec<u8>,
+}
+
+impl SplitBatch {
+    /// Divides a batch that was sent with `bytes` bytes. `due_ms` tells of each of its records when it is due, in
+    /// milliseconds since 1970; none: at once.
+    ///
+    /// # Errors
+    /// Records that cannot be read, or not be compressed again.
+    pub fn new(
+        bytes: usize,
+        header: &BatchHeader,
+        records: &[u8],
+        due_ms: &[Option<i64>],
+    ) -> io::Result<Self> {
+        let codec = header.codec().map_err(io::Error::other)?;
+        let mut parts: BTreeMap<Option<i64>, BatchBuilder> = BTreeMap::new();
+        for (record, due_ms) in Records::new(header, records).zip(due_ms) {
+            let record = record.map_err(io::Error::other)?;
+            let time_ms = header.offset_time(&record).timestamp_ms;
+            let Record { key, value, headers, .. } = record;
+            let part = parts.entry(*due_ms).or_default();
+            part.codec(codec).record_with(time_ms, key, value, headers);
+        }
+        let mut split = Self { header: *header, bytes, now: None, later: Vec::new() };
+        for (due_ms, builder) in parts {
+            let batch = builder.build()?;
+            let header = BatchHeader::parse(&batch).map_err(io::Error::other)?;
+            let part = Part { header, batch };
+            match due_ms {
+                None => split.now = Some(part),
+                Some(due_ms) => split.later.push((due_ms, part)),
+            }
+        }
+        Ok(split)
+    }
+
+    fn check_keys(&self) -> Result<(), AppendError> {
+        let mut parts = self.now.iter().chain(self.later.iter().map(|(_, part)| part));
+        parts.try_for_each(|part| check_keys(&part.batch, &part.header))
+    }
+
+    /// Payloads of its frames, in bytes, in their order: its sequence numbers, timers, what is due.
+    fn payloads_bytes(&self) -> Vec<usize> {
+        let sequence = sequence_of(&self.header).map(|_| Sequence::BYTES);
+        let timers = self.later.iter().map(|(_, part)| TimerFrame::bytes_for(part.batch.len()));
+        let now = self.now.as_ref().map(|part| part.batch.len());
+        sequence.into_iter().chain(timers).chain(now).collect()
+    }
+
+    /// What a single frame would have as payload that took as much of the log.
+    fn log_bytes(&self) -> usize {
+        let spans = self.payloads_bytes().into_iter().map(frame_span);
+        spans.sum::<usize>().saturating_sub(FRAME_HEADER)
+    }
+}
+
+impl Broker {
+    /// Appends what of a batch is due to a queue of this shard, and stores the rest for later; for
+    /// room in the log it stands in line no longer than `stall`.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; then nothing was appended, and nothing is delivered later.
+    pub async fn append_split(
+        self: &Rc<Self>,
+        id: QueueId,
+        split: &SplitBatch,
+        stall: Duration,
+    ) -> Result<AppendedBatch, AppendError> {
+        self.ensure_own_timers().await.map_err(AppendError::NoTimerQueue)?;
+        match self.append_split_in(id, split, None) {
+            Err(AppendError::Busy) => {
+                let append = |turn: &Turn<'_>| self.append_split_in(id, split, Some(turn));
+                self.append_in_line(split.log_bytes(), stall, append).await
+            }
+            result => result,
+        }
+    }
+
+    fn append_split_in(
+        self: &Rc<Self>,
+        id: QueueId,
+        split: &SplitBatch,
+        turn: Option<&Turn<'_>>,
+    ) -> Result<AppendedBatch, AppendError> {
+        let now_ms = self.env.clock.wall_ms();
+        let mut queues = self.queues.borrow_mut();
+        let queue = open_queue(&mut queues, id)?;
+        let settings = Arc::clone(&queue.settings);
+        check_limits(&settings, split.bytes, &split.header, now_ms)?;
+        if settings.compact {
+            split.check_keys()?;
+        }
+        let sequence = sequence_of(&split.header);
+        if let Some(twin) = self.twin(queue, sequence.as_ref())? {
+            return Ok(twin);
+        }
+        let base_offset = split.now.as_ref().map_or(NO_OFFSET, |_| queue.next_offset);
+        let timers = self.room_for_timers(&queues, split.later.len())?;
+        let rooms = self.log.reserve_together(&split.payloads_bytes(), turn);
+        let mut rooms = rooms
+            .map_err(|error| no_room(error, split.log_bytes(), settings.max_message_bytes))?
+            .into_iter();
+        // From here on nothing fails, and nothing is awaited.
+        let mut room = || rooms.next().expect("there is room for each frame");
+        if let Some(sequence) = &sequence {
+            let mut room = room();
+            sequence.write(room.payload());
+            let control = FrameMeta::control(FrameKind::ProducerSequence, now_ms);
+            room.commit(&FrameMeta { queue: id, base_offset, ..control });
+        }
+        let mut end = Position(0);
+        let timer_queue = queues.get_mut(&timers).expect("it has room");
+        for (due_ms, part) in &split.later {
+            let frame = TimerFrame {
+                due_ms: timer_queue.timers.as_ref().map_or(*due_ms, |timers| timers.admit(*due_ms)),
+                queue: id,
+                tag_hash: TagHash::UNTAGGED,
+                dialect: Dialect::Kafka,
+                message: &part.batch,
+            };
+            end = self.put_timer(timers, timer_queue, room(), &frame, NO_ID).end;
+        }
+        let queue = queues.get_mut(&id).expect("it was open");
+        let put = split
+            .now
+            .as_ref()
+            .map(|part| self.put_batch(id, queue, room(), &part.batch, &part.header, now_ms));
+        end = put.as_ref().map_or(end, |put| put.end);
+        if let Some(sequence) = &sequence {
+            queue.producers.record(sequence, base_offset, end, now_ms);
+        }
+        let answer = self.answer(queue, base_offset, end, now_ms);
+        drop(queues);
+        match &put {
+            Some(put) => self.enter_batch(id, put),
+            None if self.answers_early(&settings) => self.log.answer_ahead(end),
+            None => {}
+        }
+        Ok(answer)
+    }
+}
