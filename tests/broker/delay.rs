@@ -6,13 +6,11 @@ use mainstem::wire::{
     kafka::BatchBuilder,
     rocketmq::record::{Record, Records},
 };
-use rdkafka::{
-    Message as _, Offset,
-    message::{Headers as _, OwnedMessage},
-};
+use rdkafka::{Message as _, Offset};
 
 use super::{
     client::{Sender, Sent, consumer_at, read_texts, take, watermarks},
+    messages::back,
     process::{BrokerProcess, DataDir, until, verified},
     relay::Relay,
     remoting::Remoting,
@@ -30,19 +28,6 @@ const DELAYS: &[(&str, &str)] = &[("mainstem.delay", "true")];
 fn delayed(value: &str, header: &str, ms: i64) -> Sent {
     let header = (header.to_owned(), Some(ms.to_string().into_bytes()));
     Sent { headers: vec![header], ..Sent::value(value) }
-}
-
-fn back(message: &OwnedMessage) -> Sent {
-    let headers = message.headers().map_or_else(Vec::new, |headers| {
-        let owned = headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
-        owned.collect()
-    });
-    Sent {
-        key: message.key().map(<[u8]>::to_vec),
-        value: message.payload().map(<[u8]>::to_vec),
-        headers,
-        timestamp: message.timestamp().to_millis(),
-    }
 }
 
 /// Six messages: three that are due, one of them for long, and three for later.

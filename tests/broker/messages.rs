@@ -68,7 +68,8 @@ fn assortment(partition: i32) -> Vec<Sent> {
     all
 }
 
-fn back(message: &OwnedMessage) -> Sent {
+/// What was sent, by what is read.
+pub(super) fn back(message: &OwnedMessage) -> Sent {
     let headers = message.headers().map_or_else(Vec::new, |headers| {
         let owned = headers.iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec)));
         owned.collect()

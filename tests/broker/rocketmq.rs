@@ -299,10 +299,17 @@ fn what_is_not_served_is_refused_and_not_stored() {
     broker.stop();
 }
 
-fn heartbeat(client: &mut Remoting, id: &str) {
+/// The heartbeat by which `id` consumes `orders` by `tags`.
+pub(super) fn heartbeat_request(
+    client: &mut Remoting,
+    id: &str,
+    tags: &str,
+    version: i64,
+) -> RemotingCommand<'static> {
     let subscription = SubscriptionData {
         topic: "orders".to_owned(),
-        sub_string: "*".to_owned(),
+        sub_string: tags.to_owned(),
+        sub_version: version,
         ..SubscriptionData::default()
     };
     let consumer = ConsumerData {
@@ -317,6 +324,11 @@ fn heartbeat(client: &mut Remoting, id: &str) {
     };
     let mut request = client.request(RequestCode::HeartBeat);
     request.body = to_json(&heartbeat).unwrap();
+    request
+}
+
+fn heartbeat(client: &mut Remoting, id: &str) {
+    let request = heartbeat_request(client, id, "*", 0);
     client.send(&request);
     // The notice and the answer come in either order.
     let mut told: Vec<_> = (0..2).map(|_| client.next().unwrap()).collect();

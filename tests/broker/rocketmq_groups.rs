@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use mainstem::wire::rocketmq::{
     RemotingCommand, RequestCode, ResponseCode,
-    body::{ConsumerData, HeartbeatData, SubscriptionData, to_json},
     header::{PullMessageRequest, UpdateConsumerOffsetRequest},
 };
 use rdkafka::{
@@ -18,29 +17,12 @@ use super::{
     client::{config, send_one},
     process::{BrokerProcess, DataDir, PATIENCE},
     remoting::{Remoting, Told},
-    rocketmq::{bodies, committed, lock, pull_header, send},
+    rocketmq::{bodies, committed, heartbeat_request, lock, pull_header, send},
 };
 
 /// Tells that `id` consumes `orders` by `tags`; notices that come meanwhile are passed over.
 fn heartbeat(client: &mut Remoting, id: &str, tags: &str, version: i64) -> Told {
-    let subscription = SubscriptionData {
-        topic: "orders".to_owned(),
-        sub_string: tags.to_owned(),
-        sub_version: version,
-        ..SubscriptionData::default()
-    };
-    let consumer = ConsumerData {
-        group_name: "consumers".to_owned(),
-        subscription_data_set: vec![subscription],
-        ..ConsumerData::default()
-    };
-    let heartbeat = HeartbeatData {
-        client_id: id.to_owned(),
-        consumer_data_set: vec![consumer],
-        ..HeartbeatData::default()
-    };
-    let mut request = client.request(RequestCode::HeartBeat);
-    request.body = to_json(&heartbeat).unwrap();
+    let request = heartbeat_request(client, id, tags, version);
     ask(client, &request)
 }
 

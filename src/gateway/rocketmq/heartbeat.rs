@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Handled, client::Client, encoded, pull::Wanted, retry};
+use super::{Gateway, Handled, client::Client, encoded, pull, retry};
 use crate::{
     broker::{Subscription, Subscriptions},
     wire::rocketmq::{
@@ -50,8 +50,8 @@ pub(super) async fn handle(
 
 fn subscriptions(consumer: &ConsumerData) -> Subscriptions {
     let subscription = |told: &SubscriptionData| {
-        let filter = Wanted::of_subscription(told).filter().map_err(|refusal| refusal.remark);
-        (told.topic.as_str().into(), Subscription { version: told.sub_version, filter })
+        let (version, filter) = (told.sub_version, pull::subscribed(told));
+        (told.topic.as_str().into(), Subscription { version, filter })
     };
     consumer.subscription_data_set.iter().map(subscription).collect()
 }
@@ -73,6 +73,6 @@ pub(super) async fn unregister(
 
 pub(super) fn check_config(command: &RemotingCommand<'_>) -> Handled {
     let body: CheckClientRequestBody = from_json(&command.body)?;
-    Wanted::of_subscription(&body.subscription_data).filter()?;
+    pull::subscribed(&body.subscription_data).map_err(pull::unserved)?;
     encoded(&RemotingCommand::answer(command, ResponseCode::Success))
 }

@@ -1,5 +1,5 @@
-//! GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206), DELETE_TOPIC_IN_NAMESRV
-//! (216), GET_TOPICS_BY_CLUSTER (224): what the name server tells administrators.
+//! GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206), DELETE_TOPIC_IN_NAMESRV (216), GET_TOPICS_BY_CLUSTER
+//! (224): what the name server tells administrators.
 
 use super::{Gateway, Handled, encoded, refusal::Refusal};
 use crate::{

@@ -27,54 +27,29 @@ const BYTES_MAX: u64 = 4 << 20;
 /// Longest that a pull is held, whatever the client says.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// What a consumer wants of a topic.
-#[derive(Clone, Debug)]
-pub(super) enum Wanted {
-    /// These messages.
-    Messages(Arc<Filter>),
-    /// Something that is not served, and why.
-    Unserved(String),
+/// What a consumer wants of a topic by what a heartbeat says, or why it cannot be had.
+pub(super) fn subscribed(subscription: &SubscriptionData) -> Result<Arc<Filter>, String> {
+    if subscription.class_filter_mode {
+        return Err("filter classes are not served, only tags and SQL92".to_owned());
+    }
+    wanted(subscription.expression_type.as_deref(), &subscription.sub_string)
 }
 
-impl Wanted {
-    /// By what a heartbeat says.
-    pub(super) fn of_subscription(subscription: &SubscriptionData) -> Self {
-        let expression = subscription.expression_type.as_deref();
-        if subscription.class_filter_mode {
-            return Self::Unserved("filter classes are not served, only tags and SQL92".to_owned());
+/// What is wanted by an expression: `*`, or tags with `||` between, or a condition of SQL92.
+fn wanted(expression_type: Option<&str>, expression: &str) -> Result<Arc<Filter>, String> {
+    let filter = match expression_type {
+        None | Some("TAG" | "") => Filter::tags(expression),
+        Some("SQL92") => Filter::sql(expression),
+        Some(other) => {
+            return Err(format!("{other} expressions are not served, only tags and SQL92"));
         }
-        Self::of(expression, &subscription.sub_string)
-    }
-
-    /// By an expression: `*`, or tags with `||` between, or a condition of SQL92.
-    fn of(expression_type: Option<&str>, expression: &str) -> Self {
-        let filter = match expression_type {
-            by_tag if is_by_tag(by_tag) => Filter::tags(expression),
-            Some("SQL92") => Filter::sql(expression),
-            other => {
-                let other = other.unwrap_or_default();
-                let why = format!("{other} expressions are not served, only tags and SQL92");
-                return Self::Unserved(why);
-            }
-        };
-        match filter {
-            Ok(filter) => Self::Messages(Arc::new(filter)),
-            Err(error) => Self::Unserved(error.to_string()),
-        }
-    }
-
-    /// What is wanted, if it can be had.
-    pub(super) fn filter(self) -> Result<Arc<Filter>, Refusal> {
-        match self {
-            Self::Messages(filter) => Ok(filter),
-            Self::Unserved(why) => Err(Refusal::new(ResponseCode::SubscriptionParseFailed, why)),
-        }
-    }
+    };
+    filter.map(Arc::new).map_err(|error| error.to_string())
 }
 
-/// Whether messages are wanted by tag, which clients compare themselves.
-fn is_by_tag(expression_type: Option<&str>) -> bool {
-    matches!(expression_type, None | Some("TAG" | ""))
+/// An expression cannot be gone by.
+pub(super) fn unserved(why: String) -> Refusal {
+    Refusal::new(ResponseCode::SubscriptionParseFailed, why)
 }
 
 /// Begins a pull.
@@ -93,9 +68,9 @@ pub(super) fn begin(
     };
     puller.check_allowed(&gateway)?;
     let flags = PullSysFlag(asked.sys_flag);
-    let wanted = match asked.subscription {
+    let filter = match asked.subscription {
         Some(expression) if flags.has(PullSysFlag::SUBSCRIPTION) => {
-            Some(Wanted::of(asked.expression_type, expression).filter()?)
+            Some(wanted(asked.expression_type, expression).map_err(unserved)?)
         }
         _ => None,
     };
@@ -105,26 +80,21 @@ pub(super) fn begin(
         false => Duration::ZERO,
     };
     let bytes = asked.max_msg_bytes.filter(|bytes| *bytes > 0).unwrap_or(BYTES);
-    let pull = Pull {
-        queue,
-        offset: asked.queue_offset,
-        messages_max: usize::try_from(asked.max_msg_nums).unwrap_or(1).max(1),
-        bytes_max: u64::from(bytes.unsigned_abs()).min(BYTES_MAX),
-        filter: wanted.clone().unwrap_or_else(|| Arc::new(Filter::All)),
-        wait,
-    };
+    let offset = asked.queue_offset;
+    let messages_max = usize::try_from(asked.max_msg_nums).unwrap_or(1).max(1);
+    let bytes_max = u64::from(bytes.unsigned_abs()).min(BYTES_MAX);
     let answer = RemotingCommand::answer(command, ResponseCode::Success);
     let version = asked.sub_version;
     if flags.has(PullSysFlag::COMMIT_OFFSET) {
         let now = gateway.broker.env().clock.monotonic();
-        let (Puller { group, topic, queue_id, .. }, offset) = (&puller, asked.commit_offset);
-        if client.is_to_commit(group, queue, offset, now) {
-            group_offset::store(&gateway, client, group, topic, *queue_id, offset)?;
+        let (Puller { group, topic, queue_id, .. }, committed) = (&puller, asked.commit_offset);
+        if client.is_to_commit(group, queue, committed, now) {
+            group_offset::store(&gateway, client, group, topic, *queue_id, committed)?;
         }
     }
     Ok(Box::pin(async move {
-        let group_wants = puller.subscription(&gateway, version, wanted.is_none()).await?;
-        let pull = Pull { filter: group_wants.unwrap_or(pull.filter), ..pull };
+        let filter = puller.filter(&gateway, version, filter).await?;
+        let pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
         read(&gateway, &puller, pull, answer).await
     }))
 }
@@ -159,18 +129,18 @@ impl Puller {
 
     /// Checks that the group may be consumed in by RocketMQ's clients, and finds what its members told
     /// that it wants of the topic, if the pull does not say.
-    async fn subscription(
+    async fn filter(
         &self,
         gateway: &Gateway,
         version: i64,
-        is_asked: bool,
-    ) -> Result<Option<Arc<Filter>>, Refusal> {
+        said: Option<Arc<Filter>>,
+    ) -> Result<Arc<Filter>, Refusal> {
         let (broker, topic) = (&gateway.broker, self.topic.clone());
         let group: Arc<str> = self.group.as_str().into();
         let found = broker.on(broker.group_owner(&group), move |owner| {
             Box::pin(async move {
                 owner.with_groups(|groups, _| groups.check_peers(&group))?;
-                is_asked.then(|| owner.subscription(&group, &topic, version)).transpose()
+                said.map_or_else(|| owner.subscription(&group, &topic, version), Ok)
             })
         });
         Ok(found.await??)
@@ -275,7 +245,7 @@ mod tests {
     #[test]
     fn expressions_are_tags_or_refused() {
         let verdict = |kind, expression, tag| {
-            let filter = Wanted::of(kind, expression).filter().unwrap();
+            let filter = wanted(kind, expression).unwrap();
             filter.verdict(TagHash::of(tag))
         };
         for all in ["*", ""] {
@@ -284,11 +254,11 @@ mod tests {
         assert_eq!(verdict(Some("TAG"), " a b ||c|| ", Some("a b")), Verdict::All);
         assert_eq!(verdict(Some("TAG"), " a b ||c|| ", Some("b")), Verdict::None);
         assert_eq!(verdict(Some("SQL92"), "a > 1", None), Verdict::Each);
-        let refusal = Wanted::of(Some("SQL92"), "a > ").filter().unwrap_err();
+        let refusal = wanted(Some("SQL92"), "a > ").map_err(unserved).unwrap_err();
         assert_eq!(refusal.code, ResponseCode::SubscriptionParseFailed);
         assert!(refusal.remark.contains("at character 5"), "{}", refusal.remark);
-        assert!(Wanted::of(Some("XPATH"), "a").filter().is_err());
+        assert!(wanted(Some("XPATH"), "a").is_err());
         let by_class = SubscriptionData { class_filter_mode: true, ..SubscriptionData::default() };
-        assert!(Wanted::of_subscription(&by_class).filter().is_err());
+        assert!(subscribed(&by_class).is_err());
     }
 }
