@@ -141,13 +141,8 @@ impl Broker {
     ) -> Result<AppendedBatch, AppendError> {
         let header = BatchHeader::parse(bytes);
         let header = header.map_err(|error| AppendError::Records(error.to_string()))?;
-        match self.append_in(id, bytes, &header, true, None) {
-            Err(AppendError::Busy) => {
-                let append = |turn: &Turn<'_>| self.append_in(id, bytes, &header, true, Some(turn));
-                self.append_in_line(bytes.len(), stall, append).await
-            }
-            result => result,
-        }
+        let append = |turn: Option<&Turn<'_>>| self.append_in(id, bytes, &header, true, turn);
+        self.when_free(bytes.len(), stall, append).await
     }
 
     fn append_in(
@@ -386,7 +381,7 @@ impl Broker {
         }
     }
 
-    /// As [`Broker::append`], after standing in line for room in the log, no longer than `stall`.
+    /// As [`Broker::append`]; for room in the log it stands in line, no longer than `stall`.
     ///
     /// # Errors
     /// See [`AppendError`]; [`AppendError::Busy`] when there was no room for so long.
@@ -397,12 +392,11 @@ impl Broker {
         header: &BatchHeader,
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
-        let append = |turn: &Turn<'_>| self.append_in(id, bytes, header, false, Some(turn));
-        self.append_in_line(bytes.len(), stall, append).await
+        let append = |turn: Option<&Turn<'_>>| self.append_in(id, bytes, header, false, turn);
+        self.when_free(bytes.len(), stall, append).await
     }
 
-    /// As [`Broker::append_message`], after standing in line for room in the log, no longer than
-    /// `stall`.
+    /// As [`Broker::append_message`]; for room in the log it stands in line, no longer than `stall`.
     ///
     /// # Errors
     /// See [`AppendError`]; [`AppendError::Busy`] when there was no room for so long.
@@ -412,20 +406,25 @@ impl Broker {
         message: &MessageToAppend<'_>,
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
-        let append = |turn: &Turn<'_>| self.append_message_in(id, message, Some(turn));
-        self.append_in_line(message.record.len(), stall, append).await
+        let append = |turn: Option<&Turn<'_>>| self.append_message_in(id, message, turn);
+        self.when_free(message.record.len(), stall, append).await
     }
 
-    pub(super) async fn append_in_line(
+    /// Appends at once, or else when it is this one's turn, so that `bytes` have room.
+    pub(super) async fn when_free(
         &self,
         bytes: usize,
         stall: Duration,
-        append: impl Fn(&Turn<'_>) -> Result<AppendedBatch, AppendError>,
+        append: impl Fn(Option<&Turn<'_>>) -> Result<AppendedBatch, AppendError>,
     ) -> Result<AppendedBatch, AppendError> {
+        match append(None) {
+            Err(AppendError::Busy) => {}
+            result => return result,
+        }
         let in_line = async {
             let turn = self.log.line_up(bytes).await;
             loop {
-                match append(&turn) {
+                match append(Some(&turn)) {
                     Err(AppendError::Busy) => {
                         let stopped = AppendError::Storage(ReserveError::Stopped);
                         self.log_progress().await.map_err(|_| stopped)?;

@@ -144,13 +144,8 @@ impl Broker {
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
         self.ensure_own_timers().await.map_err(AppendError::NoTimerQueue)?;
-        match self.append_split_in(id, split, None) {
-            Err(AppendError::Busy) => {
-                let append = |turn: &Turn<'_>| self.append_split_in(id, split, Some(turn));
-                self.append_in_line(split.log_bytes(), stall, append).await
-            }
-            result => result,
-        }
+        let append = |turn: Option<&Turn<'_>>| self.append_split_in(id, split, turn);
+        self.when_free(split.log_bytes(), stall, append).await
     }
 
     fn append_split_in(

@@ -251,12 +251,7 @@ impl Broker {
             early: true,
             admitted: true,
         };
-        match self.append_message(frame.queue, &message) {
-            Err(AppendError::Busy) => {
-                self.append_message_when_free(frame.queue, &message, RETRY).await
-            }
-            result => result,
-        }
+        self.append_message_when_free(frame.queue, &message, RETRY).await
     }
 
     fn timer_undeliverable(&self, error: &str) {

@@ -226,8 +226,8 @@ impl Broker {
         timer: &TimerToAppend<'_>,
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
-        let append = |turn: &Turn<'_>| self.schedule_in(id, timer, Some(turn));
-        self.append_in_line(timer.message.record.len(), stall, append).await
+        let append = |turn: Option<&Turn<'_>>| self.schedule_in(id, timer, turn);
+        self.when_free(timer.message.record.len(), stall, append).await
     }
 
     fn schedule_in(

@@ -247,10 +247,7 @@ async fn append(
 ) -> Outcome {
     let appended = match split {
         Some(split) => owner.append_split(queue, split, stall).await,
-        None => match owner.append(queue, bytes, header) {
-            Err(AppendError::Busy) => owner.append_when_free(queue, bytes, header, stall).await,
-            appended => appended,
-        },
+        None => owner.append_when_free(queue, bytes, header, stall).await,
     };
     appended.map_err(Refused::from)
 }

@@ -1,13 +1,11 @@
 //! A message on its way into the log: to its queue at once, or to a timer queue before.
 
-use std::{rc::Rc, time::Duration};
-
 use bytes::Bytes;
 
 use super::{Gateway, refusal::Refusal};
 use crate::{
     base::QueueId,
-    broker::{AppendError, AppendedBatch, Broker, MessageToAppend, TimerToAppend, filter::TagHash},
+    broker::{AppendError, AppendedBatch, MessageToAppend, TimerToAppend, filter::TagHash},
     wire::rocketmq::ResponseCode,
 };
 
@@ -52,27 +50,14 @@ pub(super) async fn append(
         Box::pin(async move {
             let mut appended = Vec::with_capacity(messages.len());
             for message in &messages {
-                appended.push(append_one(&owner, queue, message, stall).await);
+                let message = message.lend();
+                appended.push(owner.append_message_when_free(queue, &message, stall).await);
             }
             owner.log().wake_writer();
             appended.into_iter().collect::<Result<Vec<_>, _>>()
         })
     });
     Ok(appended.await??)
-}
-
-async fn append_one(
-    owner: &Rc<Broker>,
-    queue: QueueId,
-    message: &Message,
-    stall: Duration,
-) -> Result<AppendedBatch, AppendError> {
-    match owner.append_message(queue, &message.lend()) {
-        Err(AppendError::Busy) => {
-            owner.append_message_when_free(queue, &message.lend(), stall).await
-        }
-        result => result,
-    }
 }
 
 /// Stores a message that comes to its queue later, and says in which timer queue.
@@ -88,10 +73,7 @@ pub(super) async fn schedule(
     let stored = broker.on(broker.owner(id), move |owner| {
         Box::pin(async move {
             let timer = TimerToAppend { queue, due_ms, id_hash, message: message.lend() };
-            let mut stored = owner.schedule(id, &timer);
-            if stored == Err(AppendError::Busy) {
-                stored = owner.schedule_when_free(id, &timer, stall).await;
-            }
+            let stored = owner.schedule_when_free(id, &timer, stall).await;
             owner.log().wake_writer();
             stored
         })
