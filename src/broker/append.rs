@@ -350,8 +350,8 @@ impl Broker {
         turn: Option<&Turn<'_>>,
     ) -> Result<Reservation<'_>, AppendError> {
         let room = match turn {
-            Some(turn) => self.log.reserve_in_turn(bytes, turn),
-            None => self.log.reserve(bytes, false),
+            Some(turn) => self.log_to_fill().reserve_in_turn(bytes, turn),
+            None => self.log_to_fill().reserve(bytes, false),
         };
         room.map_err(|error| no_room(error, bytes, max))
     }

@@ -105,7 +105,6 @@ impl Broker {
                 debug_assert!(sent.is_ok(), "the broker holds the receiver itself");
             }
         });
-        self.log.wake_writer();
         self.durable(appended.end).await?;
         // The waker may have run before the change was applied.
         self.apply_durable();
@@ -148,7 +147,7 @@ impl Broker {
     /// Waits for room for a control frame, which is to be filled before anything is awaited.
     async fn reserve_control(&self, bytes: usize) -> Result<Reservation<'_>, ControlError> {
         loop {
-            match self.log.reserve(bytes, true) {
+            match self.log_to_fill().reserve(bytes, true) {
                 Ok(room) => return Ok(room),
                 Err(ReserveError::Busy) => self.log_progress().await?,
                 Err(_) => return Err(ControlError::Storage),

@@ -142,7 +142,6 @@ impl Broker {
     }
 
     fn append_backlog(self: &Rc<Self>) {
-        let mut wrote = false;
         loop {
             let next = self.coordinator.borrow_mut().backlog.pop_front();
             let Some(append) = next else { break };
@@ -150,7 +149,6 @@ impl Broker {
                 Ok(end) => {
                     let token = append.token;
                     self.control_pending(end, move |broker| broker.group_records_durable(token));
-                    wrote = true;
                 }
                 Err(error) => {
                     self.coordinator.borrow_mut().backlog.push_front(append);
@@ -159,9 +157,6 @@ impl Broker {
                 }
             }
         }
-        if wrote {
-            self.log.wake_writer();
-        }
     }
 
     /// All records of one append, or none: room for all is reserved before one is committed.
@@ -169,7 +164,7 @@ impl Broker {
         let encoded: Vec<_> = append.records.iter().map(encode_record).collect();
         let mut rooms = Vec::with_capacity(encoded.len());
         for record in &encoded {
-            rooms.push(self.log.reserve(record.len(), true)?);
+            rooms.push(self.log_to_fill().reserve(record.len(), true)?);
         }
         let meta = FrameMeta::control(FrameKind::Group, self.env.clock.wall_ms());
         let mut end = self.log.durable();

@@ -29,6 +29,7 @@ mod seal;
 mod split;
 mod timers;
 mod traffic;
+mod writer_call;
 
 use std::{
     cell::{Cell, Ref, RefCell, RefMut},
@@ -200,6 +201,7 @@ pub struct Broker {
     stages: RefCell<Stages>,
     figures: Cell<ShardFigures>,
     traffic: RefCell<traffic::Traffic>,
+    writer_call: writer_call::WriterCall,
     producer_ids: RefCell<ProducerIds>,
     /// Queues that commands in the log will make once they are durable; on the control shard.
     queues_on_their_way: Cell<u32>,
@@ -272,6 +274,7 @@ impl Broker {
             stages: RefCell::default(),
             figures: Cell::default(),
             traffic: RefCell::default(),
+            writer_call: writer_call::WriterCall::default(),
             producer_ids: RefCell::default(),
             queues_on_their_way: Cell::default(),
             numbers: Cell::default(),
@@ -286,6 +289,7 @@ impl Broker {
         tasks.spawn(Box::pin(Rc::clone(&broker).follow_log(durable)));
         tasks.spawn(Box::pin(Rc::clone(&broker).serve_mailbox(mailbox)));
         tasks.spawn(Box::pin(Rc::clone(&broker).pass_commands()));
+        tasks.spawn(Box::pin(Rc::clone(&broker).call_writer()));
         tasks.spawn(Box::pin(Rc::clone(&broker).retain()));
         tasks.spawn(Box::pin(Rc::clone(&broker).fire_timers()));
         broker

@@ -187,7 +187,6 @@ impl Broker {
         (meta.queue, meta.base_offset) = (id, to);
         let appended = self.append_control_frame(&meta, &[]).await?;
         self.control_pending(appended.end, move |broker| broker.log_start_durable(id, to));
-        self.log.wake_writer();
         self.durable(appended.end).await.map_err(ControlError::from)?;
         self.apply_durable();
         self.ends(id).map(|(start, _)| start).ok_or(OffsetError::UnknownQueue)

@@ -168,7 +168,7 @@ impl Broker {
         }
         let base_offset = split.now.as_ref().map_or(NO_OFFSET, |_| queue.next_offset);
         let timers = self.room_for_timers(&queues, split.later.len())?;
-        let rooms = self.log.reserve_together(&split.payloads_bytes(), turn);
+        let rooms = self.log_to_fill().reserve_together(&split.payloads_bytes(), turn);
         let mut rooms = rooms
             .map_err(|error| no_room(error, split.log_bytes(), settings.max_message_bytes))?
             .into_iter();

@@ -158,7 +158,6 @@ impl Broker {
         (meta.queue, meta.base_offset) = (id, last.offset);
         self.append_control_frame(&meta, &last.due_bytes()).await?;
         self.with_timers(id, |timers| timers.delivered(last));
-        self.log.wake_writer();
         for (key, _) in &taken[..delivered] {
             let late_ms = u64::try_from(now_ms - key.due_ms).unwrap_or(0);
             self.record(Stage::Timer, Duration::from_millis(late_ms));

@@ -44,7 +44,6 @@ impl Broker {
             }
         }
         if let Some(end) = end {
-            self.log.wake_writer();
             self.durable(end).await.map_err(ControlError::from)?;
         }
         Ok(recalled)

@@ -88,7 +88,6 @@ impl Broker {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        self.log.wake_writer();
         Ok(())
     }
 }

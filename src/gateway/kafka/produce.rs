@@ -201,7 +201,6 @@ async fn append_all(
                 let outcome = append(broker, stall, *queue, bytes, header, split.as_deref()).await;
                 outcomes[batch.place.0][batch.place.1] = Some(outcome);
             }
-            broker.log().wake_writer();
             continue;
         }
         let places: Vec<_> = mine().map(|batch| batch.place).collect();
@@ -223,7 +222,6 @@ async fn append_all(
                         let split = split.as_deref();
                         results.push(append(&owner, stall, *queue, bytes, header, split).await);
                     }
-                    owner.log().wake_writer();
                     results
                 })
             })

@@ -53,7 +53,6 @@ pub(super) async fn append(
                 let message = message.lend();
                 appended.push(owner.append_message_when_free(queue, &message, stall).await);
             }
-            owner.log().wake_writer();
             appended.into_iter().collect::<Result<Vec<_>, _>>()
         })
     });
@@ -73,9 +72,7 @@ pub(super) async fn schedule(
     let stored = broker.on(broker.owner(id), move |owner| {
         Box::pin(async move {
             let timer = TimerToAppend { queue, due_ms, id_hash, message: message.lend() };
-            let stored = owner.schedule_when_free(id, &timer, stall).await;
-            owner.log().wake_writer();
-            stored
+            owner.schedule_when_free(id, &timer, stall).await
         })
     });
     Ok((id, stored.await??))
