@@ -23,8 +23,8 @@
 //!   only if it is not -1, librdkafka always): the offsets they compute are right up to
 //!   the first delayed record of a batch.
 //! - **Bounds.** The size limit and the range of timestamps hold for the batch as it was sent, now.
-//!   `timers.max_pending` counts a batch's records that are due at one time as one message, and a
-//!   shard has the share of it that its timer queues have.
+//!   `timers.max_pending` counts a batch's records that are due at one time as one message; a shard
+//!   has the share of it that its timer queues have, and may exceed that by its last batch.
 //!
 //! [`CommitLog::reserve_together`]: crate::storage::commit_log::CommitLog::reserve_together
 //! [`Producers`]: super::producers::Producers
@@ -167,7 +167,7 @@ impl Broker {
             return Ok(twin);
         }
         let base_offset = split.now.as_ref().map_or(NO_OFFSET, |_| queue.next_offset);
-        let timers = self.room_for_timers(&queues, split.later.len())?;
+        let timers = self.room_for_timers(&queues)?;
         let rooms = self.log_to_fill().reserve_together(&split.payloads_bytes(), turn);
         let mut rooms = rooms
             .map_err(|error| no_room(error, split.log_bytes(), settings.max_message_bytes))?

@@ -1,10 +1,15 @@
 //! Kafka's producers name delivery times by headers, on topics with `mainstem.delay`.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use kafka_protocol::messages::produce_response::PartitionProduceResponse;
 use mainstem::wire::{
     kafka::BatchBuilder,
-    rocketmq::record::{Record, Records},
+    rocketmq::{
+        ResponseCode,
+        record::{Record, Records},
+    },
 };
 use rdkafka::{Message as _, Offset};
 
@@ -14,8 +19,8 @@ use super::{
     process::{BrokerProcess, DataDir, until, verified},
     relay::Relay,
     remoting::Remoting,
-    rocketmq::pull,
-    timers::now_ms,
+    rocketmq::{ask_send, header, properties, pull},
+    timers::{await_messages, now_ms},
     topics::Administrator,
     wire::{Wire, produce},
 };
@@ -179,7 +184,6 @@ fn a_time_that_cannot_be_is_refused_with_its_record() {
     const INVALID_RECORD: i16 = 87;
     const REQUEST_TIMED_OUT: i16 = 7;
     let data = DataDir::new();
-    // Each of the 16 queues takes 63.
     let settings = ["timers.max_delay_ms=1h", "timers.max_pending=1000"];
     let broker = BrokerProcess::start(data.path(), &settings);
     Administrator::new(&broker.kafka).create("orders", 1, DELAYS).unwrap();
@@ -193,16 +197,62 @@ fn a_time_that_cannot_be_is_refused_with_its_record() {
         assert!(refused.error_message.unwrap().contains(AFTER));
     }
     assert_eq!(watermarks(&broker.kafka, "orders", 0), (0, 0));
-    // None of a batch is stored if not all of it can be.
-    let times: Vec<_> = (3_500_000..3_500_064).map(|ms| ms.to_string()).collect();
+    // A batch is never too large on its own; but none of the next one is stored.
+    let times: Vec<_> = (3_500_000..3_501_064).map(|ms| ms.to_string()).collect();
     let mut delays_ms: Vec<_> = times.iter().map(|ms| Some(&**ms)).collect();
     delays_ms.push(None);
-    let too_many = numbered(0, &delays_ms);
-    assert_eq!(outcome(&mut wire, &too_many), (REQUEST_TIMED_OUT, -1));
-    assert_eq!(watermarks(&broker.kafka, "orders", 0), (0, 0));
-    let enough = numbered(0, &delays_ms[1..]);
-    assert_eq!(outcome(&mut wire, &enough), (0, 0));
-    assert_eq!(broker.metric("timers_pending"), 63);
+    assert_eq!(outcome(&mut wire, &numbered(0, &delays_ms)), (0, 0));
+    assert_eq!(broker.metric("timers_pending"), 1_064);
+    assert_eq!(outcome(&mut wire, &numbered(1_065, &delays_ms[1_063..])), (REQUEST_TIMED_OUT, -1));
+    assert_eq!(watermarks(&broker.kafka, "orders", 0), (0, 1));
+    assert_eq!(outcome(&mut wire, &numbered(1_065, &[None])), (0, 1));
+    assert_eq!(broker.metric("timers_pending"), 1_064);
+}
+
+/// Timer queues change shards with each start, and there are more of them once there are more shards.
+#[test]
+fn timers_fire_once_whatever_number_of_shards_starts() {
+    const SHARDS: i32 = 20;
+    let data = DataDir::new();
+    let due_ms = now_ms() + 10_000;
+    let at = due_ms.to_string();
+    for shards in [1, SHARDS, 3] {
+        let broker = BrokerProcess::start(data.path(), &[&format!("shards.count={shards}")]);
+        let mut client = Remoting::connect(&broker.rocketmq);
+        for number in 0..40 {
+            let id = format!("{shards}-{number}");
+            let later = properties(&[("TAGS", "A"), ("UNIQ_KEY", &id), ("TIMER_DELIVER_MS", &at)]);
+            ask_send(&mut client, &header("rocketmq", 0, &later), &id)
+                .expect(ResponseCode::Success);
+        }
+        if shards == SHARDS {
+            Administrator::new(&broker.kafka).create("kafka", SHARDS, DELAYS).unwrap();
+            let sender = Sender::new(&broker.kafka, &[]);
+            let due_ms = now_ms().max(due_ms);
+            (0..SHARDS).for_each(|part| sender.send("kafka", part, &delayed("later", AT, due_ms)));
+            assert!(sender.finish().iter().all(Result::is_ok));
+        }
+        if shards == 3 {
+            let sent: BTreeSet<_> = [1, SHARDS, 3]
+                .into_iter()
+                .flat_map(|shards| (0..40).map(move |number| format!("{shards}-{number}")))
+                .collect();
+            let came = await_messages(&mut client, "rocketmq", 0, sent.len());
+            let records = came.iter().map(|bytes| Record::parse(bytes).unwrap());
+            let ids: BTreeSet<_> = records
+                .inspect(|record| assert!(record.store_timestamp >= due_ms, "{record:?} is early"))
+                .map(|record| String::from_utf8(record.body.to_vec()).unwrap())
+                .collect();
+            assert_eq!(ids, sent);
+            until("all have fired", || broker.metric("timers_pending") == 0);
+            assert_eq!(watermarks(&broker.kafka, "rocketmq", 0), (0, sent.len() as i64));
+            for partition in 0..SHARDS {
+                assert_eq!(watermarks(&broker.kafka, "kafka", partition), (0, 1), "{partition}");
+            }
+        }
+        broker.stop();
+    }
+    verified(data.path());
 }
 
 const ROUNDS: usize = 4;

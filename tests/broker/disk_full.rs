@@ -197,6 +197,7 @@ fn delayed_messages_come_when_there_is_room_again() {
     fs::remove_file(filler).unwrap();
     let came = await_messages(&mut client, "delayed", 0, COUNT);
     assert_eq!(came.len(), COUNT, "none comes twice");
+    assert_eq!(broker.metric("timers_undeliverable_total"), 0);
     for record in came.iter().map(|bytes| Record::parse(bytes).unwrap()) {
         assert!(record.store_timestamp >= due_ms && record.body == body.as_bytes());
     }

@@ -191,6 +191,7 @@ impl Broker {
         let found: Vec<_> = slices.iter().flatten().copied().collect();
         let mut payloads = self.payloads(&found).await.into_iter();
         let mut messages = Vec::with_capacity(slices.len());
+        let mut undeliverable = Undeliverable::default();
         for slice in slices {
             let payload = match slice {
                 Some(_) => payloads.next().expect("one for each slice"),
@@ -204,39 +205,47 @@ impl Broker {
                 let queue = TimerFrame::parse(&payload)?.queue;
                 Ok(Due { queue, payload: payload.to_vec() })
             });
-            if let Err(error) = &due {
-                self.timer_undeliverable(error);
-            }
-            messages.push(due.ok());
+            messages.push(due.map_err(|error| undeliverable.add(error)).ok());
         }
+        self.give_up(undeliverable);
         messages
     }
 
     /// Appends messages to queues of this shard, in order; says how many are done with.
     async fn put_due(self: &Rc<Self>, messages: &[Due]) -> usize {
-        for (at, due) in messages.iter().enumerate() {
-            let frame = match TimerFrame::parse(&due.payload) {
-                Ok(frame) => frame,
-                Err(error) => {
-                    self.timer_undeliverable(&error);
-                    continue;
-                }
-            };
-            let put = match frame.dialect {
-                Dialect::Kafka => self.append_admitted(frame.queue, frame.message, RETRY).await,
-                Dialect::RocketMq => self.put_message(&frame).await,
-            };
-            match put {
-                Ok(_) => {}
-                Err(
-                    AppendError::Busy
-                    | AppendError::Storage(ReserveError::DiskFull | ReserveError::Stopped),
-                ) => return at,
-                // Its topic is gone, say.
-                Err(error) => self.timer_undeliverable(&error.to_string()),
+        let mut undeliverable = Undeliverable::default();
+        let mut done = 0;
+        for due in messages {
+            match self.put(due).await {
+                Ok(()) => {}
+                Err(error) if self.may_pass(due.queue, &error) => break,
+                Err(error) => undeliverable.add(format!("{}: {error}", due.queue)),
             }
+            done += 1;
         }
-        messages.len()
+        self.give_up(undeliverable);
+        done
+    }
+
+    /// Whether a message that could not be appended to a queue of this shard may be another time. Those
+    /// to a queue that is gone, or larger than the log takes, may not.
+    fn may_pass(&self, queue: QueueId, error: &AppendError) -> bool {
+        match error {
+            AppendError::Busy
+            | AppendError::Storage(ReserveError::DiskFull | ReserveError::Stopped) => true,
+            // What makes the queue is still on its way to this shard.
+            AppendError::UnknownQueue => queue >= self.cluster().next_queue(),
+            _ => false,
+        }
+    }
+
+    async fn put(self: &Rc<Self>, due: &Due) -> Result<(), AppendError> {
+        let frame = TimerFrame::parse(&due.payload).map_err(AppendError::Records)?;
+        let put = match frame.dialect {
+            Dialect::Kafka => self.append_admitted(frame.queue, frame.message, RETRY).await,
+            Dialect::RocketMq => self.put_message(&frame).await,
+        };
+        put.map(drop)
     }
 
     async fn put_message(
@@ -253,8 +262,29 @@ impl Broker {
         self.append_message_when_free(frame.queue, &message, RETRY).await
     }
 
-    fn timer_undeliverable(&self, error: &str) {
-        self.count(|figures| figures.timers_undeliverable += 1);
-        tracing::warn!(error, "a delayed message cannot be delivered");
+    /// Counts timers that are not tried again, as RocketMQ gives those of deleted topics up; with one
+    /// line in the log for all.
+    fn give_up(&self, undeliverable: Undeliverable) {
+        let Undeliverable { count, first } = undeliverable;
+        if count > 0 {
+            self.count(|figures| figures.timers_undeliverable += count);
+            tracing::warn!(count, first, "delayed messages cannot be delivered and are given up");
+        }
+    }
+}
+
+/// Timers that cannot be delivered, and why the first of them cannot.
+#[derive(Default)]
+struct Undeliverable {
+    count: u64,
+    first: String,
+}
+
+impl Undeliverable {
+    fn add(&mut self, error: String) {
+        if self.count == 0 {
+            self.first = error;
+        }
+        self.count += 1;
     }
 }

@@ -39,7 +39,7 @@ use tokio::sync::Semaphore;
 use super::{AppendError, AppendedBatch, Broker, MessageToAppend, queue::Queue};
 use crate::{
     base::{Dialect, Position, QueueId},
-    cluster::{ClusterError, Command, ControlPlane as _, Naming, NewTopic, TIMERS_TOPIC},
+    cluster::{Applied, ClusterError, Command, ControlPlane as _, Naming, NewTopic, TIMERS_TOPIC},
     storage::{
         commit_log::{
             Appended, Reservation, Turn,
@@ -173,53 +173,48 @@ impl Broker {
                 partitions: topic.queues.len() as u32 + u32::from(self.shards()),
             });
             let more = more.ok_or(ClusterError::UnknownTopic { name: TIMERS_TOPIC.into() })?;
-            // Another shard may have been faster: it made one for this shard too.
             let made = self.execute(more).await;
-            made.map_err(|error| ClusterError::Unavailable { reason: error.to_string() })?;
+            let made =
+                made.map_err(|error| ClusterError::Unavailable { reason: error.to_string() })?;
+            // Another shard may have been faster: it made one for this shard too.
+            if let (Applied::Refused(error), true) = (made, has_none()) {
+                return Err(error);
+            }
         }
         Ok(())
     }
 
-    /// The timer queue of this shard with the fewest messages, if it takes so many more.
+    /// The timer queue of this shard with the fewest messages, if the shard takes more of them.
     ///
     /// # Errors
     /// [`AppendError::TooManyTimers`]; [`AppendError::UnknownQueue`] if there is none.
     pub(super) fn room_for_timers(
         &self,
         queues: &HashMap<QueueId, Queue>,
-        more: usize,
     ) -> Result<QueueId, AppendError> {
+        self.check_room_for_timers(queues)?;
         let pending = |id: QueueId| Some((queues.get(&id)?.timers.as_ref()?.len(), id));
         let emptiest = self.timers.ids().into_iter().filter_map(pending).min();
-        let (pending, id) = emptiest.ok_or(AppendError::UnknownQueue)?;
-        if pending + more > self.max_pending() {
-            return Err(AppendError::TooManyTimers);
-        }
-        Ok(id)
+        emptiest.map(|(_, id)| id).ok_or(AppendError::UnknownQueue)
     }
 
-    /// Timers that one queue may have.
-    fn max_pending(&self) -> usize {
-        self.settings.timers.max_pending.div_ceil(QUEUES as usize)
+    /// Whether this shard takes more timers: it has the share of all that its queues have. Whoever
+    /// comes before it is full gets all of a batch in, so that none is too large on its own.
+    fn check_room_for_timers(&self, queues: &HashMap<QueueId, Queue>) -> Result<(), AppendError> {
+        let all = self.cluster().topic(TIMERS_TOPIC).map_or(0, |topic| topic.queues.len());
+        let own = self.timers.queues.borrow().len();
+        let max = (self.settings.timers.max_pending * own).div_ceil(all.max(1));
+        if self.timers_pending_in(queues) >= max {
+            return Err(AppendError::TooManyTimers);
+        }
+        Ok(())
     }
 
     /// Stores a message that is to be delivered later in a timer queue of this shard. Otherwise as
-    /// [`Broker::append_message`]: the real queue's limits hold now and are not asked later.
+    /// [`Broker::append_message_when_free`]: the real queue's limits hold now and are not asked later.
     ///
     /// # Errors
     /// See [`AppendError`]; then nothing was stored.
-    pub fn schedule(
-        self: &Rc<Self>,
-        id: QueueId,
-        timer: &TimerToAppend<'_>,
-    ) -> Result<AppendedBatch, AppendError> {
-        self.schedule_in(id, timer, None)
-    }
-
-    /// As [`Broker::schedule`], after standing in line for room in the log, no longer than `stall`.
-    ///
-    /// # Errors
-    /// See [`AppendError`].
     pub async fn schedule_when_free(
         self: &Rc<Self>,
         id: QueueId,
@@ -241,11 +236,9 @@ impl Broker {
         let settings = settings.ok_or(AppendError::UnknownQueue)?;
         timer.message.check(&settings)?;
         let mut queues = self.queues.borrow_mut();
+        self.check_room_for_timers(&queues)?;
         let queue = queues.get_mut(&id).ok_or(AppendError::UnknownQueue)?;
         let timers = queue.timers.as_ref().ok_or(AppendError::UnknownQueue)?;
-        if timers.len() >= self.max_pending() {
-            return Err(AppendError::TooManyTimers);
-        }
         let frame = TimerFrame {
             due_ms: timers.admit(timer.due_ms),
             queue: timer.queue,
@@ -322,9 +315,12 @@ impl Broker {
 
     /// Timers of this shard that have not fired.
     pub(super) fn timers_pending(&self) -> u64 {
-        let queues = self.queues.borrow();
-        let of = |id: QueueId| queues.get(&id)?.timers.as_ref().map(|timers| timers.len() as u64);
-        self.timers.ids().into_iter().filter_map(of).sum()
+        self.timers_pending_in(&self.queues.borrow()) as u64
+    }
+
+    fn timers_pending_in(&self, queues: &HashMap<QueueId, Queue>) -> usize {
+        let of = |id: &QueueId| queues.get(id)?.timers.as_ref().map(|timers| timers.len());
+        self.timers.queues.borrow().iter().filter_map(of).sum()
     }
 
     /// What a checkpoint has to say of this shard's timers.
