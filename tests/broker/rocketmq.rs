@@ -159,6 +159,46 @@ pub fn bodies(told: &Told) -> Vec<String> {
     records.collect()
 }
 
+/// Sends bodies, each with more properties than its tag, as one batch.
+fn send_batch(client: &mut Remoting, topic: &str, messages: &[(&str, &[(&str, &str)])]) -> Told {
+    let mut bytes = BytesMut::new();
+    for (body, more) in messages {
+        let properties = properties(&[&[("TAGS", "B")], *more].concat());
+        let message = BatchMessage { flag: 7, body: body.as_bytes(), properties: &properties };
+        message.encode(&mut bytes).unwrap();
+    }
+    let mut request: RemotingCommand<'_> = client.request(RequestCode::SendBatchMessage);
+    SendMessageRequestV2 { batch: Some(true), ..header(topic, 0, "") }.write(&mut request.fields);
+    request.body = bytes.freeze();
+    client.ask(&request)
+}
+
+/// As RocketMQ's broker takes none.
+#[test]
+fn batches_are_neither_delayed_nor_retries() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let past: &[_] = &[("TIMER_DELIVER_MS", "1000")];
+    send_batch(&mut client, "orders", &[("a0", &[]), ("b1", past)]).expect(ResponseCode::Success);
+    for name in ["DELAY", "TIMER_DELAY_SEC", "TIMER_DELAY_MS"] {
+        let later: &[_] = &[(name, "1")];
+        for batch in [&[("c", later)][..], &[("d", &[]), ("e", later)]] {
+            let told =
+                send_batch(&mut client, "orders", batch).expect(ResponseCode::MessageIllegal);
+            assert!(told.remark.contains("delayed"), "{}", told.remark);
+        }
+    }
+    let retry = "%RETRY%consumers";
+    let told = send_batch(&mut client, retry, &[("f", &[])]).expect(ResponseCode::MessageIllegal);
+    assert!(told.remark.contains(retry), "{}", told.remark);
+    let mut names = Remoting::connect(&broker.namesrv);
+    route(&mut names, retry).expect(ResponseCode::TopicNotExist);
+    assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["a0", "b1"]);
+    assert_eq!(broker.metric("timers_pending"), 0);
+    broker.stop();
+}
+
 #[test]
 fn what_is_sent_is_pulled_and_survives_a_kill() {
     let data = DataDir::new();
@@ -167,19 +207,8 @@ fn what_is_sent_is_pulled_and_survives_a_kill() {
     for (offset, (tag, body)) in [("A", "a0"), ("B", "b1"), ("A", "a2")].into_iter().enumerate() {
         assert_eq!(send(&mut client, "orders", tag, body), offset as i64);
     }
-    let batch = ["x3", "y4"].map(|body| {
-        let properties = properties(&[("TAGS", "B")]);
-        let mut bytes = BytesMut::new();
-        let message = BatchMessage { flag: 7, body: body.as_bytes(), properties: &properties };
-        message.encode(&mut bytes).unwrap();
-        bytes
-    });
-    let mut request = client.request(RequestCode::SendBatchMessage);
-    let none = String::new();
-    SendMessageRequestV2 { batch: Some(true), ..header("orders", 0, &none) }
-        .write(&mut request.fields);
-    request.body = batch.concat().into();
-    let told = client.ask(&request).expect(ResponseCode::Success);
+    let told = send_batch(&mut client, "orders", &[("x3", &[]), ("y4", &[])]);
+    let told = told.expect(ResponseCode::Success);
     assert_eq!(told.number("queueOffset"), 3);
     let ids: Vec<_> = told.field("msgId").split(',').collect();
     let ids: Vec<_> = ids.iter().map(|id| OffsetMessageId::parse(id).unwrap()).collect();
