@@ -48,7 +48,7 @@
 //!    one with delays (`broker::split`).
 //! 3. The batches go to their queues' owners: in place, or by the owner's mailbox, one message for all
 //!    that are its.
-//! 4. `Broker::append` looks for duplicates, reserves room in the open block, copies the batch there,
+//! 4. `Broker::append_when_free` looks for duplicates, reserves room in the open block, copies the batch there,
 //!    sets offset and leader epoch, seals the frame, and gives the offset. Nothing is awaited from the
 //!    reservation on. A full log is waited for before, at most `log.stall_answer_ms`.
 //! 5. The writer takes the blocks that are there, seals them and writes them with one durable write.

@@ -114,20 +114,6 @@ pub struct AppendedBatch {
 }
 
 impl Broker {
-    /// Appends one batch, whose header and checksum were verified, to a queue this shard owns. Does
-    /// not wait; the batch is durable and visible later, see [`AppendedBatch::answer_at`].
-    ///
-    /// # Errors
-    /// See [`AppendError`]; then nothing was appended.
-    pub fn append(
-        self: &Rc<Self>,
-        id: QueueId,
-        bytes: &[u8],
-        header: &BatchHeader,
-    ) -> Result<AppendedBatch, AppendError> {
-        self.append_in(id, bytes, header, false, None)
-    }
-
     /// Appends a batch whose topic's limits were asked when it came, and that no producer numbered.
     /// Stands in line for room in the log no longer than `stall`.
     ///
@@ -262,20 +248,6 @@ impl Broker {
         self.enter(id, put.entry, put.end, put.answer_async, put.show_at_once);
     }
 
-    /// Appends one RocketMQ record to a queue this shard owns, and sets in it what the owner assigns.
-    /// Otherwise as [`Broker::append`]; `early` has the answer not wait for the disk, whatever the
-    /// topic wants.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; then nothing was appended.
-    pub fn append_message(
-        self: &Rc<Self>,
-        id: QueueId,
-        message: &MessageToAppend<'_>,
-    ) -> Result<AppendedBatch, AppendError> {
-        self.append_message_in(id, message, None)
-    }
-
     fn append_message_in(
         self: &Rc<Self>,
         id: QueueId,
@@ -381,10 +353,13 @@ impl Broker {
         }
     }
 
-    /// As [`Broker::append`]; for room in the log it stands in line, no longer than `stall`.
+    /// Appends one batch, whose header and checksum were verified, to a queue this shard owns. For room
+    /// in the log it stands in line, no longer than `stall`. The batch is durable and visible later,
+    /// see [`AppendedBatch::answer_at`].
     ///
     /// # Errors
-    /// See [`AppendError`]; [`AppendError::Busy`] when there was no room for so long.
+    /// See [`AppendError`]; then nothing was appended. [`AppendError::Busy`] when there was no room for
+    /// so long.
     pub async fn append_when_free(
         self: &Rc<Self>,
         id: QueueId,
@@ -396,10 +371,12 @@ impl Broker {
         self.when_free(bytes.len(), stall, append).await
     }
 
-    /// As [`Broker::append_message`]; for room in the log it stands in line, no longer than `stall`.
+    /// Appends one RocketMQ record to a queue this shard owns, and sets in it what the owner assigns.
+    /// Otherwise as [`Broker::append_when_free`]; [`MessageToAppend::early`] has the answer not wait for
+    /// the disk, whatever the topic wants.
     ///
     /// # Errors
-    /// See [`AppendError`]; [`AppendError::Busy`] when there was no room for so long.
+    /// See [`AppendError`]; then nothing was appended.
     pub async fn append_message_when_free(
         self: &Rc<Self>,
         id: QueueId,

@@ -117,7 +117,7 @@ fn send_kafkas(broker: &Rc<Broker>, values: &[&str]) {
     }
     let batch = builder.build().unwrap();
     let header = BatchHeader::validate(&batch).unwrap();
-    broker.append(QUEUE, &batch, &header).unwrap();
+    block_on(broker.append_when_free(QUEUE, &batch, &header, Duration::ZERO)).unwrap();
 }
 
 fn send_rocketmqs(broker: &Rc<Broker>, body: &str) {
@@ -145,7 +145,7 @@ fn send_rocketmqs(broker: &Rc<Broker>, body: &str) {
     let tag_hash = TagHash::of(Some("R"));
     let message =
         MessageToAppend { record: &bytes, tag_hash, has_key: false, early: false, admitted: false };
-    broker.append_message(QUEUE, &message).unwrap();
+    block_on(broker.append_message_when_free(QUEUE, &message, Duration::ZERO)).unwrap();
 }
 
 /// Offsets 0 to 2 and 4 to 5 are Kafka's, 3 is RocketMQ's.
@@ -184,7 +184,7 @@ fn an_offset_without_a_message_is_none() {
     // As a log repair leaves it.
     let hole = BatchBuilder::without_records(0, 3).unwrap();
     let header = BatchHeader { record_count: 3, ..BatchHeader::parse(&hole).unwrap() };
-    broker.append(QUEUE, &hole, &header).unwrap();
+    block_on(broker.append_when_free(QUEUE, &hole, &header, Duration::ZERO)).unwrap();
     send_rocketmqs(&broker, "r3");
     assert_eq!(block_on(broker.message_at(QUEUE, 1)), Ok(None));
     assert!(block_on(broker.message_at(QUEUE, 3)).unwrap().is_some());
