@@ -16,7 +16,7 @@ use crate::{
 const STRETCH_BYTES: usize = 4 << 20;
 
 /// Most bytes that a batch may be decompressed to; the largest message is a quarter of it.
-const DECOMPRESSED_MAX: usize = 64 << 20;
+pub(super) const DECOMPRESSED_MAX: usize = 64 << 20;
 
 /// Which batch.
 type Key = (QueueId, i64);

@@ -3,16 +3,20 @@
 use std::{cmp::Reverse, ops::RangeInclusive, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 
-use super::{Broker, LogSlice, Stopping};
+use super::{Broker, LogSlice, Stopping, conversion::DECOMPRESSED_MAX};
 use crate::{
     base::{Dialect, QueueId},
-    cluster::Topic,
+    cluster::{Naming, Topic},
     storage::{
         key_index::{KeyEntry, key_hash},
-        queue_index::Budget,
+        queue_index::{Budget, IndexEntry},
     },
-    wire::rocketmq::{property, record::Record},
+    wire::{
+        convert::each_key,
+        rocketmq::{property, record::Record},
+    },
 };
 
 /// Index entries looked at before other tasks of the shard have a turn.
@@ -21,22 +25,88 @@ const SCAN: usize = 1_024;
 /// The keys of a RocketMQ record: those its producer gave it, and the unique one its client made.
 fn keys_of<'a>(record: &Record<'a>) -> impl Iterator<Item = &'a str> {
     record.properties().flat_map(|(name, value)| {
-        let given = (name == property::KEYS).then(|| value.split(' '));
+        let given = (name == property::KEYS).then(|| value.split(property::KEYS_PARTED_BY));
         let unique = (name == property::UNIQ_KEY).then_some(value);
         given.into_iter().flatten().filter(|key| !key.is_empty()).chain(unique)
     })
 }
 
-/// Adds what the key index is to know of a record of `queue`. One that cannot be read has no keys.
-pub fn add_keys(queue: QueueId, record: &[u8], entries: &mut Vec<KeyEntry>) {
-    let Ok(record) = Record::parse(record) else { return };
-    let stored_s = seconds(record.store_timestamp);
-    entries.extend(keys_of(&record).map(|key| KeyEntry {
-        hash: key_hash(record.topic, key),
-        stored_s,
-        queue,
-        offset: record.queue_offset,
-    }));
+/// The topics of which Kafka's records are found by their keys too, by their queues.
+///
+/// RocketMQ's messages always are: there are few of them in comparison, and whoever sends them counts
+/// on it. Of Kafka's batches all records would have to be walked, and those of most decompressed, so
+/// that a topic has to ask for it (`mainstem.key.index`).
+pub type KeyedTopics = HashMap<QueueId, Arc<str>>;
+
+/// Entries of one key file beyond which Kafka's records get none: 192 MiB.
+const KAFKAS_MAX: usize = 8 << 20;
+
+/// Collects what a key file is to know of the frames it is shown.
+#[derive(Debug, Default)]
+pub struct KeyCollector {
+    keyed: KeyedTopics,
+    entries: Vec<KeyEntry>,
+    left_out: u64,
+}
+
+impl KeyCollector {
+    /// Collects from RocketMQ's messages, and from Kafka's records of these topics.
+    #[must_use]
+    pub fn new(keyed: KeyedTopics) -> Self {
+        Self { keyed, ..Self::default() }
+    }
+
+    /// Whether it is to see messages of a queue.
+    #[must_use]
+    pub fn wants(&self, queue: QueueId, dialect: Dialect) -> bool {
+        dialect == Dialect::RocketMq || self.keyed.contains_key(&queue)
+    }
+
+    /// Takes in a message or a batch that was stored at `stored_ms`, milliseconds since 1970. What
+    /// cannot be read has no keys.
+    pub fn add(&mut self, queue: QueueId, dialect: Dialect, stored_ms: i64, payload: &[u8]) {
+        match dialect {
+            Dialect::RocketMq => self.add_record(queue, payload),
+            Dialect::Kafka => self.add_batch(queue, stored_ms, payload),
+        }
+    }
+
+    fn add_record(&mut self, queue: QueueId, record: &[u8]) {
+        let Ok(record) = Record::parse(record) else { return };
+        let stored_s = seconds(record.store_timestamp);
+        self.entries.extend(keys_of(&record).map(|key| KeyEntry {
+            hash: key_hash(record.topic, key),
+            stored_s,
+            queue,
+            offset: record.queue_offset,
+        }));
+    }
+
+    fn add_batch(&mut self, queue: QueueId, stored_ms: i64, batch: &[u8]) {
+        let Some(topic) = self.keyed.get(&queue) else { return };
+        let stored_s = seconds(stored_ms);
+        each_key(batch, DECOMPRESSED_MAX, |offset, key| {
+            if self.entries.len() < KAFKAS_MAX {
+                let hash = key_hash(topic, key);
+                self.entries.push(KeyEntry { hash, stored_s, queue, offset });
+            } else {
+                self.left_out += 1;
+            }
+        });
+    }
+
+    /// All entries, in no order.
+    #[must_use]
+    pub fn finish(self) -> Vec<KeyEntry> {
+        if self.left_out > 0 {
+            let left_out = self.left_out;
+            tracing::warn!(
+                left_out,
+                "a segment has too many keys: not all records are found by them"
+            );
+        }
+        self.entries
+    }
 }
 
 fn seconds(ms: i64) -> u32 {
@@ -90,7 +160,7 @@ impl Found {
 }
 
 impl Broker {
-    /// Messages that RocketMQ's clients stored with a key, as records, the newest first. Whatever of
+    /// Messages with a key, of Kafka's where their topic wants it, as RocketMQ's records, the newest first. Whatever of
     /// the log cannot be read is passed over, and so are segments that were sealed a moment ago.
     ///
     /// # Errors
@@ -153,22 +223,79 @@ impl Broker {
             let Ok(entries) = self.index.range(queue, at, budget).await else { return found };
             let Some(last) = entries.last() else { return found };
             at = last.next_offset();
-            for entry in &entries {
-                if entry.dialect != Dialect::RocketMq || !query.is_in_time(entry.append_time) {
-                    continue;
-                }
-                let slice = LogSlice::new(queue, entry);
-                let wanted =
-                    |record: &[u8]| query.wants(record).then(|| Bytes::copy_from_slice(record));
-                let record = match self.look(&slice, wanted) {
-                    Some(record) => record,
-                    None => {
-                        let payload = self.payloads(&[slice]).await.remove(0);
-                        payload.ok().and_then(|payload| wanted(&payload))
+            for entry in entries.iter().filter(|entry| query.is_in_time(entry.append_time)) {
+                match entry.dialect {
+                    Dialect::RocketMq => found.extend(self.if_wanted(queue, entry, query).await),
+                    Dialect::Kafka if query.topic.settings.key_index => {
+                        self.of_batch_with_key(queue, entry, query, &mut found).await;
                     }
-                };
-                found.extend(record.and_then(Found::new));
+                    Dialect::Kafka => {}
+                }
             }
+            self.env.tasks.sleep(Duration::ZERO).await;
+        }
+    }
+
+    /// A message of RocketMQ's, if it is asked for.
+    async fn if_wanted(
+        self: &Rc<Self>,
+        queue: QueueId,
+        entry: &IndexEntry,
+        query: &KeyQuery,
+    ) -> Option<Found> {
+        let slice = LogSlice::new(queue, entry);
+        let wanted = |record: &[u8]| query.wants(record).then(|| Bytes::copy_from_slice(record));
+        let record = match self.look(&slice, wanted) {
+            Some(record) => record,
+            None => {
+                let payload = self.payloads(&[slice]).await.remove(0);
+                payload.ok().and_then(|payload| wanted(&payload))
+            }
+        };
+        record.and_then(Found::new)
+    }
+
+    /// Adds the records of a Kafka batch that are asked for.
+    async fn of_batch_with_key(
+        self: &Rc<Self>,
+        queue: QueueId,
+        entry: &IndexEntry,
+        query: &KeyQuery,
+        found: &mut Vec<Found>,
+    ) {
+        let batch = self.payloads(&[LogSlice::new(queue, entry)]).await.remove(0);
+        let Ok(batch) = batch else { return };
+        let mut offsets = Vec::new();
+        each_key(&batch, DECOMPRESSED_MAX, |offset, key| {
+            if *key == *query.key && offsets.last() != Some(&offset) {
+                offsets.push(offset);
+            }
+        });
+        // The newest are asked for.
+        for &offset in offsets.iter().rev().take(query.max) {
+            let record = self.message_at(queue, offset).await.ok().flatten();
+            found.extend(record.filter(|record| query.wants(record)).and_then(Found::new));
+        }
+        self.env.tasks.sleep(Duration::ZERO).await;
+    }
+
+    /// The topics of which Kafka's records are found by their keys too.
+    pub async fn keyed_topics(self: &Rc<Self>) -> KeyedTopics {
+        let mut keyed = KeyedTopics::new();
+        let mut from: Arc<str> = "".into();
+        loop {
+            let next = {
+                let cluster = self.cluster();
+                let mut topics = cluster.topics_from(&from);
+                for topic in topics.by_ref().take(SCAN) {
+                    if topic.settings.key_index && Naming::RocketMq.check(&topic.name).is_ok() {
+                        keyed.extend(topic.queues.iter().map(|id| (*id, Arc::clone(&topic.name))));
+                    }
+                }
+                topics.next().map(|next| Arc::clone(&next.name))
+            };
+            let Some(next) = next else { return keyed };
+            from = next;
             self.env.tasks.sleep(Duration::ZERO).await;
         }
     }

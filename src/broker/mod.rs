@@ -61,7 +61,7 @@ pub use clients::Delivery;
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;
-pub use keys::{KeyQuery, add_keys};
+pub use keys::{KeyCollector, KeyQuery, KeyedTopics};
 pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};

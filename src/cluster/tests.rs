@@ -242,7 +242,7 @@ fn descriptions_say_where_a_value_comes_from() {
     };
     let topic = log.create(1, &own).unwrap();
     let all = log.state.describe_topic(&topic, |_| true);
-    assert_eq!(all.len(), 41, "Kafka's 33 without the internal one, and ours");
+    assert_eq!(all.len(), 42, "Kafka's 33 without the internal one, and ours");
     let find = |name: &str| all.iter().find(|entry| &*entry.name == name).unwrap();
     let size = find("max.message.bytes");
     assert_eq!((size.value.as_deref(), size.source), (Some("5"), ConfigSource::Topic));

@@ -175,6 +175,14 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
          the broker's config says.",
     ),
     ConfigDef::new(
+        "mainstem.key.index",
+        Boolean,
+        "false",
+        Any,
+        "Whether records of Kafka's producers are found by their keys, as RocketMQ's messages are: \
+         each costs 24 bytes of a key file, made in the background of what is stored from then on.",
+    ),
+    ConfigDef::new(
         "mainstem.rocketmq.message.type",
         String,
         "UNSPECIFIED",

@@ -61,6 +61,8 @@ pub struct TopicSettings {
     pub delete: bool,
     /// Records of Kafka's producers may name a delivery time by a header.
     pub delay: bool,
+    /// Records of Kafka's producers are found by their keys.
+    pub key_index: bool,
     /// When a send is answered; `None`: as the broker's config says.
     pub flush: Option<FlushMode>,
     /// Milliseconds a compacted topic keeps the marker of a deleted key.
@@ -102,6 +104,7 @@ impl TopicSettings {
             compact: parse_list(&policy).any(|part| part == "compact"),
             delete,
             delay: parse_bool(&value("mainstem.delay")) == Some(true),
+            key_index: parse_bool(&value("mainstem.key.index")) == Some(true),
             flush: match value("mainstem.flush").trim() {
                 "sync" => Some(FlushMode::Sync),
                 "async" => Some(FlushMode::Async),

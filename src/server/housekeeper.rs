@@ -390,8 +390,17 @@ impl Housekeeper {
         &self,
         work: impl Fn(Rc<Broker>) -> LocalFuture<'static, R> + Clone + Send + 'static,
     ) -> Vec<R> {
+        self.ask(&self.mailboxes, work)
+    }
+
+    /// Asks some shards by their mailboxes, likewise.
+    pub(super) fn ask<R: Send + 'static>(
+        &self,
+        mailboxes: &[flume::Sender<Job>],
+        work: impl Fn(Rc<Broker>) -> LocalFuture<'static, R> + Clone + Send + 'static,
+    ) -> Vec<R> {
         let (answer, answers) = flume::unbounded();
-        for mailbox in self.mailboxes.iter() {
+        for mailbox in mailboxes {
             let (work, answer) = (work.clone(), answer.clone());
             let job: Job = Box::new(move |broker| {
                 Box::pin(async move {

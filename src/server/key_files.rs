@@ -1,14 +1,14 @@
-//! Key files: made of a segment's records as soon as it is sealed, or later from its file.
+//! Key files: made of a segment's messages as soon as it is sealed, or later from its file.
 
 use std::time::Duration;
 
 use super::{ServerError, housekeeper::Housekeeper, reindex::parts_of};
 use crate::{
     base::Dialect,
-    broker::add_keys,
+    broker::{KeyCollector, KeyedTopics},
     storage::{
         commit_log::recovery::{FoundFrame, read_finished},
-        key_index::{KeyEntry, KeyError},
+        key_index::KeyError,
         queue_index::LogRange,
     },
 };
@@ -20,20 +20,32 @@ impl Housekeeper {
     /// Writes the key file of what has just been sealed, as long as its records are in the hot tail.
     /// What is not written now is found missing later.
     pub(super) fn index_keys(&mut self, covers: LogRange) {
-        let mut keys: Vec<KeyEntry> = Vec::new();
+        let mut keys = KeyCollector::new(self.keyed_topics());
         let sealed = self.sealed.iter().flat_map(|generation| {
             let queues = generation.queues();
             queues.flat_map(|queue| generation.entries(queue).map(move |entry| (queue, entry)))
         });
-        let mut records = sealed.filter(|(_, entry)| entry.dialect == Dialect::RocketMq);
-        let are_hot = records.all(|(queue, entry)| {
+        let mut copy = Vec::new();
+        let are_hot = sealed.into_iter().all(|(queue, entry)| {
+            let (dialect, stored_ms) = (entry.dialect, entry.append_time);
+            if !keys.wants(queue, dialect) {
+                return true;
+            }
             let read = self.tail.with(entry.position, |view| {
-                add_keys(queue, view.slice(entry.position, entry.length as usize), &mut keys);
+                let payload = view.slice(entry.position, entry.length as usize);
+                match dialect {
+                    Dialect::RocketMq => keys.add(queue, dialect, stored_ms, payload),
+                    // The log's writers do not wait until it is decompressed.
+                    Dialect::Kafka => payload.clone_into(&mut copy),
+                }
             });
+            if dialect == Dialect::Kafka && read.is_some() {
+                keys.add(queue, dialect, stored_ms, &copy);
+            }
             read.is_some()
         });
         if are_hot && self.keys.missing(covers) == Some(covers) {
-            let written = self.keys.write(covers, keys);
+            let written = self.keys.write(covers, keys.finish());
             self.tell_of_keys(written);
         }
     }
@@ -57,19 +69,30 @@ impl Housekeeper {
         let missing = self.keys.missing(LogRange::new(first, covered));
         let part = missing.and_then(|missing| parts_of(&segments, missing).last());
         let Some((segment, covers)) = part else { return Ok(()) };
-        let mut keys: Vec<KeyEntry> = Vec::new();
+        let mut keys = KeyCollector::new(self.keyed_topics());
         let mut visit = |frame: FoundFrame<'_>| {
-            if frame.meta.kind.dialect() == Some(Dialect::RocketMq) {
-                add_keys(frame.meta.queue, frame.payload, &mut keys);
+            let meta = frame.meta;
+            if let Some(dialect) = meta.kind.dialect()
+                && keys.wants(meta.queue, dialect)
+            {
+                keys.add(meta.queue, dialect, meta.append_time_ms, frame.payload);
             }
             Ok(())
         };
         let stretch = (covers.start, covers.end);
         // What is damaged has no keys any more.
         read_finished(&**self.pool.disk(), self.log_id, segment, stretch, &mut visit)?;
-        self.keys.write(covers, keys)?;
+        self.keys.write(covers, keys.finish())?;
         self.install_indexes();
         Ok(())
+    }
+
+    /// The topics of which Kafka's records are found by their keys now.
+    fn keyed_topics(&self) -> KeyedTopics {
+        let told = self.ask(&self.mailboxes[..1], |broker| {
+            Box::pin(async move { broker.keyed_topics().await })
+        });
+        told.into_iter().flatten().collect()
     }
 
     /// Merges key files; whatever fails is not needed now.

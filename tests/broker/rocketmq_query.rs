@@ -8,9 +8,11 @@ use mainstem::wire::rocketmq::{
 };
 
 use super::{
+    client::{Sender, Sent},
     process::{BrokerProcess, DataDir, until, verified},
     remoting::{Remoting, Told},
     rocketmq::{ask_send, bodies, header, properties},
+    topics::Administrator,
 };
 
 fn query(client: &mut Remoting, key: &'static str, unique: bool, times: Range<i64>) -> Told {
@@ -120,5 +122,51 @@ fn messages_are_found_by_their_keys_before_and_after_a_segment_is_sealed() {
     until("the key file is there again", || !by_key(&mut client, "id-2").is_empty());
     assert_all_found(&mut client);
     until("the other is there too", || !by_key(&mut client, "late").is_empty());
+    broker.stop();
+}
+
+/// Kafka's records with these keys, each with its key as its value; sent as one batch.
+fn send_kafkas(broker: &BrokerProcess, codec: &str, keys: &[&str]) {
+    let sender = Sender::new(&broker.kafka, &[("compression.type", codec), ("linger.ms", "100")]);
+    for key in keys {
+        sender.send("orders", 0, &Sent { key: Some((*key).into()), ..Sent::value(*key) });
+    }
+    sender.delivered();
+}
+
+#[test]
+fn kafkas_records_are_found_by_their_keys_where_the_topic_wants_it() {
+    const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
+    let data = DataDir::new();
+    let settings = ["shards.count=2"];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("orders", 1, &[]).unwrap();
+    send_kafkas(&broker, "none", &["early"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    assert!(by_key(&mut client, "early").is_empty(), "the topic does not want it");
+    broker.stop();
+
+    let broker = BrokerProcess::start(data.path(), &settings);
+    let admin = Administrator::new(&broker.kafka);
+    admin.alter("orders", &[("mainstem.key.index", "true")]).unwrap();
+    let mut client = Remoting::connect(&broker.rocketmq);
+    for codec in CODECS {
+        send_kafkas(&broker, codec, &["red", codec, "a b"]);
+    }
+    let all_are_found = |client: &mut Remoting| {
+        assert_eq!(by_key(client, "red"), ["red"; 3], "the newest three of five");
+        assert_eq!(by_key(client, "b"), ["a b"; 3]);
+        for codec in CODECS {
+            assert_eq!(by_key(client, codec), [codec]);
+        }
+        assert!(by_key(client, "early").is_empty(), "it was stored before");
+    };
+    // By looking through what is not sealed, and then by a key file.
+    all_are_found(&mut client);
+    broker.stop();
+    assert!(verified(data.path()).contains(" 20 message keys"));
+    let broker = BrokerProcess::start(data.path(), &settings);
+    all_are_found(&mut Remoting::connect(&broker.rocketmq));
     broker.stop();
 }

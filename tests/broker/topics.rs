@@ -3,7 +3,10 @@
 use futures_lite::future::block_on;
 use rdkafka::{
     TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+        TopicReplication,
+    },
     client::DefaultClientContext,
     error::{KafkaResult, RDKafkaErrorCode},
     types::RDKafkaErrorCode as Code,
@@ -55,6 +58,14 @@ impl Administrator {
     pub fn grow(&self, topic: &str, partitions: usize) -> Result<(), Code> {
         let new = NewPartitions::new(topic, partitions);
         single(block_on(self.0.create_partitions([&new], &options())))
+    }
+
+    /// Sets a topic's configs, in place of those it had.
+    pub fn alter(&self, topic: &str, configs: &[(&str, &str)]) -> Result<(), Code> {
+        let config = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let config = configs.iter().fold(config, |config, (name, value)| config.set(name, value));
+        let done = block_on(self.0.alter_configs([&config], &options())).unwrap().remove(0);
+        done.map(drop).map_err(|(_, code)| code)
     }
 
     /// Deletes what lies before an offset of partition 0; returns the new first offset.

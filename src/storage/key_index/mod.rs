@@ -1,14 +1,15 @@
 //! Which messages carry a key: derived from the log, segment by segment, in the background.
 //!
 //! ```text
-//!  sealed segment ──RocketMQ's records──▶ KeyStore ──▶ key file ──merge──▶ larger key file
+//!  sealed segment ──messages──▶ KeyStore ──▶ key file ──merge──▶ larger key file
 //!  query ──▶ KeyFile::find (ColdRead) ──▶ candidates, to be looked at
 //! ```
 //!
 //! - A key is found by a hash of topic and key. Whoever asks reads the messages and compares: two keys
 //!   may share a hash, and a message may be gone.
-//! - Sends pay nothing for it: the housekeeper walks a segment's records once it is sealed. What lies
-//!   behind the last key file is looked through message by message.
+//! - Sends pay nothing for it: the housekeeper walks a segment's messages once it is sealed, Kafka's
+//!   only of topics that want it. What lies behind the last key file is looked through message by
+//!   message.
 //! - [`KeyStore`] lives on the housekeeper's thread, the list of [`KeyFile`]s is shared by all shards.
 
 mod file;

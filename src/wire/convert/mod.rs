@@ -42,12 +42,14 @@
 //!
 //! Nothing here panics, whatever the bytes.
 
+mod keys;
 mod to_kafka;
 mod to_rocketmq;
 
 #[cfg(test)]
 mod tests;
 
+pub use keys::each_key;
 pub use to_kafka::{KafkaRecord, ToKafka};
 pub use to_rocketmq::{Messages, Target, to_rocketmq};
 

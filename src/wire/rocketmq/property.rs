@@ -12,6 +12,9 @@ const VALUE_END: char = '\u{2}';
 /// length for them.
 pub const PROPERTIES_BYTES_MAX: usize = i16::MAX as usize;
 
+/// Between the keys of one message, in [`KEYS`].
+pub const KEYS_PARTED_BY: char = ' ';
+
 macro_rules! names {
     ($($name:ident = $property:literal, $doc:literal;)*) => {
         $(#[doc = $doc] pub const $name: &str = $property;)*
