@@ -69,7 +69,7 @@ pub use presence::{
     Attendance, Member, Notice, Session, Subscription, SubscriptionError, Subscriptions,
 };
 pub use producers::{Producer, SequenceError};
-pub use pull::{Piece, Pull, PullError, Pulled};
+pub use pull::{Piece, Pull, Pulled};
 pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};

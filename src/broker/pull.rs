@@ -4,19 +4,20 @@
 //! read nor copied here. What is left is looked into: a message of RocketMQ's where it lies, a batch
 //! of Kafka's once it is converted. A message is asked for in the same way whichever it was.
 
-use std::{collections::VecDeque, ops::Range, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
     Broker,
-    cold::{ColdError, LogSlice},
+    cold::LogSlice,
     filter::{Filter, TagHash, Verdict},
+    read::ReadError,
 };
 use crate::{
     base::{Dialect, Position, QueueId},
     env::ColdBytes,
-    storage::queue_index::{Budget, IndexEntry, IndexError},
+    storage::queue_index::{Budget, IndexEntry},
     wire::rocketmq::{property, record::Record},
 };
 
@@ -85,43 +86,12 @@ pub struct Pulled {
     pub pieces: Vec<Piece>,
 }
 
-/// Why a queue cannot be read there.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PullError {
-    /// There is no such queue here, or no more.
-    #[error("no such queue")]
-    UnknownQueue,
-    /// The offset lies outside of what the queue holds.
-    #[error("offset is outside of {log_start} to {high_watermark}")]
-    OutOfRange {
-        /// First readable offset.
-        log_start: i64,
-        /// First offset not readable yet.
-        high_watermark: i64,
-    },
-    /// The messages there were damaged on disk.
-    #[error("offsets {} to {} are lost: the log is damaged", .0.start, .0.end - 1)]
-    Lost(Range<i64>),
-    /// The log cannot be read there.
-    #[error(transparent)]
-    Log(#[from] ColdError),
-    /// An index could not be read.
-    #[error("{0}")]
-    Index(String),
-}
-
-impl From<IndexError> for PullError {
-    fn from(error: IndexError) -> Self {
-        Self::Index(error.to_string())
-    }
-}
-
 impl Broker {
     /// Finds messages in a queue of this shard, waiting for the first one.
     ///
     /// # Errors
-    /// See [`PullError`].
-    pub async fn pull(self: &Rc<Self>, mut pull: Pull) -> Result<Pulled, PullError> {
+    /// See [`ReadError`].
+    pub async fn pull(self: &Rc<Self>, mut pull: Pull) -> Result<Pulled, ReadError> {
         let clock = &self.env.clock;
         let deadline = clock.monotonic() + pull.wait;
         loop {
@@ -141,18 +111,18 @@ impl Broker {
     /// if none has that offset, or it cannot be read yet or any more.
     ///
     /// # Errors
-    /// See [`PullError`].
+    /// See [`ReadError`].
     pub async fn message_at(
         self: &Rc<Self>,
         queue: QueueId,
         offset: i64,
-    ) -> Result<Option<Bytes>, PullError> {
+    ) -> Result<Option<Bytes>, ReadError> {
         self.apply_durable();
         let filter = Arc::new(Filter::All);
         let (messages_max, bytes_max, wait) = (1, 0, Duration::ZERO);
         let pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
         let pulled = match self.pull_now(&pull).await {
-            Err(PullError::OutOfRange { .. }) => return Ok(None),
+            Err(ReadError::OutOfRange { .. }) => return Ok(None),
             pulled => pulled?,
         };
         let record = match pulled.pieces.into_iter().next() {
@@ -168,17 +138,17 @@ impl Broker {
         Ok(is_it.then_some(record))
     }
 
-    async fn pull_now(self: &Rc<Self>, pull: &Pull) -> Result<Pulled, PullError> {
+    async fn pull_now(self: &Rc<Self>, pull: &Pull) -> Result<Pulled, ReadError> {
         let (log_start, high_watermark, readable) = {
             let queues = self.queues.borrow();
             let queue = queues.get(&pull.queue).filter(|queue| queue.timers.is_none());
-            let queue = queue.ok_or(PullError::UnknownQueue)?;
+            let queue = queue.ok_or(ReadError::UnknownQueue)?;
             (queue.log_start, queue.high_watermark, queue.readable_until(pull.offset))
         };
         if pull.offset < log_start || pull.offset > high_watermark {
-            return Err(PullError::OutOfRange { log_start, high_watermark });
+            return Err(ReadError::OutOfRange { log_start, high_watermark });
         }
-        let readable = readable.map_err(PullError::Lost)?.min(high_watermark);
+        let readable = readable.map_err(ReadError::Lost)?.min(high_watermark);
         let mut taking = Taking::new(pull);
         let mut scanned = 0;
         while taking.next_offset < readable && scanned < SCAN_MAX {
@@ -206,7 +176,7 @@ impl Broker {
         self: &Rc<Self>,
         entries: &[IndexEntry],
         taking: &mut Taking<'_>,
-    ) -> Result<bool, PullError> {
+    ) -> Result<bool, ReadError> {
         let mut ahead = VecDeque::new();
         for (at, entry) in entries.iter().enumerate() {
             let verdict = taking.pull.filter.verdict(TagHash(entry.tag_hash));
@@ -238,7 +208,7 @@ impl Broker {
         entries: &[IndexEntry],
         taking: &Taking<'_>,
         ahead: &mut VecDeque<(Position, ColdBytes)>,
-    ) -> Result<bool, PullError> {
+    ) -> Result<bool, ReadError> {
         let Pull { queue, filter, .. } = taking.pull;
         let wants = |record: &[u8]| wants(filter, record);
         let slice = LogSlice::new(*queue, &entries[0]);
@@ -284,7 +254,7 @@ impl Broker {
         self: &Rc<Self>,
         entry: &IndexEntry,
         taking: &mut Taking<'_>,
-    ) -> Result<bool, PullError> {
+    ) -> Result<bool, ReadError> {
         let Pull { queue, filter, .. } = taking.pull;
         let all = matches!(**filter, Filter::All);
         while taking.next_offset < entry.next_offset() {
@@ -302,7 +272,7 @@ impl Broker {
             }
             let looked_until = messages.offsets().end;
             if looked_until <= from {
-                return Err(PullError::UnknownQueue);
+                return Err(ReadError::UnknownQueue);
             }
             taking.next_offset = looked_until;
         }

@@ -2,7 +2,11 @@
 
 use std::{future::poll_fn, ops::Range, rc::Rc, task::Poll, time::Duration};
 
-use super::{Broker, cold::LogSlice, queue::Watch};
+use super::{
+    Broker,
+    cold::{ColdError, LogSlice},
+    queue::Watch,
+};
 use crate::{
     base::QueueId,
     storage::queue_index::{Budget, IndexEntry, IndexError},
@@ -39,9 +43,12 @@ pub enum ReadError {
     /// An index file is damaged. It is being rebuilt, which is said elsewhere: try again.
     #[error("an index file is damaged")]
     Index,
-    /// An index or the log could not be read.
+    /// An index could not be read.
     #[error("{0}")]
     Storage(String),
+    /// The log cannot be read there.
+    #[error(transparent)]
+    Log(#[from] ColdError),
 }
 
 impl From<IndexError> for ReadError {

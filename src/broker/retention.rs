@@ -11,6 +11,9 @@ use crate::{
 /// Entries looked at between two chances for other work.
 const ENTRIES: usize = 1024;
 
+/// How soon an index that could not be read is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 impl Broker {
     /// Runs until the shard ends, or the log has stopped.
     pub(super) async fn retain(self: Rc<Self>) {
@@ -96,36 +99,52 @@ impl Broker {
         self.index.range(id, offset, Budget { entries: ENTRIES, bytes: u64::MAX }).await
     }
 
-    /// Takes the bytes between two starts off a queue's account, in the background.
+    /// Takes the bytes between two starts off a queue's account, in the background. Should the index be
+    /// rebuilt just then, that is waited for: a queue that counts too much would drop too much.
     pub(super) fn count_dropped(self: &Rc<Self>, id: QueueId, from: i64, to: i64) {
         let broker = Rc::clone(self);
         self.env.tasks.spawn(Box::pin(async move {
             let mut at = from;
             while at < to {
-                let Ok(entries) = broker.entries(id, at).await else { return };
+                let entries = broker.looked_up(id, async || broker.entries(id, at).await);
+                let Some(entries) = entries.await else { return };
                 let Some(last) = entries.last() else { return };
                 let whole = entries
                     .iter()
                     .take_while(|entry| entry.base_offset + i64::from(entry.count) <= to);
                 let bytes: u64 = whole.map(|entry| u64::from(entry.length)).sum();
                 at = last.next_offset();
-                let kept = entries.iter().find(|entry| entry.next_offset() > to);
                 if let Some(queue) = broker.queues.borrow_mut().get_mut(&id) {
                     queue.bytes = queue.bytes.saturating_sub(bytes);
-                    if let Some(kept) = kept {
-                        queue.oldest = queue.oldest.max(kept.position);
-                    }
                 }
             }
-            broker.find_oldest(id, to).await;
+            // Where the first message that is left lies.
+            let first =
+                broker.looked_up(id, async || broker.index.first_at_or_after(id, to).await).await;
+            if let (Some(queue), Some(Some(first))) =
+                (broker.queues.borrow_mut().get_mut(&id), first)
+            {
+                queue.oldest = queue.oldest.max(first.position);
+            }
         }));
     }
 
-    /// Looks up where the first message at or behind `start` lies.
-    async fn find_oldest(&self, id: QueueId, start: i64) {
-        let Ok(first) = self.index.first_at_or_after(id, start).await else { return };
-        if let (Some(queue), Some(first)) = (self.queues.borrow_mut().get_mut(&id), first) {
-            queue.oldest = queue.oldest.max(first.position);
+    /// What the index says of a queue, as soon as it can; nothing once the queue is gone or the log has
+    /// stopped.
+    async fn looked_up<T>(
+        &self,
+        id: QueueId,
+        look_up: impl AsyncFn() -> Result<T, IndexError>,
+    ) -> Option<T> {
+        loop {
+            match look_up().await {
+                Ok(found) => return Some(found),
+                Err(error) => tracing::debug!(queue = id.0, %error, "the index is asked again"),
+            }
+            self.env.tasks.sleep(ASK_AGAIN).await;
+            if self.log.failure().is_some() || !self.queues.borrow().contains_key(&id) {
+                return None;
+            }
         }
     }
 

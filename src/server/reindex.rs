@@ -55,10 +55,10 @@ impl Housekeeper {
     /// Puts one run for each segment in place of a damaged one: so no more than a segment's entries
     /// are in memory. Merging makes few of them again.
     fn rebuild(&mut self, run: Arc<Run>) -> Result<(), ServerError> {
+        // What lies before a log start stays until runs are merged, as in other runs: whoever moved the
+        // start may still have to count what that took away.
         let starts = self.log_starts();
-        let keep = |queue: QueueId, entry: &IndexEntry| {
-            starts.get(&queue).is_some_and(|start| entry.next_offset() > *start)
-        };
+        let keep = |queue: QueueId| starts.contains_key(&queue);
         let segments = self.segments.all();
         let (disk, log_id) = (Arc::clone(self.pool.disk()), self.log_id);
         let parts = parts_of(&segments, run.covers()).map(
@@ -66,7 +66,7 @@ impl Housekeeper {
                 let mut entries = Vec::new();
                 let mut visit = |frame: FoundFrame<'_>| {
                     let entry = index_entry(&frame)?.map(|entry| (frame.meta.queue, entry));
-                    entries.extend(entry.filter(|(queue, entry)| keep(*queue, entry)));
+                    entries.extend(entry.filter(|(queue, _)| keep(*queue)));
                     Ok(())
                 };
                 let stretch = (covers.start, covers.end);

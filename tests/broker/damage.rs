@@ -9,7 +9,7 @@ use std::{
 
 use kafka_protocol::{
     messages::{
-        GroupId, OffsetCommitRequest, TopicName,
+        DescribeLogDirsRequest, GroupId, OffsetCommitRequest, TopicName,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     },
     protocol::StrBytes,
@@ -20,11 +20,16 @@ use rdkafka::{
     message::OwnedMessage,
 };
 
-use mainstem::{storage::commit_log::frame::FRAME_HEADER, wire::kafka::BatchBuilder};
+use mainstem::{
+    storage::commit_log::frame::FRAME_HEADER,
+    wire::{kafka::BatchBuilder, rocketmq::ResponseCode},
+};
 
 use super::{
     client::{POLL, Sender, Sent, consumer_at, read, read_texts, send_one, take, watermarks},
-    process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, verified, verify},
+    process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, until, verified, verify},
+    remoting::Remoting,
+    rocketmq::{bodies, pull},
     topics::Administrator,
     wire::{Wire, produce},
 };
@@ -272,13 +277,17 @@ fn an_index_file_damaged_under_a_running_broker_is_rebuilt_without_a_restart() {
         let runs = entries.map(|entry| entry.unwrap().path());
         runs.filter(|path| path.to_str().unwrap().contains("/run-")).collect::<Vec<_>>()
     };
+    // The header, then the directory, which no start reads.
+    let damage = || {
+        index_files().iter().for_each(|path| {
+            let bytes = fs::read(path).unwrap();
+            let directory =
+                bytes.chunks(4096).skip(1).position(|page| page.iter().any(|b| *b != 0));
+            flip(path, (directory.unwrap() as u64 + 1) * 4096 + 100);
+        });
+    };
     assert_eq!(index_files().len(), 2);
-    for path in index_files() {
-        // The header, then the directory, which no start reads.
-        let bytes = fs::read(&path).unwrap();
-        let directory = bytes.chunks(4096).skip(1).position(|page| page.iter().any(|b| *b != 0));
-        flip(&path, (directory.unwrap() as u64 + 1) * 4096 + 100);
-    }
+    damage();
     let broker = BrokerProcess::start(data.path(), &[]);
     assert_eq!(broker.metric("index_damaged_total"), 0);
     let values: Vec<_> = (0..sessions).map(|number| format!("value {number}")).collect();
@@ -289,9 +298,43 @@ fn an_index_file_damaged_under_a_running_broker_is_rebuilt_without_a_restart() {
     assert_eq!(errors.matches("an index file is damaged").count(), 2, "{errors}");
     assert!(!errors.contains("ERROR"), "{errors}");
     verified(data.path());
+    damage();
     let broker = BrokerProcess::start(data.path(), &[]);
-    assert_eq!(read_texts(&broker.kafka, "orders", values.len()), values);
+    assert_eq!(pull_texts(&broker, values.len()), values);
     broker.stop();
+    // What is deleted meanwhile is taken off the account once the index is there again.
+    damage();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut wire = Wire::connect(&broker.kafka);
+    let size = |wire: &mut Wire| {
+        let asked = DescribeLogDirsRequest::default().with_topics(None);
+        wire.ask(4, &asked).results[0].topics[0].partitions[0].partition_size
+    };
+    let all = size(&mut wire);
+    let admin = Administrator::new(&broker.kafka);
+    assert_eq!(admin.delete_records("orders", Offset::Offset(6)), Ok(6));
+    until("it is taken off", || size(&mut wire) == all / 3);
+    assert!(broker.metric("index_damaged_total") > 0, "nothing was damaged");
+    broker.stop();
+    verified(data.path());
+}
+
+/// Pulls as RocketMQ's clients do, which are told to try again while the index is rebuilt.
+fn pull_texts(broker: &BrokerProcess, count: usize) -> Vec<String> {
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let (mut texts, mut tries) = (Vec::new(), 0);
+    while texts.len() < count {
+        let told = pull(&mut client, "orders", texts.len() as i64, "*");
+        if told.code == ResponseCode::PullRetryImmediately.number() {
+            assert_eq!(told.number("nextBeginOffset"), texts.len() as i64);
+            assert_eq!(told.number("maxOffset"), count as i64);
+            tries += 1;
+            continue;
+        }
+        texts.extend(bodies(&told.expect(ResponseCode::Success)));
+    }
+    assert!(tries > 0, "nothing was damaged");
+    texts
 }
 
 /// All values but one.

@@ -172,7 +172,7 @@ fn a_message_is_viewed_whoever_wrote_it() {
         assert_eq!(block_on(broker.message_at(QUEUE, none)), Ok(None));
     }
     let unknown = block_on(broker.message_at(QueueId(7), 0));
-    assert_eq!(unknown, Err(PullError::UnknownQueue));
+    assert_eq!(unknown, Err(ReadError::UnknownQueue));
     broker.log_start_durable(QUEUE, 2);
     assert_eq!(block_on(broker.message_at(QUEUE, 1)), Ok(None));
     assert!(block_on(broker.message_at(QUEUE, 2)).unwrap().is_some());

@@ -275,7 +275,7 @@ fn partition_response(
         }
         (Ok(_), Some(Err(ReadError::Lost(_)))) => return failed(ResponseError::CorruptMessage),
         (Ok(_), Some(Err(ReadError::Index))) => return failed(ResponseError::KafkaStorageError),
-        (Ok(_), Some(Err(ReadError::Storage(error)))) => {
+        (Ok(_), Some(Err(error @ (ReadError::Storage(_) | ReadError::Log(_))))) => {
             tracing::error!(%error, "a queue cannot be read");
             return failed(ResponseError::KafkaStorageError);
         }

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::{Gateway, Handled, client::Client, encoded, group_offset, refusal::Refusal};
 use crate::{
     base::{Position, Stage},
-    broker::{LogSlice, Piece, Pull, PullError, Pulled, filter::Filter},
+    broker::{LogSlice, Piece, Pull, Pulled, ReadError, filter::Filter},
     env::LocalFuture,
     gateway::answer::{Answer, Part},
     wire::rocketmq::{
@@ -26,6 +26,9 @@ const BYTES_MAX: u64 = 4 << 20;
 
 /// Longest that a pull is held, whatever the client says.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// How long a pull waits whose index is being rebuilt.
+const REBUILDING: Duration = Duration::from_millis(200);
 
 /// What a consumer wants of a topic by what a heartbeat says, or why it cannot be had.
 pub(super) fn subscribed(subscription: &SubscriptionData) -> Result<Arc<Filter>, String> {
@@ -154,7 +157,7 @@ async fn read(
     mut answer: RemotingCommand<'static>,
 ) -> Handled {
     let broker = &gateway.broker;
-    let (offset, owner) = (pull.offset, broker.owner(pull.queue));
+    let (queue, offset, owner) = (pull.queue, pull.offset, broker.owner(pull.queue));
     let pulled = broker.on(owner, |owner| Box::pin(async move { owner.pull(pull).await }));
     let pulled = pulled.await?;
     // It may have been forbidden while the pull was held.
@@ -169,14 +172,21 @@ async fn read(
             (ResponseCode::PullRetryImmediately, pulled.next_offset, pulled)
         }
         Ok(pulled) => (ResponseCode::PullNotFound, pulled.next_offset, pulled),
-        Err(PullError::OutOfRange { log_start, high_watermark }) => {
+        Err(ReadError::OutOfRange { log_start, high_watermark }) => {
             let next_offset = offset.clamp(log_start, high_watermark);
-            let pieces = Vec::new();
-            let messages = 0;
-            let nothing = Pulled { log_start, high_watermark, next_offset, messages, pieces };
+            let nothing = nothing((log_start, high_watermark), next_offset);
             (ResponseCode::PullOffsetMoved, next_offset, nothing)
         }
-        Err(PullError::UnknownQueue) => return Err(Refusal::no_topic(topic)),
+        Err(ReadError::Index) => {
+            // Clients that are told to try again do so at once.
+            broker.env().tasks.sleep(REBUILDING).await;
+            let ends = broker.on(broker.owner(queue), move |owner| {
+                Box::pin(std::future::ready(owner.ends(queue)))
+            });
+            let ends = ends.await?.ok_or_else(|| Refusal::no_topic(topic))?;
+            (ResponseCode::PullRetryImmediately, offset, nothing(ends, offset))
+        }
+        Err(ReadError::UnknownQueue) => return Err(Refusal::no_topic(topic)),
         Err(error) => {
             tracing::warn!(topic, offset, %error, "a pull cannot be answered");
             return Err(Refusal::new(ResponseCode::SystemError, error.to_string()));
@@ -199,6 +209,11 @@ async fn read(
     }
     broker.count_pulled(&puller.group, topic, pulled.messages);
     with_messages(gateway, &answer, pulled.pieces).await
+}
+
+/// No messages, between a queue's ends.
+fn nothing((log_start, high_watermark): (i64, i64), next_offset: i64) -> Pulled {
+    Pulled { log_start, high_watermark, next_offset, messages: 0, pieces: Vec::new() }
 }
 
 /// Slices in the hot tail stay positions until they are sent; the others are read and verified now,
