@@ -75,7 +75,7 @@ pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
 pub use split::SplitBatch;
 pub use timers::{TimerKey, TimerSettings, TimerToAppend, TimersSnapshot};
-pub use traffic::FlowFigures;
+pub use traffic::{FlowFigures, PullCount, PulledTo};
 
 /// What a broker's config says about its semantics.
 #[derive(Clone, Debug)]

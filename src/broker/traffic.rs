@@ -16,6 +16,9 @@ const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 
+/// Queues of a group and a topic of which it is known how far they were pulled, on average.
+const QUEUES_EACH: usize = 16;
+
 /// Counts by slots of time, of the newest `N` ones.
 #[derive(Clone, Copy)]
 struct Slots<const N: usize> {
@@ -120,15 +123,63 @@ impl FlowFigures {
     }
 }
 
+/// How far a group has pulled a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PulledTo {
+    /// When: of those that several shards know the last one counts.
+    pub at_ms: i64,
+    /// The first offset that it was not given.
+    pub offset: i64,
+}
+
+/// What a group pulled of a topic.
+#[derive(Clone, Default)]
+struct Pulls {
+    flow: Flow,
+    /// How far, by queue.
+    to: HashMap<QueueId, PulledTo>,
+}
+
+impl Pulls {
+    /// Counts a pull. `queues` counts the queues of all groups and topics.
+    fn add(&mut self, now_ms: i64, pull: &PullCount<'_>, queues: &mut usize, queues_max: usize) {
+        self.flow.add(now_ms, pull.messages);
+        let to = PulledTo { at_ms: now_ms, offset: pull.next_offset };
+        if let Some(known) = self.to.get_mut(&pull.queue) {
+            *known = to;
+        } else if *queues < queues_max {
+            *queues += 1;
+            self.to.insert(pull.queue, to);
+        }
+    }
+}
+
+/// One pull that brought messages.
+#[derive(Clone, Copy, Debug)]
+pub struct PullCount<'a> {
+    /// Whose.
+    pub group: &'a str,
+    /// Of which topic.
+    pub topic: &'a str,
+    /// Of which of its queues.
+    pub queue: QueueId,
+    /// How many messages.
+    pub messages: u32,
+    /// Where the next one begins.
+    pub next_offset: i64,
+}
+
 /// What a shard counts of its traffic. Not kept over a restart.
 #[derive(Default)]
 pub(super) struct Traffic {
     puts: Flow,
     gets: Flow,
     /// What groups pulled, by group and topic.
-    groups: HashMap<Arc<str>, HashMap<Arc<str>, Flow>>,
+    groups: HashMap<Arc<str>, HashMap<Arc<str>, Pulls>>,
     /// How many there are in all.
     counted: usize,
+    /// How many queues they have.
+    queues: usize,
     /// When idle ones are looked for again.
     next_sweep_ms: i64,
 }
@@ -140,10 +191,12 @@ impl Traffic {
 
     /// Groups and topics beyond `limit` are not counted by themselves, until others were idle for a
     /// day.
-    fn got(&mut self, now_ms: i64, group: &str, topic: &str, count: u32, limit: usize) {
-        self.gets.add(now_ms, count);
-        if let Some(flow) = self.groups.get_mut(group).and_then(|topics| topics.get_mut(topic)) {
-            return flow.add(now_ms, count);
+    fn got(&mut self, now_ms: i64, pull: &PullCount<'_>, limit: usize) {
+        self.gets.add(now_ms, pull.messages);
+        let queues_max = limit.saturating_mul(QUEUES_EACH);
+        let known = self.groups.get_mut(pull.group).and_then(|topics| topics.get_mut(pull.topic));
+        if let Some(pulls) = known {
+            return pulls.add(now_ms, pull, &mut self.queues, queues_max);
         }
         if self.counted >= limit && now_ms >= self.next_sweep_ms {
             self.next_sweep_ms = now_ms + MINUTE_MS;
@@ -151,25 +204,32 @@ impl Traffic {
         }
         if self.counted < limit {
             self.counted += 1;
-            let topics = self.groups.entry(group.into()).or_default();
-            topics.entry(topic.into()).or_default().add(now_ms, count);
+            let topics = self.groups.entry(pull.group.into()).or_default();
+            let pulls = topics.entry(pull.topic.into()).or_default();
+            pulls.add(now_ms, pull, &mut self.queues, queues_max);
         }
     }
 
     fn sweep(&mut self, now_ms: i64) {
         self.groups.retain(|_, topics| {
-            topics.retain(|_, flow| flow.figures(now_ms).day > 0);
+            topics.retain(|_, pulls| pulls.flow.figures(now_ms).day > 0);
             !topics.is_empty()
         });
         self.counted = self.groups.values().map(HashMap::len).sum();
+        let topics = self.groups.values().flat_map(HashMap::values);
+        self.queues = topics.map(|pulls| pulls.to.len()).sum();
+    }
+
+    fn pulls(&self, group: &str, topic: &str) -> Option<&Pulls> {
+        self.groups.get(group)?.get(topic)
     }
 }
 
 impl Broker {
     /// Messages went to a consumer of a group, connected to this shard.
-    pub fn count_pulled(&self, group: &str, topic: &str, messages: u32) {
+    pub fn count_pulled(&self, pull: &PullCount<'_>) {
         let (now_ms, limit) = (self.env.clock.wall_ms(), self.settings.counted_groups);
-        self.traffic.borrow_mut().got(now_ms, group, topic, messages, limit);
+        self.traffic.borrow_mut().got(now_ms, pull, limit);
     }
 
     /// Messages that came to this shard's queues, and those that RocketMQ's consumers connected to
@@ -184,8 +244,22 @@ impl Broker {
     #[must_use]
     pub fn pulled(&self, group: &str, topic: &str) -> FlowFigures {
         let (now_ms, traffic) = (self.env.clock.wall_ms(), self.traffic.borrow());
-        let flow = traffic.groups.get(group).and_then(|topics| topics.get(topic));
-        flow.map(|flow| flow.figures(now_ms)).unwrap_or_default()
+        traffic.pulls(group, topic).map(|pulls| pulls.flow.figures(now_ms)).unwrap_or_default()
+    }
+
+    /// How far a group pulled a topic's queues by way of this shard, as far as that is known.
+    #[must_use]
+    pub fn pulled_to(&self, group: &str, topic: &str) -> HashMap<QueueId, PulledTo> {
+        let traffic = self.traffic.borrow();
+        traffic.pulls(group, topic).map(|pulls| pulls.to.clone()).unwrap_or_default()
+    }
+
+    /// A group begins elsewhere in a topic: what it pulled before is on its way to nobody.
+    pub fn forget_pulled(&self, group: &str, topic: &str) {
+        let mut traffic = self.traffic.borrow_mut();
+        let pulls = traffic.groups.get_mut(group).and_then(|topics| topics.get_mut(topic));
+        let forgotten = pulls.map_or(0, |pulls| std::mem::take(&mut pulls.to).len());
+        traffic.queues -= forgotten;
     }
 
     /// How many of the messages that a queue of this shard holds came in the last minute, hour and
@@ -250,16 +324,25 @@ mod tests {
     fn groups_are_counted_up_to_a_limit_and_forgotten_when_idle() {
         let mut traffic = Traffic::default();
         let of = |traffic: &Traffic, group: &str, topic: &str| {
-            let flow = traffic.groups.get(group).and_then(|topics| topics.get(topic));
-            flow.map(|flow| flow.total)
+            traffic.pulls(group, topic).map(|pulls| (pulls.flow.total, pulls.to.len()))
+        };
+        let got = |traffic: &mut Traffic, now_ms, group, topic, queue| {
+            let queue = QueueId(queue);
+            let pull = PullCount { group, topic, queue, messages: 1, next_offset: now_ms + 10 };
+            traffic.got(now_ms, &pull, 2);
         };
         for (now_ms, group, topic) in [(0, "a", "x"), (1, "a", "y"), (2, "b", "x"), (3, "a", "x")] {
-            traffic.got(now_ms, group, topic, 1, 2);
+            got(&mut traffic, now_ms, group, topic, 7);
         }
-        assert_eq!((of(&traffic, "a", "x"), of(&traffic, "a", "y")), (Some(2), Some(1)));
+        assert_eq!((of(&traffic, "a", "x"), of(&traffic, "a", "y")), (Some((2, 1)), Some((1, 1))));
         assert_eq!((of(&traffic, "b", "x"), traffic.gets.total), (None, 4));
-        traffic.got(2 * DAY_MS, "b", "x", 1, 2);
-        assert_eq!((of(&traffic, "a", "x"), of(&traffic, "b", "x")), (None, Some(1)));
-        assert_eq!(traffic.counted, 1);
+        let to = traffic.pulls("a", "x").unwrap().to[&QueueId(7)];
+        assert_eq!(to, PulledTo { at_ms: 3, offset: 13 });
+        // Queues have a limit of their own.
+        (0..100).for_each(|queue| got(&mut traffic, 4, "a", "x", queue));
+        assert_eq!((of(&traffic, "a", "x"), traffic.queues), (Some((102, 31)), 32));
+        got(&mut traffic, 2 * DAY_MS, "b", "x", 7);
+        assert_eq!((of(&traffic, "a", "x"), of(&traffic, "b", "x")), (None, Some((1, 1))));
+        assert_eq!((traffic.counted, traffic.queues), (1, 1));
     }
 }

@@ -170,7 +170,7 @@ table! {
         delay_levels: String = Text { default: DELAY_LEVELS, max_bytes: 4_096, form: "delays", check: check_levels }, Restart;
         /// Whether mqadmin's updateBrokerConfig may change what is live. Anyone who can connect could, so it is off (CVE-2023-33246).
         allow_config_update: bool = Switch(false), Restart;
-        /// Pairs of a group and a topic whose consumption each shard counts for mqadmin's statsAll, 500 bytes each.
+        /// Pairs of a group and a topic whose consumption each shard counts for mqadmin's statsAll and consumerProgress, 500 bytes each and 40 for each of its queues.
         counted_groups: u32 = count(10_000, 0, 1_000_000), Restart;
         /// Time without a request after which a connection is closed; clients beat every 30 s.
         idle_ms: u64 = millis(2 * MINUTE, SECOND, 7 * DAY), Restart;

@@ -210,12 +210,54 @@ fn commit(broker: &mut Remoting, group: &'static str, queue_id: i32, offset: i64
     ask(broker, RequestCode::UpdateConsumerOffset, |fields| asked.write(fields))
 }
 
-/// How far a group is in each queue.
-fn progress(broker: &mut Remoting, group: &'static str) -> Vec<(i32, i64, i64)> {
+fn consume_stats(broker: &mut Remoting, group: &'static str) -> ConsumeStats {
     let asked =
         GetConsumeStatsRequest { consumer_group: group, ..GetConsumeStatsRequest::default() };
-    let stats: ConsumeStats =
-        body(ask(broker, RequestCode::GetConsumeStats, |fields| asked.write(fields)));
+    body(ask(broker, RequestCode::GetConsumeStats, |fields| asked.write(fields)))
+}
+
+/// What a group has pulled and not committed, of each queue.
+fn in_flight(broker: &mut Remoting, group: &'static str) -> Vec<i64> {
+    let stats = consume_stats(broker, group);
+    let of = |(_, at): &(MessageQueue, OffsetWrapper)| at.pull_offset - at.consumer_offset;
+    stats.offset_table.0.iter().map(of).collect()
+}
+
+#[test]
+fn what_is_pulled_and_not_committed_is_in_flight() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &TWO_SHARDS);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    update_topic(&mut client, &wanted("orders", 2, 2)).expect(ResponseCode::Success);
+    (0..3).for_each(|_| drop(send(&mut client, "orders", 0).expect(ResponseCode::Success)));
+    commit(&mut client, "consumers", 0, 1).expect(ResponseCode::Success);
+    assert_eq!(in_flight(&mut client, "consumers"), [0, 0]);
+    pull(&mut client, "orders", 0).expect(ResponseCode::Success);
+    // By way of the other shard, too.
+    let mut other = Remoting::connect(&broker.rocketmq);
+    assert_eq!(in_flight(&mut other, "consumers"), [2, 0]);
+    send(&mut client, "orders", 0).expect(ResponseCode::Success);
+    pull(&mut other, "orders", 0).expect(ResponseCode::Success);
+    assert_eq!(in_flight(&mut client, "consumers"), [3, 0]);
+    commit(&mut client, "consumers", 0, 4).expect(ResponseCode::Success);
+    assert_eq!(in_flight(&mut client, "consumers"), [0, 0]);
+    let reset = ResetOffsetRequest {
+        group: "consumers",
+        topic: "orders",
+        timestamp: 0,
+        is_force: true,
+        ..ResetOffsetRequest::default()
+    };
+    ask(&mut client, RequestCode::InvokeBrokerToResetOffset, |fields| reset.write(fields))
+        .expect(ResponseCode::Success);
+    assert_eq!(progress(&mut client, "consumers")[0], (0, 4, 0));
+    assert_eq!(in_flight(&mut client, "consumers"), [0, 0]);
+    broker.stop();
+}
+
+/// How far a group is in each queue.
+fn progress(broker: &mut Remoting, group: &'static str) -> Vec<(i32, i64, i64)> {
+    let stats = consume_stats(broker, group);
     let at = |(queue, at): &(MessageQueue, OffsetWrapper)| {
         assert_eq!(at.last_timestamp > 0, at.consumer_offset > 0, "{at:?}");
         (queue.queue_id, at.broker_offset, at.consumer_offset)

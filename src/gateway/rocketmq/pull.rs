@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::{Gateway, Handled, client::Client, encoded, group_offset, refusal::Refusal};
 use crate::{
     base::{Position, Stage},
-    broker::{LogSlice, Piece, Pull, Pulled, ReadError, filter::Filter},
+    broker::{LogSlice, Piece, Pull, PullCount, Pulled, ReadError, filter::Filter},
     env::LocalFuture,
     gateway::answer::{Answer, Part},
     wire::rocketmq::{
@@ -207,7 +207,14 @@ async fn read(
     if pulled.pieces.is_empty() {
         return encoded(&answer);
     }
-    broker.count_pulled(&puller.group, topic, pulled.messages);
+    let (group, messages) = (&*puller.group, pulled.messages);
+    broker.count_pulled(&PullCount {
+        group,
+        topic,
+        queue,
+        messages,
+        next_offset: next_begin_offset,
+    });
     with_messages(gateway, &answer, pulled.pieces).await
 }
 

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::{Gateway, Handled, Refusal, each_queue, each_shard, encoded};
 use crate::{
     base::{QueueId, TopicId},
-    broker::{Broker, FlowFigures, OffsetError},
+    broker::{Broker, FlowFigures, OffsetError, PulledTo},
     cluster::{Naming, Topic},
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
@@ -30,7 +30,8 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     let mut stats = ConsumeStats::default();
     for (topic, committed) in consumed(gateway, asked.consumer_group).await? {
         if wanted.is_empty() || wanted.contains(&*topic.name) {
-            let entries = of_topic(gateway, &topic, &committed).await?;
+            let pulled_to = pulled_to(gateway, asked.consumer_group, &topic.name).await?;
+            let entries = of_topic(gateway, &topic, &committed, &pulled_to).await?;
             stats.offset_table.0.extend(entries);
             let minute = pulled(gateway, asked.consumer_group, &topic.name).await?.minute;
             stats.consume_tps += minute as f64 / 60.0;
@@ -61,6 +62,24 @@ pub(super) async fn pulled(
     let mut sum = FlowFigures::default();
     parts.await?.iter().for_each(|part| sum.merge(part));
     Ok(sum)
+}
+
+/// How far a group has pulled a topic's queues, by way of all shards: what it was given last counts.
+async fn pulled_to(
+    gateway: &Gateway,
+    group: &str,
+    topic: &str,
+) -> Result<HashMap<QueueId, PulledTo>, Refusal> {
+    let key: (Arc<str>, Arc<str>) = (group.into(), topic.into());
+    let parts = each_shard(gateway, key, |owner, (group, topic)| owner.pulled_to(&group, &topic));
+    let mut last = HashMap::<QueueId, PulledTo>::new();
+    for (queue, to) in parts.await?.into_iter().flatten() {
+        let known = last.entry(queue).or_insert(to);
+        if known.at_ms < to.at_ms {
+            *known = to;
+        }
+    }
+    Ok(last)
 }
 
 /// The topics a group has offsets of, those that RocketMQ can name. Members that are online say
@@ -104,21 +123,25 @@ async fn of_topic(
     gateway: &Gateway,
     topic: &Topic,
     committed: &Committed,
+    pulled_to: &HashMap<QueueId, PulledTo>,
 ) -> Result<Vec<(MessageQueue, OffsetWrapper)>, Refusal> {
     let read = topic.read_queues() as usize;
     let queues = (0_u32..).zip(&topic.queues).take(read);
-    let asked: Vec<(QueueId, i64)> = queues
-        .map(|(partition, queue)| (*queue, committed.get(&partition).copied().unwrap_or(0)))
+    let asked: Vec<(QueueId, (i64, i64))> = queues
+        .map(|(partition, queue)| {
+            let consumer_offset = committed.get(&partition).copied().unwrap_or(0);
+            // What was pulled and is not yet committed lies between them.
+            let pull_offset = pulled_to.get(queue).map_or(0, |to| to.offset);
+            (*queue, (consumer_offset, pull_offset.max(consumer_offset)))
+        })
         .collect();
-    let found = each_queue(gateway, asked, |owner, queue, consumer_offset| {
+    let found = each_queue(gateway, asked, |owner, queue, (consumer_offset, pull_offset)| {
         Box::pin(async move {
             let (_, broker_offset) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
             let last_timestamp = match consumer_offset {
                 1.. => owner.append_time(queue, consumer_offset - 1).await?.unwrap_or(0),
                 _ => 0,
             };
-            // What was pulled and not yet committed is not kept.
-            let pull_offset = consumer_offset;
             Ok(OffsetWrapper { broker_offset, consumer_offset, last_timestamp, pull_offset })
         })
     });

@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Handled, Refusal, consume_stats, each_queue, encoded, group_offset, notice};
+use super::{
+    Gateway, Handled, Refusal, consume_stats, each_queue, each_shard, encoded, group_offset, notice,
+};
 use crate::{
     base::QueueId,
     broker::{Notice, OffsetError, OffsetSpec, group::TopicPartition},
@@ -18,6 +20,8 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     let place = |partition: i32| TopicPartition { topic: topic.id, partition: partition as u32 };
     let commits = offsets.iter().map(|&(partition, offset)| (place(partition), offset)).collect();
     group_offset::commit(gateway, asked.group.to_owned(), commits).await?;
+    let pair: (Arc<str>, Arc<str>) = (asked.group.into(), Arc::clone(&topic.name));
+    each_shard(gateway, pair, |owner, (group, topic)| owner.forget_pulled(&group, &topic)).await?;
     tell(gateway, asked.group, &topic, Arc::clone(&offsets)).await?;
     let body = notice::reset_body(&gateway.settings.broker_name, &topic.name, &offsets);
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
