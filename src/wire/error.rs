@@ -81,6 +81,9 @@ pub enum WireError {
     /// JSON that is broken, or that lacks what it must hold.
     #[error("the JSON cannot be read: {0}")]
     Json(String),
+    /// What is deflated cannot be read, or is too large.
+    #[error("what is deflated cannot be read: {0}")]
+    Deflated(String),
     /// An answer cannot be expressed in the version it was asked for in, or is too long.
     #[error("the answer cannot be encoded: {0}")]
     Encode(String),

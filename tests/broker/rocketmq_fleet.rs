@@ -1,6 +1,6 @@
 //! Several brokers and name servers: routes of all of them, and brokers that come and go.
 
-use std::time::Instant;
+use std::{io::Write as _, time::Instant};
 
 use bytes::Bytes;
 use mainstem::wire::rocketmq::{
@@ -75,6 +75,12 @@ fn topics(names: &[&str]) -> Bytes {
     to_json(&body).unwrap()
 }
 
+fn deflated(bytes: &[u8]) -> Bytes {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap().into()
+}
+
 fn register(names: &mut Remoting, header: RegisterBrokerRequest<'static>, body: Bytes) -> Told {
     names.call(RequestCode::RegisterBroker, |fields| header.write(fields), body)
 }
@@ -118,11 +124,18 @@ fn other_brokers_are_found_here() {
     assert!(wrong.expect(ResponseCode::SystemError).remark.contains("crc32"));
     let own = RegisterBrokerRequest { broker_name: "mainstem", ..registration(None) };
     register(&mut theirs, own, topics(&["more"])).expect(ResponseCode::SystemError);
-    let packed = RegisterBrokerRequest { compressed: Some(true), ..registration(None) };
-    register(&mut theirs, packed, topics(&["more"])).expect(ResponseCode::SystemError);
+    let packed = || RegisterBrokerRequest { compressed: Some(true), ..registration(None) };
+    for bad in [topics(&["more"]), deflated(&vec![0; 64 << 20])] {
+        register(&mut theirs, packed(), bad).expect(ResponseCode::SystemError);
+    }
     register(&mut theirs, registration(None), Bytes::from_static(b"{]"))
         .expect(ResponseCode::SystemError);
     assert_eq!(brokers(&mut names, "more"), [""; 0]);
+
+    // As brokers with compressedRegister=true do.
+    let more = deflated(b"\0\0\0\x02{}\0\0\0\x01\0\0\0\x18more 3 5 6 SINGLE_TAG {}");
+    register(&mut theirs, packed(), more).expect(ResponseCode::Success);
+    assert_eq!(brokers(&mut names, "more"), ["broker-a"]);
 
     // It may be silent for so long, and goes with its connection at the latest.
     let short = RegisterBrokerRequest { heartbeat_timeout_millis: Some(300), ..registration(None) };

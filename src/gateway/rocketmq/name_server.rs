@@ -43,18 +43,17 @@ pub(super) async fn register(
     if asked.broker_name == gateway.settings.broker_name {
         return Err(refused("the broker name is that of the name server's own broker"));
     }
-    if asked.compressed == Some(true) {
-        return Err(refused(
-            "compressed registrations are not served: set compressedRegister=false",
-        ));
-    }
     let sum = asked.body_crc32.unwrap_or(0);
     if sum != 0 && sum != body_sum(&command.body) {
         return Err(refused("crc32 not match"));
     }
-    let body = match command.body.is_empty() {
-        true => RegisterBrokerBody::default(),
-        false => from_json(&command.body)?,
+    // One that is deflated may become as large as another may be.
+    let body = match asked.compressed {
+        _ if command.body.is_empty() => RegisterBrokerBody::default(),
+        Some(true) => {
+            RegisterBrokerBody::inflate(&command.body, gateway.settings.max_request_bytes)?
+        }
+        _ => from_json(&command.body)?,
     };
     let topics = body.topic_config_serialize_wrapper;
     let patience = asked.heartbeat_timeout_millis.and_then(|ms| u64::try_from(ms).ok());

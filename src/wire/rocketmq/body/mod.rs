@@ -6,6 +6,7 @@
 
 mod config;
 mod connection;
+mod deflated;
 mod fastjson;
 mod heartbeat;
 mod queue;

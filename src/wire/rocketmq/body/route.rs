@@ -71,7 +71,7 @@ pub struct ClusterInfo {
     pub cluster_addr_table: BTreeMap<String, Vec<String>>,
 }
 
-/// The body of `REGISTER_BROKER` (103), if it is not deflated.
+/// The body of `REGISTER_BROKER` (103).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RegisterBrokerBody {
