@@ -272,7 +272,8 @@ impl Broker {
             store_timestamp: now_ms,
         };
         let set = record::set_assigned(payload, &assigned);
-        debug_assert!(set.is_ok(), "the record was written here");
+        let born = record::born_timestamp(payload);
+        debug_assert!(set.is_ok() && born.is_ok(), "the record was written here");
         let appended = room.commit(&FrameMeta {
             kind: FrameKind::RocketMessage,
             queue: id,
@@ -290,8 +291,7 @@ impl Broker {
             position: appended.payload,
             length: record.len() as u32,
             count: 1,
-            // RocketMQ's clients search by the time a message was stored at.
-            max_timestamp: now_ms,
+            max_timestamp: born.unwrap_or(now_ms),
             append_time: now_ms,
             tag_hash: tag_hash.0,
             dialect: Dialect::RocketMq,

@@ -1,6 +1,20 @@
 //! Offsets of a queue: its ends, by time, and moving its start.
+//!
+//! # Which time
+//! A message has two: the one its producer gave it, and the one it was stored at. Each dialect's
+//! consumers are shown one of them and look for messages by it, whoever wrote them:
+//!
+//! | | Kafka | RocketMQ |
+//! | --- | --- | --- |
+//! | shown | the timestamp, of a message of RocketMQ's when it was born | when it was stored |
+//! | looked for by | [`OffsetSpec::Time`] | [`OffsetSpec::StoredAt`] |
+//! | in the index | the highest of a frame, in no order | in the order of the offsets |
+//!
+//! So a Kafka consumer that asks for a time and goes there reads a timestamp that is not before it,
+//! and before it there is none such. With the other time neither would hold: a delayed message was
+//! born long before it came to its queue, and a producer's clock may be wrong.
 
-use std::rc::Rc;
+use std::{ops::Range, rc::Rc};
 
 use super::{Broker, ColdError, LogSlice, append::records_of, control::ControlError, queue::Queue};
 use crate::{
@@ -20,8 +34,11 @@ pub enum OffsetSpec {
     /// The one the next message gets, once the ones before it are readable.
     Latest,
     /// The first message with this timestamp or a later one, in milliseconds since 1970. A
-    /// RocketMQ message's is the time it was stored at, whoever asks.
+    /// RocketMQ message's is when it was born.
     Time(i64),
+    /// The first message that was stored at this time or later, in milliseconds since 1970. As close
+    /// to it as can be told where the wall clock was set back.
+    StoredAt(i64),
     /// The message with the highest timestamp (KIP-734).
     MaxTime,
 }
@@ -116,6 +133,7 @@ impl Broker {
                 return Ok(Some(TimedOffset { offset: start, timestamp: -1 }));
             }
             OffsetSpec::Latest => return Ok(Some(TimedOffset { offset: end, timestamp: -1 })),
+            OffsetSpec::StoredAt(time) => return self.stored_at(id, start..end, time).await,
             OffsetSpec::Time(time) => time,
             OffsetSpec::MaxTime => match self.max_timestamp(id, start).await? {
                 Some(time) => time,
@@ -140,6 +158,32 @@ impl Broker {
             offset: found.offset.max(start),
             timestamp: found.timestamp_ms,
         }))
+    }
+
+    /// The first message in `offsets` that was stored at `time` or later.
+    async fn stored_at(
+        &self,
+        id: QueueId,
+        offsets: Range<i64>,
+        time: i64,
+    ) -> Result<Option<TimedOffset>, OffsetError> {
+        let Range { mut start, mut end } = offsets;
+        let mut found = None;
+        // Most who ask for the newest messages of many queues find none: the last one tells.
+        let mut at = end - 1;
+        while start < end {
+            match self.index.first_at_or_after(id, at).await? {
+                Some(entry) if entry.append_time >= time => {
+                    let offset = entry.base_offset.max(start);
+                    found = Some(TimedOffset { offset, timestamp: entry.append_time });
+                    end = at.min(entry.base_offset);
+                }
+                Some(entry) => start = entry.next_offset(),
+                None => end = at,
+            }
+            at = start + (end - start) / 2;
+        }
+        Ok(found)
     }
 
     async fn max_timestamp(&self, id: QueueId, start: i64) -> Result<Option<i64>, OffsetError> {

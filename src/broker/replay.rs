@@ -24,7 +24,7 @@ use crate::{
         },
         queue_index::IndexEntry,
     },
-    wire::kafka::batch::BatchHeader,
+    wire::{kafka::batch::BatchHeader, rocketmq::record},
 };
 
 /// What was replayed for one shard.
@@ -55,7 +55,10 @@ fn messages_of(frame: &FoundFrame<'_>) -> Result<Option<(IndexEntry, Option<Sequ
             let header = BatchHeader::parse(frame.payload).map_err(|error| error.to_string())?;
             (Dialect::Kafka, header.max_timestamp, sequence_of(&header))
         }
-        FrameKind::RocketMessage => (Dialect::RocketMq, meta.append_time_ms, None),
+        FrameKind::RocketMessage => {
+            let born = record::born_timestamp(frame.payload).map_err(|error| error.to_string())?;
+            (Dialect::RocketMq, born, None)
+        }
         FrameKind::Timer => {
             let timer = TimerFrame::parse(frame.payload)?;
             (timer.dialect, timer.due_ms, None)

@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use super::Broker;
 use crate::{
-    base::{Position, QueueId},
+    base::{Dialect, Position, QueueId},
     storage::queue_index::{Budget, IndexEntry, IndexError},
 };
 
@@ -13,6 +13,16 @@ const ENTRIES: usize = 1024;
 
 /// How soon an index that could not be read is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Which of an entry's times its age is counted from. Kafka's users know retention by a record's own
+/// time. A message of RocketMQ's may have waited long before it came to its queue, and its age is
+/// that of the file it was stored in.
+fn time_of(entry: &IndexEntry) -> i64 {
+    match entry.dialect {
+        Dialect::Kafka => entry.max_timestamp,
+        Dialect::RocketMq => entry.append_time,
+    }
+}
 
 impl Broker {
     /// Runs until the shard ends, or the log has stopped.
@@ -60,7 +70,7 @@ impl Broker {
             let mut dropped = 0u64;
             let goes = |entry: &IndexEntry| {
                 let length = u64::from(entry.length);
-                if entry.max_timestamp >= oldest_kept && excess < length {
+                if time_of(entry) >= oldest_kept && excess < length {
                     return false;
                 }
                 excess = excess.saturating_sub(length);

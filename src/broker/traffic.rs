@@ -8,7 +8,7 @@ use std::{ops::RangeInclusive, rc::Rc, sync::Arc};
 
 use hashbrown::HashMap;
 
-use super::{Broker, OffsetError};
+use super::{Broker, OffsetError, OffsetSpec};
 use crate::base::QueueId;
 
 const TEN_SECONDS_MS: i64 = 10_000;
@@ -268,12 +268,12 @@ impl Broker {
     /// # Errors
     /// See [`OffsetError`].
     pub async fn came(self: &Rc<Self>, id: QueueId) -> Result<FlowFigures, OffsetError> {
-        let (start, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
+        let (_, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
         let now_ms = self.env.clock.wall_ms();
         let since = async |ago_ms: i64| {
-            let found = self.index.find_timestamp(id, start, now_ms - ago_ms).await?;
-            let from = found.map_or(end, |entry| entry.base_offset.clamp(start, end));
-            Ok::<_, OffsetError>((end - from) as u64)
+            let first = self.find_offset(id, OffsetSpec::StoredAt(now_ms - ago_ms)).await?;
+            let came = first.map_or(0, |first| end - first.offset);
+            Ok::<_, OffsetError>(u64::try_from(came).unwrap_or(0))
         };
         Ok(FlowFigures {
             minute: since(MINUTE_MS).await?,

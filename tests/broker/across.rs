@@ -202,6 +202,39 @@ fn check_fetched(broker: &BrokerProcess) {
     }
 }
 
+/// Each dialect finds messages by the time that it shows of them: Kafka's by their timestamps, which
+/// are when RocketMQ's were born, long ago; RocketMQ's by when they were stored.
+fn check_times(broker: &BrokerProcess, client: &mut Remoting) {
+    const BORN: i64 = 1_700_000_000_000;
+    let minutes = |minutes: i64| now_ms() + minutes * 60_000;
+    let late = Sent { timestamp: Some(minutes(30)), ..Sent::value("late") };
+    let sender = Sender::new(&broker.kafka, &[]);
+    sender.send("orders", 0, &late);
+    assert_eq!(sender.delivered(), [40]);
+    let consumer = consumer_at(&broker.kafka, "orders", 0, Offset::Beginning);
+    let times: Vec<_> = take(&consumer, 41)
+        .iter()
+        .map(|message| message.timestamp().to_millis().unwrap())
+        .collect();
+    for time in [1, BORN, BORN + 1, minutes(20), minutes(40)] {
+        let mut asked = rdkafka::TopicPartitionList::new();
+        asked.add_partition_offset("orders", 0, Offset::Offset(time)).unwrap();
+        let told = consumer.offsets_for_times(asked, PATIENCE).unwrap();
+        let first = times.iter().position(|timestamp| *timestamp >= time);
+        let expected = first.map_or(Offset::End, |offset| Offset::Offset(offset as i64));
+        assert_eq!(told.elements()[0].offset(), expected, "{time}");
+    }
+    let told = pull_all(client, "orders", 0, 32);
+    let stored: Vec<_> = records(&told).iter().map(|record| record.store_timestamp).collect();
+    for time in [1, BORN + 1, stored[7], stored[20] + 1, stored[40], minutes(20)] {
+        let search = SearchOffsetRequest { topic: "orders", timestamp: time, ..Default::default() };
+        let code = RequestCode::SearchOffsetByTimestamp;
+        let found = client.call(code, |fields| search.write(fields), Bytes::new());
+        let expected = stored.partition_point(|stored| *stored < time) as i64;
+        assert_eq!(found.expect(ResponseCode::Success).number("offset"), expected, "{time}");
+    }
+}
+
 #[test]
 fn what_rocketmqs_clients_send_is_fetched() {
     let data = DataDir::new();
@@ -223,25 +256,7 @@ fn what_rocketmqs_clients_send_is_fetched() {
     let told = pull_all(&mut client, "orders", 0, 32);
     assert_eq!(records(&told).iter().filter(|record| record.body == b"kafka").count(), 4);
 
-    // Kafka's records have their producer's time, RocketMQ's messages the one they were stored at.
-    let minutes = |minutes: i64| now_ms() + minutes * 60_000;
-    let late = Sent { timestamp: Some(minutes(30)), ..Sent::value("late") };
-    let sender = Sender::new(&broker.kafka, &[]);
-    sender.send("orders", 0, &late);
-    assert_eq!(sender.delivered(), [40]);
-    let search =
-        |timestamp| SearchOffsetRequest { topic: "orders", timestamp, ..Default::default() };
-    for (timestamp, offset) in [(1, 0), (minutes(20), 40), (minutes(40), 41)] {
-        let code = RequestCode::SearchOffsetByTimestamp;
-        let found = client.call(code, |fields| search(timestamp).write(fields), Bytes::new());
-        assert_eq!(found.expect(ResponseCode::Success).number("offset"), offset);
-        let consumer = consumer_at(&broker.kafka, "orders", 0, Offset::Beginning);
-        let mut asked = rdkafka::TopicPartitionList::new();
-        asked.add_partition_offset("orders", 0, Offset::Offset(timestamp)).unwrap();
-        let told = consumer.offsets_for_times(asked, PATIENCE).unwrap();
-        let expected = if offset == 41 { Offset::End } else { Offset::Offset(offset) };
-        assert_eq!(told.elements()[0].offset(), expected);
-    }
+    check_times(&broker, &mut client);
 
     // From the middle of what RocketMQ wrote, and of a batch of Kafka's, on.
     let batching = Sender::new(&broker.kafka, &[("linger.ms", "100")]);

@@ -27,7 +27,7 @@ pub(super) async fn min(gateway: &Gateway, command: &RemotingCommand<'_>) -> Han
 pub(super) async fn search(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = SearchOffsetRequest::parse(&command.fields)?;
     let queue = gateway.queue(asked.topic, asked.queue_id)?;
-    find(gateway, command, queue, OffsetSpec::Time(asked.timestamp)).await
+    find(gateway, command, queue, OffsetSpec::StoredAt(asked.timestamp)).await
 }
 
 async fn find(

@@ -348,6 +348,14 @@ pub fn set_assigned(record: &mut [u8], assigned: &Assigned) -> Result<(), Record
     Ok(())
 }
 
+/// When a record was born, milliseconds since 1970 by its producer's clock.
+///
+/// # Errors
+/// [`RecordError::Truncated`] if `record` is too short to hold the field.
+pub fn born_timestamp(record: &[u8]) -> Result<i64, RecordError> {
+    Ok(record.get(40..).unwrap_or_default().try_get_i64()?)
+}
+
 /// Iterates over records that lie end to end, as in a pull's answer. After the first error it ends.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {

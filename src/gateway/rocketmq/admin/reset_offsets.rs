@@ -45,7 +45,7 @@ async fn offsets(
     let target = match (asked.offset.filter(|offset| *offset >= 0), asked.timestamp) {
         (Some(offset), _) => Target::Offset(offset),
         (None, ..0) => Target::Found(OffsetSpec::Latest),
-        (None, time) => Target::Found(OffsetSpec::Time(time)),
+        (None, time) => Target::Found(OffsetSpec::StoredAt(time)),
     };
     let items: Vec<(QueueId, _)> = topic.queues[queues.start as usize..queues.end as usize]
         .iter()
