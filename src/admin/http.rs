@@ -147,7 +147,7 @@ impl Listener for Bounded {
                     if self.open.load(Ordering::Relaxed) < self.most {
                         let slot = Slot::taken_of(&self.open);
                         let deadline = Box::pin(sleep(self.lifetime));
-                        return (Connection { stream, deadline, _slot: slot }, peer);
+                        return (Connection { _slot: slot, stream, deadline }, peer);
                     }
                 }
                 Err(error) => {
@@ -182,9 +182,10 @@ impl Drop for Slot {
 
 /// A connection that fails once its time is over.
 struct Connection {
+    /// The first to go: who sees its connection end may open another.
+    _slot: Slot,
     stream: TcpStream,
     deadline: Pin<Box<Sleep>>,
-    _slot: Slot,
 }
 
 impl Connection {

@@ -5,7 +5,7 @@ use mainstem::wire::{
     convert,
     rocketmq::{
         RequestCode, ResponseCode,
-        body::{CheckClientRequestBody, ConsumerData, HeartbeatData, SubscriptionData, to_json},
+        body::{CheckClientRequestBody, SubscriptionData, to_json},
         header::{PullMessageRequest, SearchOffsetRequest, SendMessageRequestV2},
         record::{Record, Records},
     },
@@ -20,7 +20,7 @@ use super::{
     client::{Sender, Sent, config, consumer_at, read, take},
     process::{BrokerProcess, DataDir, PATIENCE, verified},
     remoting::{Remoting, Told},
-    rocketmq::{ask_send, bodies, header, properties, pull, pull_header, send},
+    rocketmq::{ask_send, bodies, header, heartbeat_request, properties, pull, pull_header, send},
     topics::Administrator,
 };
 
@@ -341,18 +341,7 @@ fn conditions_are_asked_of_each_message() {
 
     // As push consumers do it: the heartbeat says what, the pull only that it is a condition.
     sql_pull(&mut client, None).expect(ResponseCode::SubscriptionNotExist);
-    let consumer = ConsumerData {
-        group_name: "consumers".to_owned(),
-        subscription_data_set: vec![subscription("SQL92", "n > 9")],
-        ..ConsumerData::default()
-    };
-    let heartbeat = HeartbeatData {
-        client_id: "one".to_owned(),
-        consumer_data_set: vec![consumer],
-        ..HeartbeatData::default()
-    };
-    let mut request = client.request(RequestCode::HeartBeat);
-    request.body = to_json(&heartbeat).unwrap();
+    let request = heartbeat_request(&mut client, "one", subscription("SQL92", "n > 9"));
     client.send(&request);
     // The group's notice and the answer.
     (0..2).for_each(|_| drop(client.next().unwrap()));

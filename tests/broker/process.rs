@@ -85,6 +85,14 @@ impl Errors {
         self.0.0.lock().unwrap().0.clone()
     }
 
+    /// Waits until nobody writes any more, which is when the process has ended.
+    fn wait_for_end(&self) -> bool {
+        let guard = self.0.0.lock().unwrap();
+        let (guard, _) =
+            self.0.1.wait_timeout_while(guard, PATIENCE, |(_, ended)| !*ended).unwrap();
+        guard.1
+    }
+
     fn wait_for(&self, text: &str) -> bool {
         let guard = self.0.0.lock().unwrap();
         let absent = |(found, ended): &mut (String, bool)| !found.contains(text) && !*ended;
@@ -205,14 +213,8 @@ impl BrokerProcess {
 
     /// Waits until the process has ended.
     fn ended(mut self) -> Ended {
-        let (child, deadline) = (&mut self.child, Instant::now() + PATIENCE);
-        let status = loop {
-            match child.try_wait().unwrap() {
-                Some(status) => break status,
-                None if Instant::now() > deadline => panic!("the broker does not end"),
-                None => thread::sleep(Duration::from_millis(2)),
-            }
-        };
+        assert!(self.errors.wait_for_end(), "the broker does not end");
+        let status = self.child.wait().unwrap();
         self.collecting.take().unwrap().join().unwrap();
         Ended { status, errors: self.errors.text() }
     }

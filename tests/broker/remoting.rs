@@ -77,6 +77,18 @@ impl Remoting {
         told
     }
 
+    /// Asks; notices that come before the answer are passed over.
+    pub fn ask_among_notices(&mut self, request: &RemotingCommand<'_>) -> Told {
+        self.send(request);
+        loop {
+            let told = self.next().expect("the connection was closed");
+            if told.is_response {
+                assert_eq!(told.opaque, request.opaque);
+                return told;
+            }
+        }
+    }
+
     /// Asks with these fields and this body.
     pub fn call(
         &mut self,

@@ -8,7 +8,8 @@ use mainstem::wire::rocketmq::{
     batch::BatchMessage,
     body::{
         ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData, LockBatchRequestBody,
-        LockBatchResponseBody, MessageQueue, SubscriptionData, TopicRouteData, from_json, to_json,
+        LockBatchResponseBody, MessageModel, MessageQueue, ProducerData, SubscriptionData,
+        TopicRouteData, from_json, to_json,
     },
     header::{
         ConsumerGroupRequest, GetRouteInfoRequest, PullMessageRequest, QueryConsumerOffsetRequest,
@@ -328,27 +329,32 @@ fn what_is_not_served_is_refused_and_not_stored() {
     broker.stop();
 }
 
-/// The heartbeat by which `id` consumes `orders` by `tags`.
-pub(super) fn heartbeat_request(
-    client: &mut Remoting,
-    id: &str,
-    tags: &str,
-    version: i64,
-) -> RemotingCommand<'static> {
-    let subscription = SubscriptionData {
+/// What a consumer wants of `orders`: some tags.
+pub(super) fn by_tags(tags: &str, version: i64) -> SubscriptionData {
+    SubscriptionData {
         topic: "orders".to_owned(),
         sub_string: tags.to_owned(),
         sub_version: version,
         ..SubscriptionData::default()
-    };
+    }
+}
+
+/// The heartbeat by which `id` produces, and consumes what it wants.
+pub(super) fn heartbeat_request(
+    client: &mut Remoting,
+    id: &str,
+    wanted: SubscriptionData,
+) -> RemotingCommand<'static> {
     let consumer = ConsumerData {
         group_name: "consumers".to_owned(),
-        subscription_data_set: vec![subscription],
+        message_model: MessageModel::Clustering,
+        subscription_data_set: vec![wanted],
         ..ConsumerData::default()
     };
     let heartbeat = HeartbeatData {
         client_id: id.to_owned(),
         consumer_data_set: vec![consumer],
+        producer_data_set: vec![ProducerData { group_name: "producers".to_owned() }],
         ..HeartbeatData::default()
     };
     let mut request = client.request(RequestCode::HeartBeat);
@@ -357,7 +363,7 @@ pub(super) fn heartbeat_request(
 }
 
 fn heartbeat(client: &mut Remoting, id: &str) {
-    let request = heartbeat_request(client, id, "*", 0);
+    let request = heartbeat_request(client, id, by_tags("*", 0));
     client.send(&request);
     // The notice and the answer come in either order.
     let mut told: Vec<_> = (0..2).map(|_| client.next().unwrap()).collect();

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use mainstem::wire::rocketmq::{
     ExtFields, RequestCode, ResponseCode,
     body::{
-        BrokerStatsData, ClusterInfo, ConsumeStats, ConsumerConnection, ConsumerData, GroupList,
-        HeartbeatData, KvTable, MessageModel, MessageQueue, OffsetWrapper, ProducerConnection,
-        ProducerData, ResetOffsetBody, SubscriptionData, SubscriptionGroupConfig,
-        SubscriptionGroupWrapper, TopicConfig, TopicConfigSerializeWrapper, TopicList,
-        TopicRouteData, TopicStatsTable, from_json, to_json,
+        BrokerStatsData, ClusterInfo, ConsumeStats, ConsumerConnection, GroupList, KvTable,
+        MessageModel, MessageQueue, OffsetWrapper, ProducerConnection, ResetOffsetBody,
+        SubscriptionGroupConfig, SubscriptionGroupWrapper, TopicConfig,
+        TopicConfigSerializeWrapper, TopicList, TopicRouteData, TopicStatsTable, from_json,
+        to_json,
     },
     header::{
         CloneGroupOffsetRequest, ConsumerGroupRequest, CreateTopicRequest,
@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 use super::{
     process::{BrokerProcess, DataDir, PATIENCE},
     remoting::{Remoting, Told},
+    rocketmq::{by_tags, heartbeat_request},
 };
 
 const TWO_SHARDS: [&str; 2] = ["shards.count=2", "shards.pin=false"];
@@ -352,25 +353,7 @@ fn groups_do_what_administrators_allow() {
 
 /// Tells of a consumer and a producer; the answer comes in any order with notices.
 fn heartbeat(client: &mut Remoting, id: &str, notices: usize) {
-    let subscription = SubscriptionData {
-        topic: "orders".to_owned(),
-        sub_string: "*".to_owned(),
-        ..SubscriptionData::default()
-    };
-    let consumer = ConsumerData {
-        group_name: "consumers".to_owned(),
-        message_model: MessageModel::Clustering,
-        subscription_data_set: vec![subscription],
-        ..ConsumerData::default()
-    };
-    let heartbeat = HeartbeatData {
-        client_id: id.to_owned(),
-        consumer_data_set: vec![consumer],
-        producer_data_set: vec![ProducerData { group_name: "producers".to_owned() }],
-        ..HeartbeatData::default()
-    };
-    let mut request = client.request(RequestCode::HeartBeat);
-    request.body = to_json(&heartbeat).unwrap();
+    let request = heartbeat_request(client, id, by_tags("*", 0));
     client.send(&request);
     let told: Vec<_> = (0..=notices).map(|_| client.next().unwrap()).collect();
     assert_eq!(

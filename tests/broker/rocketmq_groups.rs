@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstem::wire::rocketmq::{
-    RemotingCommand, RequestCode, ResponseCode,
+    RequestCode, ResponseCode,
     header::{PullMessageRequest, UpdateConsumerOffsetRequest},
 };
 use rdkafka::{
@@ -17,24 +17,13 @@ use super::{
     client::{config, send_one},
     process::{BrokerProcess, DataDir, PATIENCE},
     remoting::{Remoting, Told},
-    rocketmq::{bodies, committed, heartbeat_request, lock, pull_header, send},
+    rocketmq::{bodies, by_tags, committed, heartbeat_request, lock, pull_header, send},
 };
 
 /// Tells that `id` consumes `orders` by `tags`; notices that come meanwhile are passed over.
 fn heartbeat(client: &mut Remoting, id: &str, tags: &str, version: i64) -> Told {
-    let request = heartbeat_request(client, id, tags, version);
-    ask(client, &request)
-}
-
-fn ask(client: &mut Remoting, request: &RemotingCommand<'_>) -> Told {
-    client.send(request);
-    loop {
-        let told = client.next().expect("the connection was closed");
-        if told.is_response {
-            assert_eq!(told.opaque, request.opaque);
-            return told;
-        }
-    }
+    let request = heartbeat_request(client, id, by_tags(tags, version));
+    client.ask_among_notices(&request)
 }
 
 /// Pulls from the start by what the group wants.
@@ -43,7 +32,7 @@ fn pull(client: &mut Remoting, version: i64) -> Told {
         PullMessageRequest { sys_flag: 0, sub_version: version, ..pull_header("orders", 0, "", 0) };
     let mut request = client.request(RequestCode::PullMessage);
     header.write(&mut request.fields);
-    ask(client, &request)
+    client.ask_among_notices(&request)
 }
 
 #[test]
