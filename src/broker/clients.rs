@@ -9,15 +9,28 @@ use hashbrown::HashMap;
 use super::{Broker, Session};
 use crate::base::ShardId;
 
-/// A message for one client, which is not stored.
+/// What one client is asked, which is not stored.
 #[derive(Debug)]
 pub struct Delivery {
-    /// What the client is told of it, by name.
+    /// What it is, as a request's number in its protocol.
+    pub code: i32,
+    /// What the client is told, by name.
     pub fields: Vec<(String, String)>,
-    /// Its body.
+    /// The rest of it.
     pub body: Bytes,
-    /// Is told whether the client took it; dropped if nobody could ask it.
-    pub taken: flume::Sender<bool>,
+    /// Is told what the client answered; dropped if nobody could ask it.
+    pub answer: flume::Sender<ClientAnswer>,
+}
+
+/// What a client answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAnswer {
+    /// How it went, as a number in its protocol.
+    pub code: i32,
+    /// More of that.
+    pub remark: Option<String>,
+    /// The answer.
+    pub body: Bytes,
 }
 
 /// The clients that a shard keeps the place of. Lives on that shard.
@@ -49,7 +62,7 @@ impl Broker {
         }
     }
 
-    /// Passes a message to a client. False if it is not there, or has too many before it.
+    /// Passes a question to a client. False if it is not there, or has too many before it.
     #[must_use]
     pub fn pass_to_client(&self, client: &str, delivery: Delivery) -> bool {
         let clients = self.clients.borrow();

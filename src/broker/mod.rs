@@ -57,7 +57,7 @@ use crate::{
 };
 
 pub use append::{AppendError, AppendedBatch, MessageToAppend, records_of};
-pub use clients::Delivery;
+pub use clients::{ClientAnswer, Delivery};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
 pub use durable::LogStopped;

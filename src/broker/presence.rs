@@ -219,6 +219,17 @@ impl Broker {
         producers.map(|(_, connection)| Arc::clone(connection)).collect()
     }
 
+    /// The clients that produce in the groups this shard owns.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(Arc<str>, Vec<Arc<Connection>>)> {
+        let presence = self.presence.borrow();
+        let members = |producers: &Producers| {
+            producers.values().map(|(_, connection)| Arc::clone(connection)).collect()
+        };
+        let groups = presence.producers.iter();
+        groups.map(|(group, producers)| (Arc::clone(group), members(producers))).collect()
+    }
+
     /// The members of a group this shard owns, by their clients' ids.
     #[must_use]
     pub fn group_members(&self, group: &str) -> Vec<Member> {

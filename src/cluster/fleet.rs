@@ -17,6 +17,9 @@ const TOPICS: usize = 1_000_000;
 /// The id of the replica that writes.
 const MASTER: i64 = 0;
 
+/// The bit of a topic's `perm` that lets producers write.
+pub const WRITE: i32 = 2;
+
 /// Where a master is: for clients, and for its replicas.
 pub type MasterAddresses = (Arc<str>, Arc<str>);
 
@@ -34,6 +37,14 @@ pub struct TopicQueues {
     pub perm: i32,
     /// Bit 0 a unit topic, bit 1 a unit's subscription.
     pub sys_flag: i32,
+}
+
+impl TopicQueues {
+    /// The same, not to be written.
+    #[must_use]
+    pub fn closed(self) -> Self {
+        Self { perm: self.perm & !WRITE, ..self }
+    }
 }
 
 /// Tells a broker's newer topics from its older ones.
@@ -97,6 +108,8 @@ struct Member {
     cluster: Arc<str>,
     replicas: BTreeMap<i64, Replica>,
     topics: BTreeMap<Arc<str>, TopicQueues>,
+    /// Producers do not find it.
+    closed: bool,
 }
 
 /// A broker as clients are told of it.
@@ -114,6 +127,8 @@ pub struct KnownBroker {
 #[derive(Debug, Default)]
 pub struct Fleet {
     members: BTreeMap<Arc<str>, Member>,
+    /// Producers do not find this broker itself.
+    pub own_closed: bool,
 }
 
 impl Fleet {
@@ -194,11 +209,20 @@ impl Fleet {
         Some(replica.version)
     }
 
+    /// Closes another broker to producers, or opens it again: until it is gone, whatever it says of its
+    /// topics. Returns how many of them there are.
+    pub fn set_closed(&mut self, name: &str, closed: bool) -> usize {
+        let Some(member) = self.members.get_mut(name) else { return 0 };
+        member.closed = closed;
+        member.topics.len()
+    }
+
     /// Who has a topic, and what of it.
     #[must_use]
     pub fn of_topic(&self, topic: &str) -> Vec<(KnownBroker, TopicQueues)> {
         let found = |(name, member): (&Arc<str>, &Member)| {
-            Some((known(name, member), *member.topics.get(topic)?))
+            let queues = *member.topics.get(topic)?;
+            Some((known(name, member), if member.closed { queues.closed() } else { queues }))
         };
         self.members.iter().filter_map(found).collect()
     }
@@ -291,6 +315,22 @@ mod tests {
         assert_eq!(fleet.brokers()[0].addresses.len(), 1);
         fleet.leave((ShardId(0), 0));
         assert!(fleet.brokers().is_empty());
+    }
+
+    #[test]
+    fn closed_brokers_are_found_by_consumers_alone() {
+        let mut fleet = Fleet::default();
+        fleet.register(at(1), broker("a", 0, &["t", "u"])).unwrap();
+        fleet.register(at(1), broker("b", 0, &["t"])).unwrap();
+        assert_eq!((fleet.set_closed("a", true), fleet.set_closed("c", true)), (2, 0));
+        let perms = |fleet: &Fleet| -> Vec<i32> {
+            fleet.of_topic("t").iter().map(|(_, queues)| queues.perm).collect()
+        };
+        assert_eq!(perms(&fleet), [4, 6]);
+        fleet.register(at(2), broker("a", 0, &["t"])).unwrap();
+        assert_eq!(perms(&fleet), [4, 6], "it is not opened by what it says");
+        assert_eq!(fleet.set_closed("a", false), 2);
+        assert_eq!(perms(&fleet), [6, 6]);
     }
 
     #[test]

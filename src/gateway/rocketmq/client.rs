@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
 use super::{
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     base::QueueId,
-    broker::{Attendance, Delivery, Member, Notice, Session, Subscriptions},
+    broker::{Attendance, ClientAnswer, Delivery, Member, Notice, Session, Subscriptions},
     gateway::group_call::shown_host,
     wire::rocketmq::{
         RemotingCommand, ResponseCode, Serialization,
@@ -68,7 +69,7 @@ pub(super) struct Client {
     /// Counts what it is asked.
     opaque: Cell<i32>,
     /// Who waits for its answers.
-    asked: RefCell<HashMap<i32, flume::Sender<bool>>>,
+    asked: RefCell<HashMap<i32, flume::Sender<ClientAnswer>>>,
     /// What it calls itself.
     ids: RefCell<HashSet<Arc<str>>>,
     /// The groups it consumes in, and under which client id.
@@ -112,22 +113,28 @@ impl Client {
     }
 
     /// The number of a request to it, whose answer somebody waits for.
-    pub(super) fn asks(&self, taken: flume::Sender<bool>) -> i32 {
+    pub(super) fn asks(&self, answer: flume::Sender<ClientAnswer>) -> i32 {
         let mut asked = self.asked.borrow_mut();
         if asked.len() >= DELIVERIES {
             // Nobody waits for those any more.
             asked.retain(|_, waiting| !waiting.is_disconnected());
         }
         let opaque = self.next_opaque();
-        asked.insert(opaque, taken);
+        asked.insert(opaque, answer);
         opaque
     }
 
     /// It answers a request.
     pub(super) fn answered(&self, command: &RemotingCommand<'_>) {
         if let Some(waiting) = self.asked.borrow_mut().remove(&command.opaque) {
+            let answer = ClientAnswer {
+                code: command.code,
+                remark: command.remark.as_deref().map(str::to_owned),
+                // A copy: the frame it lies in is given back when it is handled.
+                body: Bytes::copy_from_slice(&command.body),
+            };
             // Who asked may have given up.
-            let _ = waiting.send(command.code == ResponseCode::Success.number());
+            let _ = waiting.send(answer);
         }
     }
 

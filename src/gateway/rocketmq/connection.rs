@@ -7,7 +7,7 @@ use super::{
     client::{Client, Told},
     name_server, notice,
     refusal::Refusal,
-    reply,
+    relay,
 };
 use crate::{
     env::glommio::Connection,
@@ -31,7 +31,7 @@ pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
     let passing =
         notice::pass(Rc::downgrade(gateway), Rc::downgrade(&client), notices, Rc::clone(&answers));
     tasks.spawn(Box::pin(passing));
-    tasks.spawn(Box::pin(reply::pass_deliveries(
+    tasks.spawn(Box::pin(relay::pass_questions(
         Rc::downgrade(&client),
         deliveries,
         Rc::clone(&answers),

@@ -24,6 +24,7 @@ mod queue_offset;
 mod recall;
 mod refusal;
 mod registration;
+mod relay;
 mod reply;
 mod retry;
 mod route;
@@ -133,8 +134,8 @@ impl Gateway {
     }
 
     /// Begins what other requests do not wait for: pulls, which may be held, commits, of which a client
-    /// sends one for each of its queues, and replies, which somebody else has to take. `None` for all
-    /// other requests.
+    /// sends one for each of its queues, and what somebody else has to take or to answer. `None` for
+    /// all other requests.
     fn begin(
         self: &Rc<Self>,
         client: &Client,
@@ -151,6 +152,10 @@ impl Gateway {
             RequestCode::UpdateConsumerOffset => {
                 Some(group_offset::update(gateway, client, command))
             }
+            RequestCode::GetConsumerRunningInfo => {
+                Some(admin::consumer::running_info(gateway, command))
+            }
+            RequestCode::ConsumeMessageDirectly => Some(admin::consumer::consume(gateway, command)),
             _ => None,
         }
     }
@@ -181,6 +186,15 @@ impl Gateway {
             Some(RequestCode::QueryDataVersion) => name_server::query_version(self, command).await,
             Some(RequestCode::GetBrokerClusterInfo) => {
                 name_server::cluster_info(self, command).await
+            }
+            Some(RequestCode::WipeWritePermOfBroker) => {
+                name_server::wipe_write_perm(self, command).await
+            }
+            Some(RequestCode::AddWritePermOfBroker) => {
+                name_server::add_write_perm(self, command).await
+            }
+            Some(RequestCode::GetSystemTopicListFromNs) => {
+                names::system_topics(self, command).await
             }
             Some(RequestCode::GetAllTopicListFromNameserver) => names::topics(self, command),
             Some(RequestCode::GetTopicsByCluster) => names::topics_of_cluster(self, command),

@@ -1,10 +1,11 @@
-//! REGISTER_BROKER (103), UNREGISTER_BROKER (104), GET_BROKER_CLUSTER_INFO (106), QUERY_DATA_VERSION
-//! (322) and BROKER_HEARTBEAT (904), of the name server: other brokers, which clients find here too.
-//! So a fleet can be moved over one broker at a time.
+//! REGISTER_BROKER (103), UNREGISTER_BROKER (104), GET_BROKER_CLUSTER_INFO (106),
+//! WIPE_WRITE_PERM_OF_BROKER (205), QUERY_DATA_VERSION (322), ADD_WRITE_PERM_OF_BROKER (327) and
+//! BROKER_HEARTBEAT (904), of the name server: other brokers, which clients find here too. So a fleet
+//! can be moved over one broker at a time.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use super::{Gateway, Handled, encoded, refusal::Refusal};
+use super::{Gateway, Handled, encoded, names, refusal::Refusal};
 use crate::{
     base::{ShardId, checksum},
     broker::Stopping,
@@ -13,8 +14,8 @@ use crate::{
         RemotingCommand, ResponseCode,
         body::{BrokerData, ClusterInfo, DataVersion, RegisterBrokerBody, from_json, to_json},
         header::{
-            BrokerHeartbeatRequest, BrokerRequest, QueryDataVersionResponse, RegisterBrokerRequest,
-            RegisterBrokerResponse,
+            AddWritePermResponse, BrokerHeartbeatRequest, BrokerRequest, QueryDataVersionResponse,
+            RegisterBrokerRequest, RegisterBrokerResponse, WipeWritePermResponse, WritePermRequest,
         },
     },
 };
@@ -127,6 +128,40 @@ pub(super) async fn query_version(gateway: &Gateway, command: &RemotingCommand<'
         answer.body = to_json(&DataVersion { counter, state_version, timestamp })?;
     }
     encoded(&answer)
+}
+
+/// Producers that ask here find a broker no more, until they are to again or the name server starts
+/// anew; consumers do. So it can be read empty.
+pub(super) async fn wipe_write_perm(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let wipe_topic_count = set_closed(gateway, command, true).await?;
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    WipeWritePermResponse { wipe_topic_count }.write(&mut answer.fields);
+    encoded(&answer)
+}
+
+pub(super) async fn add_write_perm(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let add_topic_count = set_closed(gateway, command, false).await?;
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    AddWritePermResponse { add_topic_count }.write(&mut answer.fields);
+    encoded(&answer)
+}
+
+/// How many topics the broker has.
+async fn set_closed(
+    gateway: &Gateway,
+    command: &RemotingCommand<'_>,
+    closed: bool,
+) -> Result<i32, Refusal> {
+    let asked = WritePermRequest::parse(&command.fields)?;
+    let count = if asked.broker_name == gateway.settings.broker_name {
+        ask_fleet(gateway, move |fleet, _| fleet.own_closed = closed).await?;
+        names::allowed(&gateway.broker.cluster()).count()
+    } else {
+        let name = asked.broker_name.to_owned();
+        ask_fleet(gateway, move |fleet, _| fleet.set_closed(&name, closed)).await?
+    };
+    tracing::info!(broker = asked.broker_name, closed, "a broker is closed to producers or opened");
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
 async fn hear(

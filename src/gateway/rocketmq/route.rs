@@ -7,7 +7,10 @@ use super::{
     topic::{AUTO_CREATE_TOPIC, queues_unmade},
 };
 use crate::{
-    cluster::{ClusterState, Naming, Topic, fleet::TopicQueues},
+    cluster::{
+        ClusterState, Naming, Topic,
+        fleet::{TopicQueues, WRITE},
+    },
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
         body::{QueueData, TopicRouteData, to_json},
@@ -17,9 +20,6 @@ use crate::{
 
 /// A queue may be read.
 const READ: i32 = 4;
-
-/// A queue may be written.
-const WRITE: i32 = 2;
 
 /// The topic config that says which queues of an ordered topic producers use.
 pub(super) const ORDER_CONF: &str = "mainstem.rocketmq.order.conf";
@@ -36,17 +36,19 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
         route.order_topic_conf = order.map(|conf| conf.to_string());
         own_queues(&gateway.settings, &cluster, asked.topic)
     };
+    let topic = asked.topic.to_owned();
+    let fleet = ask_fleet(gateway, move |fleet, now| {
+        fleet.expire(now);
+        (fleet.own_closed, fleet.of_topic(&topic))
+    });
+    let (own_closed, others) = fleet.await?;
     if let Some(queues) = own {
         let own = own_data(gateway);
+        let queues = if own_closed { queues.closed() } else { queues };
         route.queue_datas.push(queue_data(&own.broker_name, queues));
         route.broker_datas.push(own);
     }
-    let topic = asked.topic.to_owned();
-    let others = ask_fleet(gateway, move |fleet, now| {
-        fleet.expire(now);
-        fleet.of_topic(&topic)
-    });
-    for (broker, queues) in others.await? {
+    for (broker, queues) in others {
         route.queue_datas.push(queue_data(&broker.name, queues));
         route.broker_datas.push(broker_data(&broker));
     }

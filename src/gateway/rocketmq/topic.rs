@@ -24,6 +24,13 @@ const NOT_FOR_CLIENTS: [&str; 6] = [
     "OFFSET_MOVED_EVENT",
 ];
 
+/// Names of topics that are not users': those that clients may write to, and those they may not.
+pub(super) fn system_topics(settings: &RocketMqSettings) -> Vec<String> {
+    let for_clients = [AUTO_CREATE_TOPIC, TRACE_TOPIC];
+    let fixed = for_clients.into_iter().chain(NOT_FOR_CLIENTS).map(str::to_owned);
+    fixed.chain([reply_topic(settings)]).collect()
+}
+
 /// What a record has beside its body, at most: its properties, its topic, its fixed fields.
 const BESIDE_BODY: u32 = 64 << 10;
 

@@ -1,4 +1,5 @@
-//! GET_CONSUME_STATS (208), QUERY_TOPICS_BY_CONSUMER (343): what a group consumes, and how far it is.
+//! GET_CONSUME_STATS (208), QUERY_CONSUME_TIME_SPAN (303), QUERY_TOPICS_BY_CONSUMER (343): what a group
+//! consumes, and how far it is.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -11,13 +12,19 @@ use crate::{
     cluster::{Naming, Topic},
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
-        body::{ConsumeStats, MessageQueue, OffsetWrapper, TopicList, to_json},
-        header::{GetConsumeStatsRequest, GroupRequest},
+        body::{
+            ConsumeStats, MessageQueue, OffsetWrapper, QueryConsumeTimeSpanBody, QueueTimeSpan,
+            TopicList, to_json,
+        },
+        header::{GetConsumeStatsRequest, GroupRequest, GroupTopicRequest},
     },
 };
 
 /// Stands between topics in `topicList`.
 const BETWEEN_TOPICS: char = ';';
+
+/// What stands for the time of a message that is not there.
+const NO_TIME: i64 = -1;
 
 /// What a group has committed of a topic, by partition.
 type Committed = BTreeMap<u32, i64>;
@@ -48,6 +55,47 @@ pub(super) async fn topics(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     let topic_list = consumed.iter().map(|(topic, _)| topic.name.to_string()).collect();
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     answer.body = to_json(&TopicList { broker_addr: None, topic_list })?;
+    encoded(&answer)
+}
+
+/// How old the messages of a topic's queues are, and what a group has not consumed of them.
+pub(super) async fn time_span(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let asked = GroupTopicRequest::parse(&command.fields)?;
+    let topic = gateway.topic(asked.topic)?;
+    let (broker, of) = (&gateway.broker, asked.group.to_owned());
+    let committed = broker.on(broker.group_owner(&of), move |owner| {
+        Box::pin(std::future::ready(committed(&owner, &of)))
+    });
+    let committed = committed.await?.remove(&topic.id).unwrap_or_default();
+    let queues = (0_u32..).zip(&topic.queues);
+    let queues = queues.map(|(at, queue)| (*queue, committed.get(&at).copied().unwrap_or(0)));
+    let now_ms = broker.env().clock.wall_ms();
+    let found = each_queue(gateway, queues.collect(), |owner, queue, offset| {
+        Box::pin(async move {
+            let (start, end) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
+            let mut times = [None; 4];
+            for (time, offset) in times.iter_mut().zip([start, end - 1, offset - 1, offset]) {
+                if (start..end).contains(&offset) {
+                    *time = owner.append_time(queue, offset).await?;
+                }
+            }
+            Ok(times)
+        })
+    });
+    let span = |(queue_id, [first, last, consumed, next]): (i32, [Option<i64>; 4])| QueueTimeSpan {
+        consume_time_stamp: consumed.or(first).unwrap_or(NO_TIME),
+        delay_time: next.map_or(0, |next| now_ms - next),
+        max_time_stamp: last.unwrap_or(NO_TIME),
+        message_queue: MessageQueue {
+            broker_name: gateway.settings.broker_name.clone(),
+            queue_id,
+            topic: topic.name.to_string(),
+        },
+        min_time_stamp: first.unwrap_or(NO_TIME),
+    };
+    let consume_time_span_set = (0..).zip(found.await?).map(span).collect();
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    answer.body = to_json(&QueryConsumeTimeSpanBody { consume_time_span_set })?;
     encoded(&answer)
 }
 

@@ -1,5 +1,6 @@
 //! UPDATE_AND_CREATE_SUBSCRIPTIONGROUP (200), GET_ALL_SUBSCRIPTIONGROUP_CONFIG (201),
-//! DELETE_SUBSCRIPTIONGROUP (207), GET_SUBSCRIPTIONGROUP_CONFIG (352): what a group may do. A group
+//! DELETE_SUBSCRIPTIONGROUP (207), UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST (225),
+//! GET_SUBSCRIPTIONGROUP_CONFIG (352): what a group may do. A group
 //! that nobody configured has the default, as if it had been made by its first use.
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -11,7 +12,10 @@ use crate::{
     gateway::group_call,
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
-        body::{SubscriptionGroupConfig, SubscriptionGroupWrapper, from_json, to_json},
+        body::{
+            SubscriptionGroupConfig, SubscriptionGroupList, SubscriptionGroupWrapper, from_json,
+            to_json,
+        },
         header::{
             DeleteSubscriptionGroupRequest, GetAllSubscriptionGroupRequest,
             GetAllSubscriptionGroupResponse, GroupRequest,
@@ -20,15 +24,33 @@ use crate::{
 };
 
 pub(super) async fn update(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
-    let body: SubscriptionGroupConfig = from_json(&command.body)?;
-    let group = body.group_name.clone();
+    set(gateway, vec![from_json(&command.body)?]).await?;
+    success(command)
+}
+
+pub(super) async fn update_list(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let list: SubscriptionGroupList = from_json(&command.body)?;
+    set(gateway, list.group_config_list).await?;
+    success(command)
+}
+
+/// Sets groups' configs, once it is known that they can be had.
+async fn set(gateway: &Gateway, groups: Vec<SubscriptionGroupConfig>) -> Result<(), Refusal> {
     let broker = &gateway.broker;
-    let config = config(body, &broker.cluster().group_config(&group).clone())?;
-    match broker.set_group_config(&group, config).await {
-        Err(error @ ClusterError::Unavailable { .. }) => Err(error.into()),
-        Err(error) => Err(invalid(error.to_string())),
-        Ok(()) => success(command),
+    let with_config = |body: SubscriptionGroupConfig| {
+        let group = body.group_name.clone();
+        let now = Arc::clone(broker.cluster().group_config(&group));
+        Ok((group, config(body, &now)?))
+    };
+    let configs: Result<Vec<_>, Refusal> = groups.into_iter().map(with_config).collect();
+    for (group, config) in configs? {
+        match broker.set_group_config(&group, config).await {
+            Err(error @ ClusterError::Unavailable { .. }) => return Err(error.into()),
+            Err(error) => return Err(invalid(error.to_string())),
+            Ok(()) => {}
+        }
     }
+    Ok(())
 }
 
 fn invalid(remark: impl Into<String>) -> Refusal {

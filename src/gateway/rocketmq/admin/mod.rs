@@ -4,6 +4,7 @@ mod broker_config;
 mod clone_offsets;
 mod connections;
 mod consume_stats;
+pub(super) mod consumer;
 mod group_config;
 mod reset_offsets;
 mod runtime_info;
@@ -30,19 +31,27 @@ pub(super) async fn handle(
     use RequestCode as Code;
     match code {
         Code::UpdateAndCreateTopic => topic_config::update(gateway, command).await,
+        Code::UpdateAndCreateTopicList => topic_config::update_list(gateway, command).await,
+        Code::GetSystemTopicListFromBroker => topic_config::system(gateway, command),
         Code::DeleteTopicInBroker => topic_config::delete(gateway, command).await,
         Code::GetTopicConfig => topic_config::get(gateway, command),
         Code::GetAllTopicConfig => topic_config::list(gateway, command),
         Code::UpdateAndCreateSubscriptiongroup => group_config::update(gateway, command).await,
+        Code::UpdateAndCreateSubscriptiongroupList => {
+            group_config::update_list(gateway, command).await
+        }
         Code::DeleteSubscriptiongroup => group_config::delete(gateway, command).await,
         Code::GetSubscriptiongroupConfig => group_config::get(gateway, command),
         Code::GetAllSubscriptiongroupConfig => group_config::list(gateway, command).await,
         Code::GetTopicStatsInfo => topic_stats::offsets(gateway, command).await,
         Code::QueryTopicConsumeByWho => topic_stats::consumers(gateway, command).await,
         Code::GetConsumeStats => consume_stats::handle(gateway, command).await,
+        Code::QueryConsumeTimeSpan => consume_stats::time_span(gateway, command).await,
         Code::QueryTopicsByConsumer => consume_stats::topics(gateway, command).await,
         Code::GetConsumerConnectionList => connections::consumers(gateway, command).await,
         Code::GetProducerConnectionList => connections::producers(gateway, command).await,
+        Code::GetAllProducerInfo => connections::all_producers(gateway, command).await,
+        Code::QuerySubscriptionByConsumer => connections::subscription(gateway, command).await,
         Code::InvokeBrokerToResetOffset => reset_offsets::handle(gateway, command).await,
         Code::CloneGroupOffset => clone_offsets::handle(gateway, command).await,
         Code::UpdateBrokerConfig => broker_config::update(gateway, command).await,

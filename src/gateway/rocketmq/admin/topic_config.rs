@@ -1,11 +1,11 @@
-//! UPDATE_AND_CREATE_TOPIC (17), GET_ALL_TOPIC_CONFIG (21), DELETE_TOPIC_IN_BROKER (215), GET_TOPIC_CONFIG
-//! (351): a topic as RocketMQ's administrators know it. What Mainstem's topics have no place for is
+//! UPDATE_AND_CREATE_TOPIC (17), UPDATE_AND_CREATE_TOPIC_LIST (18), GET_ALL_TOPIC_CONFIG (21),
+//! DELETE_TOPIC_IN_BROKER (215), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305), GET_TOPIC_CONFIG (351): a topic as RocketMQ's administrators know it. What Mainstem's topics have no place for is
 //! kept in their configs, by names that begin with `mainstem.rocketmq.`.
 
 use std::sync::Arc;
 
 use super::{
-    super::topic::{AUTO_CREATE_TOPIC, new_topic},
+    super::topic::{AUTO_CREATE_TOPIC, new_topic, system_topics},
     Gateway, Handled, Refusal, encoded, page, route, success,
 };
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
     },
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
-        body::{TopicConfig, TopicConfigSerializeWrapper, TopicFilterType, to_json},
+        body::{
+            CreateTopicListRequestBody, TopicConfig, TopicConfigSerializeWrapper, TopicFilterType,
+            TopicList, from_json, to_json,
+        },
         header::{
             CreateTopicRequest, GetAllTopicConfigRequest, GetAllTopicConfigResponse, TopicRequest,
         },
@@ -33,11 +36,65 @@ const MESSAGE_TYPE_ATTRIBUTE: &str = "message.type";
 
 pub(super) async fn update(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = CreateTopicRequest::parse(&command.fields)?;
+    update_topic(gateway, &asked).await?;
+    success(command)
+}
+
+/// Several topics, one after the other, once it is known that they can be had as they are wanted.
+pub(super) async fn update_list(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let body: CreateTopicListRequestBody = from_json(&command.body)?;
+    let list: Vec<_> =
+        body.topic_config_list.iter().map(|topic| (topic, attributes(topic))).collect();
+    let asked: Vec<_> =
+        list.iter().map(|(topic, attributes)| as_request(topic, attributes)).collect();
+    for asked in &asked {
+        plan(gateway, asked)?;
+    }
+    for asked in &asked {
+        update_topic(gateway, asked).await?;
+    }
+    success(command)
+}
+
+/// The attributes as another request has them, where their names say already whether they are set.
+fn attributes(topic: &TopicConfig) -> String {
+    let one = |(name, value): (&String, &String)| match value.is_empty() {
+        true => name.clone(),
+        false => format!("{name}={value}"),
+    };
+    topic.attributes.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+fn as_request<'a>(topic: &'a TopicConfig, attributes: &'a str) -> CreateTopicRequest<'a> {
+    CreateTopicRequest {
+        topic: &topic.topic_name,
+        default_topic: AUTO_CREATE_TOPIC,
+        read_queue_nums: topic.read_queue_nums,
+        write_queue_nums: topic.write_queue_nums,
+        perm: topic.perm,
+        topic_filter_type: topic.topic_filter_type.name().unwrap_or_default(),
+        topic_sys_flag: Some(topic.topic_sys_flag),
+        order: topic.order,
+        attributes: Some(attributes),
+        force: None,
+    }
+}
+
+/// The topic as it is, if it is there, how many partitions it is to have, and what of its configs
+/// changes.
+type Plan = (Option<Arc<Topic>>, i32, Vec<ConfigChange>);
+
+fn plan(gateway: &Gateway, asked: &CreateTopicRequest<'_>) -> Result<Plan, Refusal> {
     Naming::RocketMq.check(asked.topic).map_err(|error| invalid(error.to_string()))?;
-    let broker = &gateway.broker;
-    let there = broker.cluster().topic(asked.topic).cloned();
+    let there = gateway.broker.cluster().topic(asked.topic).cloned();
     let queues = there.as_ref().map_or(0, |topic| topic.partitions());
-    let (total, changes) = wanted(&asked, queues)?;
+    let (total, changes) = wanted(asked, queues)?;
+    Ok((there, total, changes))
+}
+
+async fn update_topic(gateway: &Gateway, asked: &CreateTopicRequest<'_>) -> Result<(), Refusal> {
+    let broker = &gateway.broker;
+    let (there, total, changes) = plan(gateway, asked)?;
     let name: Arc<str> = asked.topic.into();
     match there {
         None => {
@@ -58,7 +115,15 @@ pub(super) async fn update(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
             broker.alter_configs(&updates, false).await.remove(0).map_err(refused)?;
         }
     }
-    success(command)
+    Ok(())
+}
+
+/// Names that are no users' topics.
+pub(super) fn system(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let topic_list = system_topics(&gateway.settings);
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    answer.body = to_json(&TopicList { broker_addr: None, topic_list })?;
+    encoded(&answer)
 }
 
 /// How many partitions a topic is to have that has `there` of them, and what of its configs changes.
@@ -204,7 +269,7 @@ mod tests {
     }
 
     /// The total, and what of the configs is set.
-    fn plan(asked: &CreateTopicRequest<'_>, there: i32) -> Option<(i32, Vec<(String, String)>)> {
+    fn planned(asked: &CreateTopicRequest<'_>, there: i32) -> Option<(i32, Vec<(String, String)>)> {
         let (total, changes) = wanted(asked, there).ok()?;
         let set = changes.into_iter().filter_map(|change| {
             Some((change.name.rsplit("rocketmq.").next()?.to_owned(), change.value?.to_string()))
@@ -215,26 +280,26 @@ mod tests {
     #[test]
     fn queues_grow_and_what_is_fewer_is_noted() {
         let noted = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        assert_eq!(plan(&asked(8, 8, None), 0), Some((8, vec![])));
-        assert_eq!(plan(&asked(8, 8, None), 4), Some((8, vec![])));
+        assert_eq!(planned(&asked(8, 8, None), 0), Some((8, vec![])));
+        assert_eq!(planned(&asked(8, 8, None), 4), Some((8, vec![])));
         let fewer = vec![noted("read.queues", "2"), noted("write.queues", "3")];
-        assert_eq!(plan(&asked(2, 3, None), 4), Some((4, fewer)));
+        assert_eq!(planned(&asked(2, 3, None), 4), Some((4, fewer)));
         let read_more = vec![noted("write.queues", "3")];
-        assert_eq!(plan(&asked(6, 3, None), 4), Some((6, read_more)));
+        assert_eq!(planned(&asked(6, 3, None), 4), Some((6, read_more)));
         let only_read = CreateTopicRequest { perm: 4, order: true, ..asked(4, 4, None) };
         let expected = vec![noted("perm", "4"), noted("order", "true")];
-        assert_eq!(plan(&only_read, 4), Some((4, expected)));
+        assert_eq!(planned(&only_read, 4), Some((4, expected)));
     }
 
     #[test]
     fn what_cannot_be_had_is_refused() {
         let kind = vec![("message.type".to_owned(), "FIFO".to_owned())];
-        assert_eq!(plan(&asked(4, 4, Some("+message.type=FIFO")), 4), Some((4, kind)));
-        assert_eq!(plan(&asked(4, 4, Some("-message.type")), 4), Some((4, vec![])));
+        assert_eq!(planned(&asked(4, 4, Some("+message.type=FIFO")), 4), Some((4, kind)));
+        assert_eq!(planned(&asked(4, 4, Some("-message.type")), 4), Some((4, vec![])));
         for bad in
             ["+queue.type=BatchCQ", "message.type=FIFO", "+message.type", "+cleanup.policy=X"]
         {
-            assert_eq!(plan(&asked(4, 4, Some(bad)), 4), None, "{bad}");
+            assert_eq!(planned(&asked(4, 4, Some(bad)), 4), None, "{bad}");
         }
         for bad in [
             CreateTopicRequest { topic: AUTO_CREATE_TOPIC, ..asked(4, 4, None) },
@@ -245,7 +310,7 @@ mod tests {
             asked(0, 4, None),
             asked(4, -1, None),
         ] {
-            assert_eq!(plan(&bad, 4), None, "{bad:?}");
+            assert_eq!(planned(&bad, 4), None, "{bad:?}");
         }
     }
 }

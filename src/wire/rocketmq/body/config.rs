@@ -72,6 +72,14 @@ pub struct TopicConfigSerializeWrapper {
     pub topic_config_table: BTreeMap<String, TopicConfig>,
 }
 
+/// The body of `UPDATE_AND_CREATE_TOPIC_LIST` (18).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CreateTopicListRequestBody {
+    /// The topics.
+    pub topic_config_list: Vec<TopicConfig>,
+}
+
 /// `SubscriptionGroupConfig.java`: the body of `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP` (200), and what
 /// `GET_SUBSCRIPTIONGROUP_CONFIG` (352) is answered with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +152,14 @@ pub struct GroupRetryPolicy {
     pub customized_retry_policy: Option<IgnoredAny>,
     /// Delays that grow.
     pub exponential_retry_policy: Option<IgnoredAny>,
+}
+
+/// The body of `UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST` (225).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionGroupList {
+    /// The groups.
+    pub group_config_list: Vec<SubscriptionGroupConfig>,
 }
 
 /// What `GET_ALL_SUBSCRIPTIONGROUP_CONFIG` (201) is answered with.

@@ -61,6 +61,30 @@ pub struct ProducerConnection {
     pub connection_set: Vec<Connection>,
 }
 
+/// What `GET_ALL_PRODUCER_INFO` (328) is answered with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProducerTableInfo {
+    /// The producers by their groups.
+    pub data: BTreeMap<String, Vec<ProducerInfo>>,
+}
+
+/// A producer.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProducerInfo {
+    /// The client.
+    pub client_id: String,
+    /// Its language.
+    pub language: Language,
+    /// When it was heard last, ms.
+    pub last_update_timestamp: i64,
+    /// `ip:port`.
+    #[serde(rename = "remoteIP")]
+    pub remote_ip: String,
+    /// Its version: an ordinal of `MQVersion.java`.
+    pub version: i32,
+}
+
 /// What `QUERY_SUBSCRIPTION_BY_CONSUMER` (345) is answered with.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

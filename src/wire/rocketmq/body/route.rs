@@ -112,7 +112,8 @@ pub struct KvTable {
 }
 
 /// What `GET_ALL_TOPIC_LIST_FROM_NAMESERVER` (206), `GET_TOPICS_BY_CLUSTER` (224),
-/// `GET_SYSTEM_TOPIC_LIST_FROM_NS` (304) and `QUERY_TOPICS_BY_CONSUMER` (343) are answered with.
+/// `GET_SYSTEM_TOPIC_LIST_FROM_NS` (304), `GET_SYSTEM_TOPIC_LIST_FROM_BROKER` (305) and
+/// `QUERY_TOPICS_BY_CONSUMER` (343) are answered with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TopicList {

@@ -3,6 +3,7 @@ package interop;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
@@ -11,9 +12,13 @@ import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.exception.MQBrokerException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageQueue;
+import org.apache.rocketmq.remoting.protocol.body.CMResult;
+import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
+import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 import org.apache.rocketmq.tools.command.MQAdminStartup;
 
 /** mqadmin's commands, judged by what they print: `before` the broker is killed, and `after`, when it allows changes of configs. */
@@ -102,9 +107,49 @@ public final class Mqadmin {
         connections();
         permissions(producer);
         groups(producer);
+        tools(consumer, last);
         offsets(consumer);
         producer.shutdown();
         configsRefused();
+    }
+
+    /** What dashboards and the rarer commands ask. */
+    void tools(DefaultMQPushConsumer consumer, SendResult last) throws Exception {
+        DefaultMQAdminExt admin = new DefaultMQAdminExt();
+        admin.setNamesrvAddr(namesrv);
+        admin.setInstanceName("tools");
+        admin.start();
+        try {
+            TopicConfig one = new TopicConfig(topic + "-one", 2, 3, 6);
+            one.getAttributes().put("+message.type", "FIFO");
+            admin.createAndUpdateTopicConfigList(address, List.of(one, new TopicConfig(topic + "-two")));
+            TopicConfig told = admin.examineTopicConfig(address, topic + "-one");
+            Clients.check(told.getWriteQueueNums() == 3 && told.getAttributes().get("message.type").equals("FIFO"), "a list of topics: " + told);
+            for (String more : List.of("-one", "-two")) {
+                expect(command("deleteTopic", "-c", CLUSTER, "-t", topic + more), "success");
+            }
+            SubscriptionGroupConfig strict = new SubscriptionGroupConfig();
+            strict.setGroupName(group + "-strict");
+            strict.setRetryMaxTimes(2);
+            admin.createAndUpdateSubscriptionGroupConfigList(address, List.of(strict));
+            Clients.check(admin.examineSubscriptionGroupConfig(address, group + "-strict").getRetryMaxTimes() == 2, "a list of groups");
+            Clients.check(admin.queryConsumeTimeSpan(topic, group).stream()
+                .allMatch(span -> span.getMinTimeStamp() > 0 && span.getConsumeTimeStamp() == span.getMaxTimeStamp() && span.getDelayTime() == 0),
+                "times of what is consumed");
+            Clients.check(admin.querySubscription(group, topic).getSubString().equals("*"), "what a group consumes");
+            expect(command("producer", "-b", address), "producer group (" + group + "-producers)");
+            String id = consumer.getDefaultMQPushConsumerImpl().getmQClientFactory().getClientId();
+            expect(command("consumerStatus", "-g", group, "-i", id), "#Consumer Subscription#", topic);
+            var direct = admin.consumeMessageDirectly(group, id, topic, last.getOffsetMsgId());
+            Clients.check(direct.getConsumeResult() == CMResult.CR_SUCCESS, "consumed once more: " + direct);
+            Clients.check(received.stream().filter(("m" + (SENT - 1))::equals).count() == 2, "by the consumer itself");
+            expect(command("wipeWritePerm", "-b", BROKER), "wipe write perm of broker[" + BROKER + "] in name server[" + namesrv + "] OK");
+            expect(command("topicRoute", "-t", topic), "\"perm\":4");
+            expect(command("addWritePerm", "-b", BROKER), "add write perm of broker[" + BROKER + "] in name server[" + namesrv + "] OK");
+            expect(command("topicRoute", "-t", topic), "\"perm\":6");
+        } finally {
+            admin.shutdown();
+        }
     }
 
     void topics() {
