@@ -14,9 +14,11 @@ use std::{
 use super::{
     SECTOR,
     block::BLOCK_HEADER,
-    frame::{FRAME_HEADER, FrameMeta, frame_span, seal_frame},
+    frame::frame_span,
     line::{Line, Turn},
+    reservation::{Reservation, ReserveError},
     segment::Space,
+    shard_signal::ShardSignal,
     tail::{Tail, TailReader},
 };
 use crate::{
@@ -33,32 +35,6 @@ pub struct LogLimits {
     pub inflight_bytes: u64,
     /// The longest payload a frame may have, in bytes.
     pub payload_bytes_max: u32,
-}
-
-/// Why there is no room for a frame now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReserveError {
-    /// Too many bytes wait for the disk; try again when the durable position has moved.
-    #[error("the log is busy")]
-    Busy,
-    /// No disk space for messages; control frames may still fit.
-    #[error("no disk space is left for messages")]
-    DiskFull,
-    /// The payload is longer than any frame may be.
-    #[error("the payload is too long for the log")]
-    TooLong,
-    /// The log has stopped for good, see [`CommitLog::failure`].
-    #[error("the log has stopped")]
-    Stopped,
-}
-
-/// Where a committed frame lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Position of the payload's first byte.
-    pub payload: Position,
-    /// Durable once the log's durable position is at least this.
-    pub end: Position,
 }
 
 /// A block that is being filled, or waits for the writer.
@@ -92,32 +68,6 @@ impl Building {
         while self.unfilled.load(Ordering::Acquire) > 0 {
             spins += 1;
             if spins < 128 { hint::spin_loop() } else { thread::yield_now() }
-        }
-    }
-}
-
-/// How a shard is told that the durable position moved. Shared by the shard and the writer.
-#[derive(Debug)]
-pub struct ShardSignal {
-    armed: AtomicBool,
-    wake: flume::Sender<()>,
-}
-
-impl ShardSignal {
-    /// Asks for one wake-up at the next move. Look at the position once more after arming.
-    pub fn arm(&self) {
-        self.armed.store(true, Ordering::SeqCst);
-    }
-
-    /// Wakes the shard, whatever the position.
-    pub fn wake(&self) {
-        // A full channel holds a wake-up already.
-        let _ = self.wake.try_send(());
-    }
-
-    fn fire(&self) {
-        if self.armed.swap(false, Ordering::SeqCst) {
-            self.wake();
         }
     }
 }
@@ -505,57 +455,6 @@ impl CommitLog {
         if self.writer_idle.load(Ordering::SeqCst) && self.writer_idle.swap(false, Ordering::SeqCst)
         {
             self.rouse_writer();
-        }
-    }
-}
-
-/// Room for one frame in the log. Dropping it uncommitted leaves a frame to be skipped.
-pub struct Reservation<'a> {
-    log: &'a CommitLog,
-    start: Position,
-    payload_bytes: usize,
-    unfilled: Option<Arc<AtomicU32>>,
-}
-
-impl Reservation<'_> {
-    fn span(&mut self) -> &mut [u8] {
-        // SAFETY: the range was reserved for this value alone, the tail has made room for it (no
-        // reader is in it), and it is not written to disk before `unfilled` says it is filled.
-        unsafe {
-            std::slice::from_raw_parts_mut(
-                self.log.tail.at(self.start),
-                frame_span(self.payload_bytes),
-            )
-        }
-    }
-
-    /// The payload, to be overwritten whole; it holds old bytes.
-    pub fn payload(&mut self) -> &mut [u8] {
-        let bytes = self.payload_bytes;
-        &mut self.span()[FRAME_HEADER..FRAME_HEADER + bytes]
-    }
-
-    /// Seals the frame and gives its block to the writer. Wake the writer afterwards.
-    pub fn commit(mut self, meta: &FrameMeta) -> Appended {
-        self.seal(meta);
-        Appended {
-            payload: self.start.plus(FRAME_HEADER as u64),
-            end: self.start.plus(frame_span(self.payload_bytes) as u64),
-        }
-    }
-
-    fn seal(&mut self, meta: &FrameMeta) {
-        let bytes = self.payload_bytes;
-        seal_frame(self.span(), bytes, meta);
-        let unfilled = self.unfilled.take().expect("a frame is sealed once");
-        unfilled.fetch_sub(1, Ordering::Release);
-    }
-}
-
-impl Drop for Reservation<'_> {
-    fn drop(&mut self) {
-        if self.unfilled.is_some() {
-            self.seal(&FrameMeta::control(super::frame::FrameKind::Void, 0));
         }
     }
 }

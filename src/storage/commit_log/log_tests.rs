@@ -7,7 +7,7 @@ use futures_lite::future::{block_on, poll_once};
 use super::*;
 use crate::{
     env::mirror::Pages,
-    storage::commit_log::frame::{Frame, FrameKind},
+    storage::commit_log::frame::{FRAME_HEADER, Frame, FrameKind, FrameMeta},
 };
 
 const LIMITS: LogLimits =
