@@ -136,6 +136,11 @@ fn other_brokers_are_found_here() {
     let more = deflated(b"\0\0\0\x02{}\0\0\0\x01\0\0\0\x18more 3 5 6 SINGLE_TAG {}");
     register(&mut theirs, packed(), more).expect(ResponseCode::Success);
     assert_eq!(brokers(&mut names, "more"), ["broker-a"]);
+    // Those of 5.5.0 say that they do not.
+    let most = deflated(b"\0\0\0\x02{}\0\0\0\x01\0\0\0\x18most 3 5 6 SINGLE_TAG {}");
+    let unsaid = RegisterBrokerRequest { compressed: Some(false), ..registration(None) };
+    register(&mut theirs, unsaid, most).expect(ResponseCode::Success);
+    assert_eq!(brokers(&mut names, "most"), ["broker-a"]);
 
     // It may be silent for so long, and goes with its connection at the latest.
     let short = RegisterBrokerRequest { heartbeat_timeout_millis: Some(300), ..registration(None) };

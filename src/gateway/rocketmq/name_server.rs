@@ -23,6 +23,9 @@ use crate::{
 /// The shard that knows the other brokers.
 const KEEPER: ShardId = ShardId(0);
 
+/// What zlib's format begins with, and JSON does not.
+const ZLIB: u8 = 0x78;
+
 /// Asks who knows the other brokers, with the time on the monotonic clock.
 pub(super) async fn ask_fleet<R: Send + 'static>(
     gateway: &Gateway,
@@ -48,13 +51,12 @@ pub(super) async fn register(
     if sum != 0 && sum != body_sum(&command.body) {
         return Err(refused("crc32 not match"));
     }
-    // One that is deflated may become as large as another may be.
-    let body = match asked.compressed {
+    // Brokers of 5.5.0 deflate it and say that they did not. It may become as large as another may be.
+    let is_deflated = asked.compressed == Some(true) || command.body.first() == Some(&ZLIB);
+    let body = match is_deflated {
         _ if command.body.is_empty() => RegisterBrokerBody::default(),
-        Some(true) => {
-            RegisterBrokerBody::inflate(&command.body, gateway.settings.max_request_bytes)?
-        }
-        _ => from_json(&command.body)?,
+        true => RegisterBrokerBody::inflate(&command.body, gateway.settings.max_request_bytes)?,
+        false => from_json(&command.body)?,
     };
     let topics = body.topic_config_serialize_wrapper;
     let patience = asked.heartbeat_timeout_millis.and_then(|ms| u64::try_from(ms).ok());
