@@ -54,7 +54,7 @@ type options struct {
 	rounds                int
 	killAfter, killWithin time.Duration
 	seed                  int64
-	command               []string
+	command, beside       []string
 }
 
 func kill9(args []string) int {
@@ -71,7 +71,10 @@ func kill9(args []string) int {
 	must(flags.Parse(args), "flags")
 	o.ready = regexp.MustCompile(*ready)
 	o.command = flags.Args()
-	check(len(o.command) > 0 && o.addr != "", "usage: interop kill9 -addr ADDR [flags] -- BROKER COMMAND...")
+	if at := slices.Index(o.command, "--"); at >= 0 {
+		o.command, o.beside = o.command[:at], o.command[at+1:]
+	}
+	check(len(o.command) > 0 && o.addr != "", "usage: interop kill9 -addr ADDR [flags] -- BROKER COMMAND... [-- COMMAND BESIDE...]")
 
 	fmt.Printf("seed %d\n", o.seed)
 	b := &brokerProcess{o: o}
@@ -479,6 +482,14 @@ func (l *load) torture(b *brokerProcess) error {
 	}
 	r := run{addr: l.o.addr}
 	r.createTopic(k9Topic, k9Partitions, nil)
+	beside, err := startBeside(l.o.beside, func(status error) {
+		if status != nil {
+			l.fail("the load beside: %v", status)
+		}
+	})
+	if err != nil {
+		return err
+	}
 	for producer := range k9Producers {
 		l.producing.Add(1)
 		go l.produce(producer)
@@ -518,8 +529,11 @@ func (l *load) torture(b *brokerProcess) error {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	if err := beside.awaitLoaded(); err != nil {
+		return err
+	}
 	b.readyAt = time.Now()
-	evidence, err := l.rounds(b, members)
+	evidence, err := l.rounds(b, beside, members)
 	if err != nil {
 		return err
 	}
@@ -553,11 +567,13 @@ func (l *load) torture(b *brokerProcess) error {
 		m.leave()
 	}
 
-	// One more kill, without load, and everything once more from the start.
+	// One more kill, without load of these clients, and everything once more from the start.
 	b.kill()
+	beside.killed()
 	if err := b.start(); err != nil {
 		return err
 	}
+	beside.stop()
 	again := &ledger{}
 	reread := make(chan struct{})
 	go func() {
@@ -580,7 +596,7 @@ func (l *load) torture(b *brokerProcess) error {
 	if l.observe(admin); l.fetched != last {
 		return fmt.Errorf("the group's offsets are %v after the last kill, want %v", l.fetched, last)
 	}
-	if err := l.failed(); err != nil {
+	if err := errors.Join(l.failed(), beside.verdict()); err != nil {
 		return err
 	}
 	if err := b.stop(); err != nil {
@@ -631,7 +647,7 @@ type evidence struct {
 }
 
 // rounds kills until enough kills hit running load, or too many did not.
-func (l *load) rounds(b *brokerProcess, members []*k9Member) (*evidence, error) {
+func (l *load) rounds(b *brokerProcess, beside *beside, members []*k9Member) (*evidence, error) {
 	random := rand.New(rand.NewSource(l.o.seed))
 	e := &evidence{}
 	for e.loaded < l.o.rounds && e.kills < l.o.rounds+l.o.rounds/2+2 {
@@ -651,6 +667,7 @@ func (l *load) rounds(b *brokerProcess, members []*k9Member) (*evidence, error) 
 		inFlight, acks := l.inFlight.Load(), l.acks.Load()-acksBefore
 		quiet := time.Since(time.Unix(0, l.lastAck.Load()))
 		b.kill()
+		beside.killed()
 		e.kills++
 		e.inFlight = append(e.inFlight, inFlight)
 		e.acks = append(e.acks, acks)

@@ -2,7 +2,7 @@
 //
 //	interop records|groups|admin ADDR PREFIX TARGET
 //	interop create-topic ADDR TOPIC PARTITIONS
-//	interop kill9 [flags] -- BROKER COMMAND...
+//	interop kill9 [flags] -- BROKER COMMAND... [-- COMMAND BESIDE...]
 package main
 
 import (
