@@ -105,6 +105,31 @@ def across(case, kind):
     shutil.rmtree(data_dir)
 
 
+def load(case, kind):
+    """Both dialects' clients on one topic, in a JVM each and more for members that are killed: groups change under load."""
+    data_dir = DATA / "load"
+    shutil.rmtree(data_dir, ignore_errors=True)
+    kind.prepare(data_dir, 0)
+    for side in ("kafka", "rocketmq"):
+        (case.dir / f"sent-{side}").unlink(missing_ok=True)
+    port, ports = free_port(), {"rocketmq": free_port(), "namesrv": free_port()}
+    broker = started(case, kind, data_dir, ports, port)
+    try:
+        case.drive_all([
+            java(
+                "interop.Load", "run", f"127.0.0.1:{ports['namesrv']}", case.prefix, case.dir,
+                classpath=ROCKETMQ_CLASSPATH, options=[f"-Duser.home={case.dir}"],
+            ),
+            java(
+                "interop.Interop", "load", f"127.0.0.1:{port}", case.prefix, "mainstem",
+                options=[f"-Djava.io.tmpdir={case.dir}"],
+            ),
+        ], timeout_s=180)  # fmt: skip
+    finally:
+        processes.kill(broker)
+    shutil.rmtree(data_dir)
+
+
 def mqadmin(case, kind):
     data_dir = DATA / "mqadmin"
     shutil.rmtree(data_dir, ignore_errors=True)
@@ -144,5 +169,6 @@ CASES = {
     "rocketmq.clients.go": ({"rocketmq-go"}, go_clients),
     "rocketmq.later": ({"rocketmq"}, lambda case, kind: killed_between(case, kind, "interop.Later")),
     "rocketmq.across": ({"rocketmq", "java"}, across),
+    "rocketmq.load": ({"rocketmq", "java"}, load),
     "rocketmq.mqadmin": ({"rocketmq"}, mqadmin),
 }  # fmt: skip

@@ -39,6 +39,7 @@ public final class Interop {
             case "across-read" -> Across.read(run);
             case "across-bridged" -> Across.bridged(run);
             case "across-together" -> Across.together(run);
+            case "load" -> Load.run(run);
             default -> throw new IllegalArgumentException(args[0]);
         }
         System.exit(0);
