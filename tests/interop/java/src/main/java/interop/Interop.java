@@ -40,6 +40,7 @@ public final class Interop {
             case "across-bridged" -> Across.bridged(run);
             case "across-together" -> Across.together(run);
             case "load" -> Load.run(run);
+            case "delay" -> Delay.run(run);
             default -> throw new IllegalArgumentException(args[0]);
         }
         System.exit(0);
