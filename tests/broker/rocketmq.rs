@@ -27,7 +27,7 @@ use super::{
     topics::Administrator,
 };
 
-fn route(names: &mut Remoting, topic: &'static str) -> Told {
+pub(super) fn route(names: &mut Remoting, topic: &'static str) -> Told {
     let request = GetRouteInfoRequest { topic, accept_standard_json_only: None };
     let code = RequestCode::GetRouteinfoByTopic;
     names.call(code, |fields| request.write(fields), Bytes::new())

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstem::wire::rocketmq::{
-    RequestCode, ResponseCode,
+    RemotingCommand, RequestCode, ResponseCode,
+    body::{TopicRouteData, from_json},
     header::{PullMessageRequest, UpdateConsumerOffsetRequest},
 };
 use rdkafka::{
@@ -17,7 +18,7 @@ use super::{
     client::{config, send_one},
     process::{BrokerProcess, DataDir, PATIENCE},
     remoting::{Remoting, Told},
-    rocketmq::{bodies, by_tags, committed, heartbeat_request, lock, pull_header, send},
+    rocketmq::{bodies, by_tags, committed, heartbeat_request, lock, pull_header, route, send},
 };
 
 /// Tells that `id` consumes `orders` by `tags`; notices that come meanwhile are passed over.
@@ -173,6 +174,12 @@ fn a_group_is_one_dialects_at_a_time() {
         let code = error.rdkafka_error_code();
         assert_eq!(code, Some(RDKafkaErrorCode::InconsistentGroupProtocol));
     }
+    // mqadmin finds it all the same; nobody else is found so.
+    let mut names = Remoting::connect(&broker.namesrv);
+    let found = route(&mut names, "%RETRY%consumers").expect(ResponseCode::Success);
+    let found: TopicRouteData = from_json(&found.body).unwrap();
+    assert_eq!((found.broker_datas.len(), found.queue_datas.len()), (1, 0));
+    route(&mut names, "%RETRY%nobody").expect(ResponseCode::TopicNotExist);
     let mut client = Remoting::connect(&broker.rocketmq);
     let refused = heartbeat(&mut client, "one", "*", 1).expect(ResponseCode::NoPermission);
     assert!(refused.remark.contains("Kafka"), "{}", refused.remark);

@@ -4,9 +4,11 @@ use super::{
     Gateway, Handled, RocketMqSettings, encoded,
     name_server::{ask_fleet, broker_data, own_data},
     refusal::Refusal,
+    retry::RETRY,
     topic::{AUTO_CREATE_TOPIC, queues_unmade},
 };
 use crate::{
+    broker::Stopping,
     cluster::{
         ClusterState, Naming, Topic,
         fleet::{TopicQueues, WRITE},
@@ -47,6 +49,8 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
         let queues = if own_closed { queues.closed() } else { queues };
         route.queue_datas.push(queue_data(&own.broker_name, queues));
         route.broker_datas.push(own);
+    } else if retries_nothing(gateway, asked.topic).await? {
+        route.broker_datas.push(own_data(gateway));
     }
     for (broker, queues) in others {
         route.queue_datas.push(queue_data(&broker.name, queues));
@@ -66,6 +70,19 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     answer.body = to_json(&route)?;
     encoded(&answer)
+}
+
+/// Whether a topic would be the retry topic of a group that has none, as Kafka's groups do: mqadmin finds
+/// a group by where that topic is.
+async fn retries_nothing(gateway: &Gateway, topic: &str) -> Result<bool, Stopping> {
+    let Some(group) = topic.strip_prefix(RETRY) else { return Ok(false) };
+    let broker = &gateway.broker;
+    let (owner, group) = (broker.group_owner(group), group.to_owned());
+    let is_there = broker.on(owner, move |owner| {
+        let is_there = owner.with_groups(|groups, _| groups.describe(&group).is_some());
+        Box::pin(std::future::ready(is_there))
+    });
+    is_there.await
 }
 
 /// What clients may do with a topic's queues.
