@@ -223,6 +223,7 @@ final class Kill9Groups {
 
     void checkFigures(int kills) {
         Kill9.check(retried.get() >= kills && dead.get() > kills / 5, "rejected: hardly a retry met a kill");
-        Kill9.check(samples.get() >= kills && rises.get() >= kills, "rejected: the offsets were hardly watched");
+        // A client that waits for a broker that is gone commits nothing meanwhile: it does not in every round.
+        Kill9.check(samples.get() >= kills && rises.get() >= kills / 5, "rejected: the offsets were hardly watched");
     }
 }
