@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstem::wire::rocketmq::{
-    RemotingCommand, RequestCode, ResponseCode,
+    RequestCode, ResponseCode,
     body::{TopicRouteData, from_json},
     header::{PullMessageRequest, UpdateConsumerOffsetRequest},
 };
