@@ -25,9 +25,13 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
         None => serve(&ServeArgs::default()),
         Some(Command::Serve(args)) => serve(&args),
         Some(Command::Check(args)) => {
-            let report = check::Report::of(&args.load()?);
+            let report = args.report()?;
             print(&report.to_string());
             Ok(if report.can_run() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Some(Command::Tune(args)) => {
+            print(&args.run()?);
+            Ok(ExitCode::SUCCESS)
         }
         Some(Command::Config(args)) => {
             print(&args.answer()?);

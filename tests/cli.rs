@@ -2,7 +2,11 @@
 
 use std::{
     fs,
-    os::unix::process::ExitStatusExt as _,
+    os::unix::{
+        fs::{MetadataExt as _, symlink},
+        process::ExitStatusExt as _,
+    },
+    path::Path,
     process::{Command, Output},
 };
 
@@ -131,4 +135,147 @@ fn there_is_nothing_to_repair_in_an_empty_log() {
     let output = mainstem(&["log", "repair", "--data-dir", data_dir], &[]);
     assert!(output.status.success(), "{}", err(&output));
     assert_eq!(out(&output), "no damage is left to repair\n");
+}
+
+/// A machine with two cores, a disk under `data_dir`, and a network card with two queues for sending.
+fn machine(root: &Path, data_dir: &Path) {
+    let files = [
+        ("sys/devices/system/cpu/cpufreq/policy0/scaling_governor", "powersave\n"),
+        ("sys/devices/system/cpu/cpufreq/policy10/scaling_governor", "performance\n"),
+        ("sys/devices/system/cpu/cpufreq/policy2/scaling_governor", "ondemand\n"),
+        ("sys/devices/system/cpu/cpu0/power/pm_qos_resume_latency_us", "0\n"),
+        ("sys/devices/system/cpu/cpu0/cpuidle/state0/latency", "2\n"),
+        ("sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n"),
+        ("sys/devices/system/clocksource/clocksource0/available_clocksource", "hpet acpi_pm\n"),
+        ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never\n"),
+        ("sys/devices/sda/queue/scheduler", "[mq-deadline] none\n"),
+        ("sys/devices/sda/sda1/partition", "1\n"),
+        ("sys/class/net/lo/queues/tx-0/xps_cpus", "0\n"),
+        ("sys/class/net/eth0/device/name", ""),
+        ("sys/class/net/eth0/queues/tx-0/xps_cpus", "0\n"),
+        ("sys/class/net/eth0/queues/tx-1/xps_cpus", "0\n"),
+        ("proc/sys/vm/swappiness", "60\n"),
+        ("proc/swaps", "Filename Type\n/dev/zram0 partition\n"),
+        ("proc/sys/net/core/somaxconn", "4096\n"),
+    ];
+    for (path, text) in files {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let device = fs::metadata(data_dir).unwrap().dev();
+    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    fs::create_dir_all(root.join("sys/dev/block")).unwrap();
+    fs::create_dir_all(root.join("sys/block")).unwrap();
+    symlink("../../devices/sda/sda1", root.join("sys/dev/block").join(number)).unwrap();
+    symlink("../devices/sda", root.join("sys/block/sda")).unwrap();
+}
+
+/// Never on the machine the tests run on: the root is always given.
+fn on(root: &Path, arguments: &[&str]) -> Output {
+    let (data_dir, state) = (root.join("data"), root.join("state/tune.json"));
+    fs::create_dir_all(&data_dir).unwrap();
+    let place = ["--root", root.to_str().unwrap(), "--data-dir", data_dir.to_str().unwrap()];
+    let state = match arguments[0] {
+        "tune" => &["--state", state.to_str().unwrap()][..],
+        _ => &[],
+    };
+    mainstem(&[arguments, &place, state].concat(), &[])
+}
+
+#[test]
+fn check_tells_what_fails_and_what_it_cannot_see() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path(), root.path());
+    let text = out(&on(root.path(), &["check"]));
+    let row = |condition: &str| {
+        let row = text.lines().find(|line| line.starts_with(&format!("{condition} ")));
+        let cells = row.unwrap_or_else(|| panic!("{condition}: {text}")).split('|').map(str::trim);
+        let cells: Vec<_> = cells.collect();
+        (cells[2].to_owned(), cells[4].to_owned())
+    };
+    let expected = [
+        ("CPU governor", "powersave, ondemand, performance", "no"),
+        ("C-states", "0 (no deep sleep)", "yes"),
+        ("Clock source", "hpet", "no"),
+        ("Transparent huge pages", "always", "no"),
+        ("Disk scheduler", "mq-deadline", "no"),
+        ("Merging of requests", "none here", "unknown"),
+        ("Swappiness", "60", "no"),
+        ("XPS", "0", "no"),
+        ("Network interrupts", "none here", "unknown"),
+        ("Connections waiting for accept", "4096", "yes"),
+    ];
+    for (condition, current, passed) in expected {
+        assert_eq!(row(condition), (current.to_owned(), passed.to_owned()), "{condition}");
+    }
+    assert!(text.contains("to mend it: echo none | sudo tee /sys/block/sda/queue/scheduler\n"));
+    assert!(text.contains("to mend it: the kernel offers hpet, acpi_pm only\n"), "{text}");
+    assert!(!text.contains("\nRPS ("), "only what failed is explained: {text}");
+    let text = out(&on(root.path(), &["check", "--explain"]));
+    assert!(text.contains("\nRPS (Warning)\n  where: /sys/class/net/NIC/"), "{text}");
+}
+
+#[test]
+fn tune_writes_what_fails_and_puts_it_back() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path(), root.path());
+    let scheduler = root.path().join("sys/block/sda/queue/scheduler");
+    let governor = root.path().join("sys/devices/system/cpu/cpufreq/policy0/scaling_governor");
+    let state = root.path().join("state/tune.json");
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+
+    let script = out(&on(root.path(), &["tune", "--dry-run"]));
+    for line in [
+        "echo none > /sys/block/sda/queue/scheduler # was mq-deadline",
+        "echo performance > /sys/devices/system/cpu/cpufreq/policy0/scaling_governor # was powersave",
+        "echo 1 > /proc/sys/vm/swappiness # was 60",
+        "# By hand: Clock source: the kernel offers hpet, acpi_pm only",
+    ] {
+        assert!(script.lines().any(|found| found == line), "{line}: {script}");
+    }
+    assert!(!script.contains("policy10") && !script.contains("somaxconn"), "{script}");
+    assert_eq!(read(&scheduler), "[mq-deadline] none\n", "nothing is written");
+    assert!(!state.exists());
+
+    let output = on(root.path(), &["tune"]);
+    assert!(output.status.success(), "{}", err(&output));
+    assert_eq!((read(&scheduler), read(&governor)), ("none\n".into(), "performance\n".into()));
+    // A second time: what was recorded first is what comes back.
+    fs::write(&scheduler, "[kyber] none\n").unwrap();
+    assert!(on(root.path(), &["tune"]).status.success());
+    assert_eq!(read(&scheduler), "none\n");
+
+    let output = on(root.path(), &["tune", "--undo"]);
+    assert!(output.status.success(), "{}", err(&output));
+    assert_eq!((read(&scheduler), read(&governor)), ("mq-deadline\n".into(), "powersave\n".into()));
+    assert!(!state.exists());
+    let again = on(root.path(), &["tune", "--undo"]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(err(&again).contains("holds no values to put back"), "{}", err(&again));
+}
+
+#[test]
+fn tune_keeps_what_could_not_be_put_back_and_writes_to_the_kernel_only() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path(), root.path());
+    assert!(on(root.path(), &["tune"]).status.success());
+    let swappiness = root.path().join("proc/sys/vm/swappiness");
+    fs::remove_file(&swappiness).unwrap();
+    let output = on(root.path(), &["tune", "--undo"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(out(&output).contains("/proc/sys/vm/swappiness = 60: refused, "), "{}", out(&output));
+    assert!(err(&output).contains("1 of the values were refused"), "{}", err(&output));
+    assert!(!swappiness.exists(), "never made where there was none");
+    fs::write(&swappiness, "1\n").unwrap();
+    let output = on(root.path(), &["tune", "--undo"]);
+    assert_eq!(out(&output), "/proc/sys/vm/swappiness = 60\n");
+
+    let state = root.path().join("state/tune.json");
+    for path in ["/etc/passwd", "/sys/../etc/passwd"] {
+        let change = format!(r#"[{{"path":"{path}","before":"x","after":"y"}}]"#);
+        fs::write(&state, change).unwrap();
+        let output = on(root.path(), &["tune", "--undo"]);
+        assert!(err(&output).contains("is no setting of the kernel's"), "{}", err(&output));
+    }
 }

@@ -1,24 +1,27 @@
-//! Holds tuning.md's table to the keys there are.
+//! Holds tuning.md's tables to the keys and the checks there are.
 
 use std::fs;
 
-const BEGIN: &str = "<!-- keys: begin -->\n";
-const END: &str = "<!-- keys: end -->";
-
-/// `UPDATE_TUNING=1 cargo test --test tuning` writes the table anew.
+/// `UPDATE_TUNING=1 cargo test --test tuning` writes the tables anew.
 #[test]
-fn the_table_of_keys_is_up_to_date() {
+fn the_tables_are_up_to_date() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tuning.md");
     let page = fs::read_to_string(path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).expect("tuning.md has the mark at the beginning");
-    let (table, after) = rest.split_once(END).expect("tuning.md has the mark at the end");
-    let current = format!("\n{}\n", mainstem::config::markdown());
+    let tables =
+        [("keys", mainstem::config::markdown()), ("checks", mainstem::server::check::markdown())];
+    let mut current = page.clone();
+    for (name, table) in tables {
+        let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
+        let (before, rest) = current.split_once(&begin).expect("the mark at the beginning");
+        let (_, after) = rest.split_once(&end).expect("the mark at the end");
+        current = format!("{before}{begin}\n{table}\n{end}{after}");
+    }
     if std::env::var_os("UPDATE_TUNING").is_some() {
-        fs::write(path, format!("{before}{BEGIN}{current}{END}{after}")).unwrap();
+        fs::write(path, current).unwrap();
         return;
     }
     assert!(
-        table == current,
-        "tuning.md's table is stale: run `UPDATE_TUNING=1 cargo test --test tuning`"
+        page == current,
+        "tuning.md's tables are stale: run `UPDATE_TUNING=1 cargo test --test tuning`"
     );
 }

@@ -1,9 +1,13 @@
 //! The command line.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{error::Error, io::Write as _, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use super::{
+    check::{Machine, Report},
+    tune,
+};
 use crate::config::{Config, ConfigError, ConfigErrors, Sources};
 
 /// A message broker for Kafka's clients on one durable commit log.
@@ -25,7 +29,9 @@ pub enum Command {
     /// Serve clients until stopped.
     Serve(ServeArgs),
     /// Check this machine; ends with 1 if the broker could not run on it.
-    Check(PlaceArgs),
+    Check(CheckArgs),
+    /// Set what `check` misses in the kernel's files, and keep the old values; takes root.
+    Tune(TuneArgs),
     /// Print every key with default, bounds and meaning, or check a file.
     Config(ConfigArgs),
     /// Look at the log of a broker that is not running.
@@ -74,6 +80,40 @@ pub struct PlaceArgs {
     /// Any key, see `mainstem config`; outweighs every other flag.
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// How to check the machine.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Where the data would be, and any other key.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Say of every row where it is set, why, and what the risk is; not only of those that failed.
+    #[arg(long)]
+    pub explain: bool,
+    /// Where /sys and /proc are.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
+}
+
+/// How to tune the machine. Nothing of it outlasts a restart of the machine.
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// Where the data would be, and any other key.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Only print the commands, as a shell script.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Put the old values back.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub undo: bool,
+    /// Where the old values are kept.
+    #[arg(long, value_name = "FILE", default_value = "/var/lib/mainstem/tune.json")]
+    pub state: PathBuf,
+    /// Where /sys and /proc are.
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// What to say of the keys.
@@ -167,6 +207,38 @@ impl PlaceArgs {
         let wrong: Vec<ConfigError> =
             self.set.iter().filter_map(|text| sources.assignment(text).err()).collect();
         if wrong.is_empty() { Config::load(&sources) } else { Err(ConfigErrors(wrong)) }
+    }
+}
+
+impl CheckArgs {
+    /// Looks at this machine.
+    ///
+    /// # Errors
+    /// Everything wrong with the configuration.
+    pub fn report(&self) -> Result<Report, ConfigErrors> {
+        let config = self.place.load()?;
+        let report = Report::of(&Machine::new(&self.root, &config));
+        Ok(Report { explain: self.explain, ..report })
+    }
+}
+
+impl TuneArgs {
+    /// Prints, sets or puts back; tells what was done.
+    ///
+    /// # Errors
+    /// Everything wrong with the configuration, or why not all could be set.
+    pub fn run(&self) -> Result<String, Box<dyn Error>> {
+        let config = self.place.load()?;
+        let machine = Machine::new(&self.root, &config);
+        if self.undo {
+            return Ok(tune::undo(&machine, &self.state)?);
+        }
+        let plan = tune::Plan::of(&machine);
+        if self.dry_run {
+            Ok(plan.to_string())
+        } else {
+            Ok(tune::apply(&machine, &plan, &self.state)?)
+        }
     }
 }
 

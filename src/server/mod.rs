@@ -24,6 +24,7 @@ pub mod repair;
 mod running;
 mod shard;
 mod start;
+pub mod tune;
 mod writers;
 
 pub use panic::abort_on_panic;

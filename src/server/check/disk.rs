@@ -3,30 +3,13 @@
 use std::{
     fs, io,
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Row, Severity, machine::read};
-use crate::config::{Config, MIB};
-
-pub(super) fn rows(config: &Config) -> Vec<Row> {
-    let directory = existing(&config.data_dir);
-    vec![
-        writable(&directory),
-        direct(&directory),
-        free(&directory, config),
-        file_system(&directory),
-        scheduler(&directory),
-    ]
-}
-
-/// The data directory, or what there is of the path to it.
-fn existing(data_dir: &Path) -> PathBuf {
-    let absolute = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
-    absolute.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
-}
+use super::{Finding, State, machine::Machine};
+use crate::config::MIB;
 
 /// A file that is gone when it is closed.
 fn unnamed(directory: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -49,59 +32,47 @@ fn outcome(result: &io::Result<()>) -> String {
     result.as_ref().map_or_else(ToString::to_string, |()| "yes".to_owned())
 }
 
-fn writable(directory: &Path) -> Row {
+pub(super) fn writable(machine: &Machine<'_>) -> Finding {
+    let directory = &machine.directory;
     let result = unnamed(directory, OFlags::empty()).map(drop);
-    Row {
-        condition: "Data directory is writable",
-        required: "yes".to_owned(),
-        current: outcome(&result),
-        severity: Severity::Fatal,
-        passed: result.is_ok(),
-        mend: format!(
-            "sudo chown \"$(id -un)\" {}, or choose another --data-dir",
-            directory.display()
-        ),
-    }
+    Finding::of(
+        "yes".to_owned(),
+        outcome(&result),
+        result.is_ok(),
+        format!("sudo chown \"$(id -un)\" {}, or choose another --data-dir", directory.display()),
+    )
 }
 
 /// Memory as O_DIRECT wants it.
 #[repr(C, align(4096))]
 struct Page([u8; 4096]);
 
-fn direct(directory: &Path) -> Row {
-    let result = unnamed(directory, OFlags::DIRECT).and_then(|file| {
+pub(super) fn direct(machine: &Machine<'_>) -> Finding {
+    let result = unnamed(&machine.directory, OFlags::DIRECT).and_then(|file| {
         let page = Box::new(Page([0; 4096]));
         let written = rustix::io::pwrite(&file, &page.0, 0)?;
         if written == page.0.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     });
-    Row {
-        condition: "Data directory has O_DIRECT",
-        required: "yes".to_owned(),
-        current: outcome(&result),
-        severity: Severity::Fatal,
-        passed: result.is_ok(),
-        mend: "choose a --data-dir on ext4 or XFS".to_owned(),
-    }
+    let mend = "choose a --data-dir on ext4 or XFS".to_owned();
+    Finding::of("yes".to_owned(), outcome(&result), result.is_ok(), mend)
 }
 
-fn free(directory: &Path, config: &Config) -> Row {
-    let log = &config.log;
+pub(super) fn free(machine: &Machine<'_>) -> Finding {
+    let log = &machine.config.log;
     let segments = u64::from(log.ready_segments) + 1;
     let required = log.reserve_bytes + segments * log.segment_bytes;
-    let found = rustix::fs::statvfs(directory).map(|stat| stat.f_bavail * stat.f_frsize);
-    Row {
-        condition: "Free disk space",
-        required: format!("{} MiB", required.div_ceil(MIB)),
-        current: match &found {
-            Ok(bytes) => format!("{} MiB", bytes / MIB),
-            Err(error) => error.to_string(),
-        },
-        severity: Severity::Fatal,
-        passed: found.is_ok_and(|bytes| bytes >= required),
-        mend: "make room, choose another --data-dir, or lower log.segment_bytes and \
-               log.reserve_bytes"
+    let found = rustix::fs::statvfs(&machine.directory).map(|stat| stat.f_bavail * stat.f_frsize);
+    let current = match &found {
+        Ok(bytes) => format!("{} MiB", bytes / MIB),
+        Err(error) => error.to_string(),
+    };
+    Finding::of(
+        format!("{} MiB", required.div_ceil(MIB)),
+        current,
+        found.is_ok_and(|bytes| bytes >= required),
+        "make room, choose another --data-dir, or lower log.segment_bytes and log.reserve_bytes"
             .to_owned(),
-    }
+    )
 }
 
 /// File systems by the number `statfs` gives, see `linux/magic.h`.
@@ -121,8 +92,8 @@ const FILE_SYSTEMS: [(u64, &str); 13] = [
     (0x0102_1997, "9p"),
 ];
 
-fn file_system(directory: &Path) -> Row {
-    let magic = rustix::fs::statfs(directory).map(|stat| stat.f_type as u64 & 0xffff_ffff);
+pub(super) fn file_system(machine: &Machine<'_>) -> Finding {
+    let magic = rustix::fs::statfs(&machine.directory).map(|stat| stat.f_type as u64 & 0xffff_ffff);
     let current = magic.map_or_else(
         |error| error.to_string(),
         |magic| {
@@ -130,65 +101,100 @@ fn file_system(directory: &Path) -> Row {
             known.map_or_else(|| format!("unknown ({magic:#x})"), |(_, name)| (*name).to_owned())
         },
     );
-    Row {
-        condition: "File system",
-        required: "ext4 or xfs".to_owned(),
-        passed: current == "ext4" || current == "xfs",
+    let passed = current == "ext4" || current == "xfs";
+    Finding::of(
+        "ext4 or xfs".to_owned(),
         current,
-        severity: Severity::Warning,
-        mend: "choose a --data-dir on ext4 or XFS on a local disk; others are not tried out, and \
-               tmpfs forgets"
+        passed,
+        "choose a --data-dir on ext4 or XFS on a local disk; others are not tried out, and tmpfs \
+         forgets"
             .to_owned(),
-    }
+    )
 }
 
-/// The directory in /sys/block of the disk that holds `directory`.
-fn disk(directory: &Path) -> Option<PathBuf> {
-    let device = fs::metadata(directory).ok()?.dev();
-    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
-    let block = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
-    let whole = if block.join("partition").exists() { block.parent()? } else { &block };
-    Some(Path::new("/sys/block").join(whole.file_name()?))
+/// Mount options that make the disk's confirmation worth less, or its writes slower.
+const HARMFUL: [&str; 6] =
+    ["data=writeback", "data=journal", "nobarrier", "barrier=0", "discard", "sync"];
+
+pub(super) fn mount_options(machine: &Machine<'_>) -> Finding {
+    let device = fs::metadata(&machine.directory).map_or(0, |meta| meta.dev());
+    let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let mounts = machine.read("/proc/self/mountinfo").unwrap_or_default();
+    let required = "noatime, and none that harms".to_owned();
+    let Some(mount) = Mount::of(&mounts, &device, &machine.directory) else {
+        let (current, mend) = ("unknown".to_owned(), String::new());
+        return Finding { required, current, state: State::Unknown, mend };
+    };
+    let harmful: Vec<_> =
+        mount.options.iter().copied().filter(|option| HARMFUL.contains(option)).collect();
+    let noatime = mount.options.contains(&"noatime");
+    let shown =
+        if harmful.is_empty() { mount.options[0..mount.own].join(",") } else { harmful.join(",") };
+    let mend = if harmful.is_empty() {
+        format!("sudo mount -o remount,noatime {}, and in /etc/fstab", mount.point)
+    } else {
+        format!("take {} out of the options of {} in /etc/fstab", harmful.join(", "), mount.point)
+    };
+    Finding::of(required, shown, noatime && harmful.is_empty(), mend)
 }
 
-/// The word in brackets: `[none] mq-deadline`.
-fn chosen(schedulers: &str) -> &str {
-    let word = schedulers.split_whitespace().find_map(|word| word.strip_prefix('['));
-    word.map_or(schedulers, |word| word.trim_end_matches(']'))
+/// A line of /proc/self/mountinfo, see proc(5).
+struct Mount<'a> {
+    point: &'a str,
+    /// The mount's, then the file system's.
+    options: Vec<&'a str>,
+    /// How many are the mount's.
+    own: usize,
 }
 
-fn scheduler(directory: &Path) -> Row {
-    let disk = disk(directory);
-    let path = disk.map(|disk| disk.join("queue/scheduler"));
-    let current = path.as_ref().and_then(read).map(|text| chosen(&text).to_owned());
-    Row {
-        condition: "Disk scheduler",
-        required: "none".to_owned(),
-        passed: current.as_ref().is_none_or(|scheduler| scheduler == "none"),
-        current: current.unwrap_or_else(|| "no disk of its own".to_owned()),
-        severity: Severity::Warning,
-        mend: format!("echo none | sudo tee {}", path.unwrap_or_default().display()),
+impl<'a> Mount<'a> {
+    /// The mount of a device that holds `directory`: one device may be mounted in several places.
+    fn of(mounts: &'a str, device: &str, directory: &Path) -> Option<Self> {
+        let mount = |line: &'a str| {
+            let (mount, file_system) = line.split_once(" - ")?;
+            let fields: Vec<_> = mount.split(' ').collect();
+            let (point, own) = (*fields.get(4)?, *fields.get(5)?);
+            let here = fields.get(2) == Some(&device) && directory.starts_with(point);
+            let mut options: Vec<_> = own.split(',').collect();
+            let own = options.len();
+            options.extend(file_system.split(' ').nth(2)?.split(','));
+            here.then_some(Self { point, options, own })
+        };
+        mounts.lines().filter_map(mount).max_by_key(|mount| mount.point.len())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
-    fn the_scheduler_in_brackets_is_the_one() {
-        assert_eq!(chosen("mq-deadline [none]"), "none");
-        assert_eq!(chosen("[mq-deadline] none"), "mq-deadline");
-        assert_eq!(chosen("none"), "none");
+    fn the_innermost_mount_of_the_device_counts() {
+        let mounts = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,data=writeback\n\
+                      23 22 8:2 / /data rw,noatime - xfs /dev/sda2 rw,attr2\n\
+                      24 22 8:1 /x /data/x rw,noatime - ext4 /dev/sda1 rw";
+        let of = |device, directory| {
+            Mount::of(mounts, device, Path::new(directory))
+                .map(|mount| (mount.point, mount.options))
+        };
+        let root = ("/", vec!["rw", "relatime", "rw", "data=writeback"]);
+        assert_eq!(of("8:1", "/var/lib"), Some(root));
+        assert_eq!(of("8:2", "/data/log"), Some(("/data", vec!["rw", "noatime", "rw", "attr2"])));
+        assert_eq!(of("8:1", "/data/x/y"), Some(("/data/x", vec!["rw", "noatime", "rw"])));
+        assert_eq!(of("8:3", "/data"), None);
     }
 
     #[test]
-    fn a_directory_that_is_not_there_is_judged_by_its_parent() {
+    fn what_cannot_be_written_is_said() {
         let directory = tempfile::tempdir().unwrap();
-        assert_eq!(existing(&directory.path().join("a/b")), directory.path());
-        assert!(writable(directory.path()).passed);
+        let passed = |data_dir: &Path| {
+            let config = Config { data_dir: data_dir.to_owned(), ..Config::default() };
+            writable(&Machine::new(Path::new("/"), &config)).state == State::Passed
+        };
+        assert!(passed(&directory.path().join("a/b")));
         let file = directory.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(!writable(&file).passed);
+        assert!(!passed(&file));
     }
 }

@@ -8,7 +8,10 @@ use rustix::{
 };
 use thiserror::Error;
 
-use super::{Row, Severity, machine};
+use super::{
+    Finding, limits,
+    machine::{self, Machine},
+};
 
 /// Why the broker cannot run on this machine, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -48,11 +51,11 @@ impl Facts {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let mut modes = status.lines().filter_map(|line| line.strip_prefix("Seccomp:"));
         Self {
-            release: machine::release(),
+            release: limits::release(),
             disabled: machine::read("/proc/sys/kernel/io_uring_disabled")
                 .and_then(|text| text.parse().ok()),
             seccomp: modes.any(|mode| mode.trim() != "0"),
-            memlock_bytes: machine::memlock_bytes(),
+            memlock_bytes: limits::memlock_bytes(),
         }
     }
 }
@@ -67,7 +70,7 @@ pub fn io_uring_ready() -> Result<(), Explanation> {
 
 fn ready(facts: &Facts, probed: Result<(), Errno>) -> Result<(), Explanation> {
     probed.map_err(|errno| explain(facts, errno))?;
-    if machine::version(&facts.release) < KERNEL_MIN {
+    if limits::version(&facts.release) < KERNEL_MIN {
         return Err(old_kernel(facts));
     }
     match facts.memlock_bytes {
@@ -88,7 +91,7 @@ fn probe() -> Result<(), Errno> {
 fn explain(facts: &Facts, errno: Errno) -> Explanation {
     match errno {
         Errno::PERM if facts.disabled.is_some_and(|disabled| disabled > 0) => switched_off(facts),
-        Errno::NOSYS if machine::version(&facts.release) < KERNEL_MIN => old_kernel(facts),
+        Errno::NOSYS if limits::version(&facts.release) < KERNEL_MIN => old_kernel(facts),
         Errno::PERM | Errno::ACCESS | Errno::NOSYS if facts.seccomp => Explanation {
             reason: "io_uring is blocked by a seccomp filter, as Docker and other container \
                      runtimes lay over their containers"
@@ -178,20 +181,13 @@ pub(super) fn memlock_mend() -> String {
         .to_owned()
 }
 
-pub(super) fn row() -> Row {
+pub(super) fn starts(_: &Machine<'_>) -> Finding {
     let result = io_uring_ready();
-    Row {
-        condition: "io_uring",
-        required: "starts".to_owned(),
-        current: match &result {
-            Ok(()) => "starts".to_owned(),
-            Err(_) => "does not start".to_owned(),
-        },
-        severity: Severity::Fatal,
-        passed: result.is_ok(),
-        mend: result
-            .map_or_else(|why| format!("{}:\n  {}", why.reason, why.mend), |()| String::new()),
-    }
+    let current = if result.is_ok() { "starts" } else { "does not start" };
+    let passed = result.is_ok();
+    let mend =
+        result.map_or_else(|why| format!("{}:\n  {}", why.reason, why.mend), |()| String::new());
+    Finding::of("starts".to_owned(), current.to_owned(), passed, mend)
 }
 
 #[cfg(test)]

@@ -1,19 +1,14 @@
-//! Kernel, limits, cores and memory.
+//! The machine as the checks see it: the kernel's files below a root, and what the broker would use.
 
-use std::{fs, path::Path};
-
-use rustix::{
-    process::{Resource, getrlimit},
-    system::uname,
-    thread::{CpuSet, sched_getaffinity},
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
 };
 
-use super::{
-    Row, Severity,
-    io_uring::{KERNEL_MIN, MEMLOCK_BYTES_MIN, memlock_mend},
-    memory::{self, field_kib},
-};
-use crate::{config::Config, server::open_files};
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use crate::config::{Config, Cores};
 
 /// The cores this process may run on, in ascending order; at least one.
 #[must_use]
@@ -22,208 +17,190 @@ pub fn available_cores() -> Vec<usize> {
     (0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect()
 }
 
-/// A small file of the kernel's, without surrounding space; `None` if it is not there.
+/// A small file of the kernel's, without surrounding space; `None` if it cannot be read.
 pub(super) fn read(path: impl AsRef<Path>) -> Option<String> {
     fs::read_to_string(path).ok().map(|text| text.trim().to_owned())
 }
 
-pub(super) fn release() -> String {
-    uname().release().to_string_lossy().into_owned()
+/// What a configuration would run on.
+pub struct Machine<'a> {
+    /// Where /sys and /proc are: `/`, but in tests.
+    root: PathBuf,
+    /// How the broker would run.
+    pub config: &'a Config,
+    /// The data directory, or what there is of the path to it.
+    pub directory: PathBuf,
+    /// The cores this process may run on.
+    pub cores: Vec<usize>,
+    /// Those that a thread of the broker's stays on.
+    pub pinned: Vec<usize>,
 }
 
-/// The limit of locked memory in bytes; `None` is unlimited.
-pub(super) fn memlock_bytes() -> Option<u64> {
-    getrlimit(Resource::Memlock).current
-}
+impl<'a> Machine<'a> {
+    /// This machine, with the kernel's files read from below `root`.
+    #[must_use]
+    pub fn new(root: &Path, config: &'a Config) -> Self {
+        let root = root.to_owned();
+        let directory = existing(&config.data_dir);
+        let mut machine =
+            Self { root, config, directory, cores: available_cores(), pinned: Vec::new() };
+        // What cannot be placed has a row of its own, and pins nothing.
+        if let Ok(placement) = config.placement(&machine.cores) {
+            machine.pinned =
+                placement.shards.into_iter().chain([placement.writer]).flatten().collect();
+        }
+        machine
+    }
 
-/// The three numbers at the start of a kernel's release; what is missing is 0.
-pub(super) fn version(release: &str) -> (u32, u32, u32) {
-    let mut numbers = release
-        .split(|c: char| !c.is_ascii_digit())
-        .map(|number| number.parse::<u32>().unwrap_or(0))
-        .chain([0; 3]);
-    let mut next = || numbers.next().unwrap_or(0);
-    (next(), next(), next())
-}
+    /// Whether changes change the kernel.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        self.root == Path::new("/")
+    }
 
-/// Whether io_uring is free of the ENOMEM that older kernels answer without need (seastar #2728).
-fn without_false_enomem(version: (u32, u32, u32)) -> bool {
-    match version {
-        (6, 6, patch) => patch >= 86,
-        (6, 12, patch) => patch >= 21,
-        (6, 13, patch) => patch >= 9,
-        (major, minor, _) => (major, minor) >= (6, 14),
+    /// Where a file of the kernel's is.
+    #[must_use]
+    pub fn at(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// A small file of the kernel's.
+    #[must_use]
+    pub fn read(&self, path: impl AsRef<Path>) -> Option<String> {
+        read(self.at(path.as_ref()))
+    }
+
+    /// How many shards there would be.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.config.placement(&self.cores).map_or(1, |placement| placement.shards.len())
+    }
+
+    /// The cores that no thread of the broker's stays on.
+    #[must_use]
+    pub fn spare_cores(&self) -> Vec<usize> {
+        self.cores.iter().copied().filter(|core| !self.pinned.contains(core)).collect()
+    }
+
+    /// The files a pattern stands for, those that are there, in the order of their numbers. `*` is any
+    /// part of a name, DISK the disks under the data directory, NIC the network cards, IRQ their
+    /// interrupts' numbers.
+    #[must_use]
+    pub fn files(&self, pattern: &str) -> Vec<PathBuf> {
+        let mut found = vec![PathBuf::from("/")];
+        for part in pattern.split('/').filter(|part| !part.is_empty()) {
+            let names = match part {
+                "DISK" => Some(self.disks()),
+                "NIC" => Some(self.cards()),
+                "IRQ" => Some(self.interrupts()),
+                _ => None,
+            };
+            found = found
+                .into_iter()
+                .flat_map(|path| {
+                    let names = match (&names, part.split_once('*')) {
+                        (Some(names), _) => names.clone(),
+                        (None, Some((start, end))) => {
+                            let mut names = self.names(&path);
+                            names.retain(|name| name.starts_with(start) && name.ends_with(end));
+                            names
+                        }
+                        (None, None) => vec![part.to_owned()],
+                    };
+                    names.into_iter().map(move |name| path.join(name)).collect::<Vec<_>>()
+                })
+                .collect();
+        }
+        found.retain(|path| self.at(path).is_file());
+        found
+    }
+
+    /// The names in a directory, as their numbers go.
+    fn names(&self, path: &Path) -> Vec<String> {
+        let entries = fs::read_dir(self.at(path)).into_iter().flatten().flatten();
+        let mut names: Vec<_> =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        names
+    }
+
+    /// The whole disks that hold the data directory: below a volume of several, each of them.
+    fn disks(&self) -> Vec<String> {
+        let Ok(device) = fs::metadata(&self.directory).map(|meta| meta.dev()) else {
+            return Vec::new();
+        };
+        let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+        let block = self.at(Path::new(&format!("/sys/dev/block/{major}:{minor}")));
+        let mut open: Vec<_> = fs::canonicalize(block).into_iter().collect();
+        let mut disks = Vec::new();
+        while let Some(block) = open.pop() {
+            let whole =
+                if block.join("partition").exists() { block.parent() } else { Some(&*block) };
+            let Some(name) = whole.and_then(|whole| whole.file_name()?.to_str()) else { continue };
+            let below = fs::read_dir(block.join("slaves")).into_iter().flatten().flatten();
+            let below: Vec<_> =
+                below.filter_map(|entry| fs::canonicalize(entry.path()).ok()).collect();
+            if below.is_empty() {
+                disks.push(name.to_owned());
+            }
+            open.extend(below);
+        }
+        disks.sort();
+        disks.dedup();
+        disks
+    }
+
+    /// Network cards: interfaces with a device.
+    fn cards(&self) -> Vec<String> {
+        let net = Path::new("/sys/class/net");
+        let mut cards = self.names(net);
+        cards.retain(|card| self.at(&net.join(card)).join("device").exists());
+        cards
+    }
+
+    /// The network cards' interrupts. A virtio card has them one device above its own.
+    fn interrupts(&self) -> Vec<String> {
+        let mut interrupts: Vec<_> = self
+            .cards()
+            .iter()
+            .filter_map(|card| {
+                let device = format!("/sys/class/net/{card}/device");
+                fs::canonicalize(self.at(Path::new(&device))).ok()
+            })
+            .flat_map(|device| {
+                let places = [device.join("msi_irqs"), device.with_file_name("msi_irqs")];
+                let entries = places.into_iter().find_map(|place| fs::read_dir(place).ok());
+                entries.into_iter().flatten().flatten()
+            })
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        interrupts.sort_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
+        interrupts
     }
 }
 
-pub(super) fn rows(config: &Config) -> Vec<Row> {
-    let mut rows = vec![kernel(), stable_kernel(), memlock(), cores(config)];
-    rows.extend([buffers(config), open_files(config), memory::row(config)]);
-    rows.extend([clock_source(), swappiness(), governor(), backlog()]);
-    rows
-}
-
-fn kernel() -> Row {
-    let (major, minor, _) = KERNEL_MIN;
-    Row {
-        condition: "Kernel",
-        required: format!("{major}.{minor} or later"),
-        current: release(),
-        severity: Severity::Fatal,
-        passed: version(&release()) >= KERNEL_MIN,
-        mend: "boot a newer kernel, best 6.12.21 or later".to_owned(),
+/// A list of cores as the kernel and `shards.cores` write them: `0-3,6`.
+pub(super) fn cores(text: &str) -> Option<Vec<usize>> {
+    match text.parse() {
+        Ok(Cores::List(cores)) => Some(cores),
+        Ok(Cores::Auto) | Err(_) => None,
     }
 }
 
-fn stable_kernel() -> Row {
-    Row {
-        condition: "Kernel's io_uring",
-        required: "6.6.86, 6.12.21, 6.13.9, 6.14 or later".to_owned(),
-        current: release(),
-        severity: Severity::Warning,
-        passed: without_false_enomem(version(&release())),
-        mend: "boot a newer kernel: this one may answer io_uring with ENOMEM without need"
-            .to_owned(),
-    }
+/// A set of cores as the kernel writes masks: 32 of them a group, in hexadecimal, highest first.
+pub(super) fn mask(cores: &[usize]) -> String {
+    let groups = cores.iter().max().map_or(1, |highest| highest / 32 + 1);
+    let group = |group: usize| {
+        let bits = cores.iter().filter(|core| *core / 32 == group);
+        format!("{:08x}", bits.fold(0_u32, |mask, core| mask | 1 << (core % 32)))
+    };
+    (0..groups).rev().map(group).collect::<Vec<_>>().join(",")
 }
 
-fn limit(bytes: Option<u64>) -> String {
-    bytes.map_or("unlimited".to_owned(), |bytes| format!("{} KiB", bytes / 1024))
-}
-
-fn memlock() -> Row {
-    let current = memlock_bytes();
-    Row {
-        condition: "Locked memory",
-        required: format!("{} KiB", MEMLOCK_BYTES_MIN / 1024),
-        current: limit(current),
-        severity: Severity::Fatal,
-        passed: current.is_none_or(|bytes| bytes >= MEMLOCK_BYTES_MIN),
-        mend: memlock_mend(),
-    }
-}
-
-/// How many there would be.
-fn shards(config: &Config) -> usize {
-    config.placement(&available_cores()).map_or(1, |placement| placement.shards.len())
-}
-
-fn buffers(config: &Config) -> Row {
-    // A shard registers its memory with each of its three rings.
-    let shards = shards(config);
-    let required = 3 * config.shards.io_memory_bytes * shards as u64;
-    let current = memlock_bytes();
-    Row {
-        condition: "Locked memory for buffers",
-        required: format!("{} KiB", required / 1024),
-        current: limit(current),
-        severity: Severity::Warning,
-        passed: current.is_none_or(|bytes| bytes >= required),
-        mend: format!("{}, or lower shards.io_memory_bytes", memlock_mend()),
-    }
-}
-
-fn cores(config: &Config) -> Row {
-    let available = available_cores();
-    let placement = config.placement(&available);
-    Row {
-        condition: "Cores",
-        required: "those named in shards.cores and log.core".to_owned(),
-        current: format!("{} available", available.len()),
-        severity: Severity::Fatal,
-        passed: placement.is_ok(),
-        mend: placement.err().unwrap_or_default(),
-    }
-}
-
-fn open_files(config: &Config) -> Row {
-    let shards = shards(config);
-    let required =
-        u64::from(config.kafka.max_connections) + open_files::beside_connections(config, shards);
-    // The start raises the soft limit to the hard one.
-    let current = open_files::limit();
-    Row {
-        condition: "Open files",
-        required: required.to_string(),
-        current: current.map_or("unlimited".to_owned(), |files| files.to_string()),
-        severity: Severity::Warning,
-        passed: current.is_none_or(|files| files >= required),
-        mend: format!(
-            "raise the limit with `ulimit -n {required}` (systemd: LimitNOFILE={required}), or \
-             lower kafka.max_connections"
-        ),
-    }
-}
-
-fn clock_source() -> Row {
-    const CHEAP: [&str; 5] = [
-        "tsc",
-        "kvm-clock",
-        "arch_sys_counter",
-        "hyperv_clocksource_tsc_page",
-        "riscv_clocksource",
-    ];
-    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-    let current = read(path);
-    Row {
-        condition: "Clock source",
-        required: "tsc, or another read without a system call".to_owned(),
-        passed: current.as_ref().is_none_or(|source| CHEAP.contains(&source.as_str())),
-        current: current.unwrap_or_else(|| "unknown".to_owned()),
-        severity: Severity::Warning,
-        mend: format!("echo tsc | sudo tee {path}"),
-    }
-}
-
-fn swappiness() -> Row {
-    let swappiness = read("/proc/sys/vm/swappiness").and_then(|text| text.parse::<u32>().ok());
-    let info = read("/proc/meminfo").unwrap_or_default();
-    let no_swap = field_kib(&info, "SwapTotal:") == Some(0);
-    let number = swappiness.map_or("unknown".to_owned(), |number| number.to_string());
-    Row {
-        condition: "Swappiness",
-        required: "at most 10".to_owned(),
-        current: if no_swap { format!("{number}, no swap") } else { number },
-        severity: Severity::Warning,
-        passed: no_swap || swappiness.is_none_or(|number| number <= 10),
-        mend: "sudo sysctl -w vm.swappiness=1".to_owned(),
-    }
-}
-
-fn governor() -> Row {
-    let policies = fs::read_dir("/sys/devices/system/cpu/cpufreq");
-    let mut governors: Vec<String> = policies
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| read(entry.ok()?.path().join("scaling_governor")))
-        .collect();
-    governors.sort();
-    governors.dedup();
-    Row {
-        condition: "CPU governor",
-        required: "performance".to_owned(),
-        current: match governors.as_slice() {
-            [] => "none here".to_owned(),
-            some => some.join(", "),
-        },
-        severity: Severity::Warning,
-        passed: governors.iter().all(|governor| governor == "performance"),
-        mend:
-            "echo performance | sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor"
-                .to_owned(),
-    }
-}
-
-fn backlog() -> Row {
-    let current = read("/proc/sys/net/core/somaxconn").and_then(|text| text.parse::<u32>().ok());
-    Row {
-        condition: "Connections waiting for accept",
-        required: "1024".to_owned(),
-        current: current.map_or("unknown".to_owned(), |number| number.to_string()),
-        severity: Severity::Warning,
-        passed: current.is_none_or(|number| number >= 1024),
-        mend: "sudo sysctl -w net.core.somaxconn=4096".to_owned(),
-    }
+/// The directory, or what there is of the path to it.
+fn existing(data_dir: &Path) -> PathBuf {
+    let absolute = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+    absolute.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
 }
 
 #[cfg(test)]
@@ -231,26 +208,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_are_read_as_the_kernels_write_them() {
-        assert_eq!(version("6.18.44-generic"), (6, 18, 44));
-        assert_eq!(version("5.10.0-21-amd64"), (5, 10, 0));
-        assert_eq!(version("6.14-rc3"), (6, 14, 0));
-        assert_eq!(version("6"), (6, 0, 0));
-        assert_eq!(version(""), (0, 0, 0));
-    }
-
-    #[test]
-    fn the_kernels_with_false_enomem_are_known() {
-        for good in [(6, 6, 86), (6, 12, 21), (6, 13, 9), (6, 14, 0), (6, 18, 1), (7, 0, 0)] {
-            assert!(without_false_enomem(good), "{good:?}");
-        }
-        for bad in [(5, 15, 200), (6, 6, 85), (6, 8, 99), (6, 12, 20), (6, 13, 8)] {
-            assert!(!without_false_enomem(bad), "{bad:?}");
-        }
-    }
-
-    #[test]
     fn this_process_may_run_somewhere() {
         assert!(!available_cores().is_empty());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_judged_by_its_parent() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(existing(&directory.path().join("a/b")), directory.path());
+    }
+
+    #[test]
+    fn masks_are_written_in_groups() {
+        assert_eq!(mask(&[0, 3]), "00000009");
+        assert_eq!(mask(&[1, 32, 35]), "00000009,00000002");
+        assert_eq!(mask(&[64]), "00000001,00000000,00000000");
     }
 }

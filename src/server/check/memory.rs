@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Row, Severity, machine::read};
-use crate::config::{Config, MIB};
+use super::{
+    Finding, State,
+    machine::{Machine, read},
+};
+use crate::config::MIB;
 
 /// Memory this process may use, in bytes: the machine's, or less where a control group says so.
 /// `None` where the kernel does not tell.
@@ -15,16 +18,15 @@ pub fn memory_bytes() -> Option<u64> {
     limit_files(&groups).iter().filter_map(|path| limit(&read(path)?)).chain(machine).min()
 }
 
-pub(super) fn row(config: &Config) -> Row {
+pub(super) fn available(machine: &Machine<'_>) -> Finding {
+    let config = machine.config;
     let required = config.log.tail_bytes + config.kafka.request_memory_bytes + 256 * MIB;
-    let info = read("/proc/meminfo").unwrap_or_default();
+    let info = machine.read("/proc/meminfo").unwrap_or_default();
     let available = field_kib(&info, "MemAvailable:");
-    Row {
-        condition: "Memory",
+    Finding {
         required: format!("{} MiB available", required / MIB),
         current: available.map_or("unknown".to_owned(), |kib| format!("{} MiB", kib / 1024)),
-        severity: Severity::Warning,
-        passed: available.is_none_or(|kib| kib * 1024 >= required),
+        state: available.map_or(State::Unknown, |kib| State::of(kib * 1024 >= required)),
         mend: "lower log.tail_bytes or kafka.request_memory_bytes, or give the machine more memory"
             .to_owned(),
     }
@@ -57,7 +59,7 @@ fn limit(text: &str) -> Option<u64> {
 }
 
 /// A field of /proc/meminfo in KiB.
-pub(super) fn field_kib(info: &str, name: &str) -> Option<u64> {
+fn field_kib(info: &str, name: &str) -> Option<u64> {
     let rest = info.lines().find_map(|line| line.strip_prefix(name))?;
     rest.trim().trim_end_matches("kB").trim_end().parse().ok()
 }
