@@ -33,6 +33,10 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             print(&args.run()?);
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::BenchDisk(args)) => {
+            print(&args.run()?);
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Config(args)) => {
             print(&args.answer()?);
             Ok(ExitCode::SUCCESS)

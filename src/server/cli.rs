@@ -1,12 +1,17 @@
 //! The command line.
 
-use std::{error::Error, io::Write as _, path::PathBuf};
+use std::{
+    error::Error,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Parser, Subcommand};
 
 use super::{
     check::{Machine, Report},
-    tune,
+    disk_bench, tune,
 };
 use crate::config::{Config, ConfigError, ConfigErrors, Sources};
 
@@ -32,6 +37,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Set what `check` misses in the kernel's files, and keep the old values; takes root.
     Tune(TuneArgs),
+    /// Measure how fast the disk is for the log, and print the settings that follow.
+    BenchDisk(BenchDiskArgs),
     /// Print every key with default, bounds and meaning, or check a file.
     Config(ConfigArgs),
     /// Look at the log of a broker that is not running.
@@ -114,6 +121,17 @@ pub struct TuneArgs {
     /// Where /sys and /proc are.
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     pub root: PathBuf,
+}
+
+/// How to measure a disk. Takes 512 MiB of it meanwhile.
+#[derive(Debug, Args)]
+pub struct BenchDiskArgs {
+    /// A directory on the disk; the one above it where it is not there yet.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// How long to measure, after the file is filled.
+    #[arg(long, value_name = "SECONDS", default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub seconds: u16,
 }
 
 /// What to say of the keys.
@@ -239,6 +257,19 @@ impl TuneArgs {
         } else {
             Ok(tune::apply(&machine, &plan, &self.state)?)
         }
+    }
+}
+
+impl BenchDiskArgs {
+    /// Measures, and says what was measured.
+    ///
+    /// # Errors
+    /// Everything wrong with the configuration, or what the disk said.
+    pub fn run(&self) -> Result<String, Box<dyn Error>> {
+        let config = self.place.load()?;
+        let directory = Machine::new(Path::new("/"), &config).directory;
+        let time = Duration::from_secs(self.seconds.into());
+        Ok(disk_bench::measure(&directory, time)?.to_string())
     }
 }
 

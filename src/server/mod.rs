@@ -10,6 +10,7 @@ pub mod check;
 pub mod cli;
 mod damage;
 mod data_dir;
+pub mod disk_bench;
 mod housekeeper;
 mod key_files;
 mod listeners;
