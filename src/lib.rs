@@ -27,8 +27,8 @@
 //! | `cluster` | topics, configs, of groups too, and producer ids as a state machine fed by the log |
 //! | `broker` | the semantics, neutral of protocol: append, read, filters, offsets, groups, timers, retention |
 //! | `gateway` | one file per API: wire request, broker, wire response |
-//! | `admin` | metrics and health over HTTP, on a port and a thread of their own |
-//! | `server` | the command line, the machine check, threads and cores, start and stop order |
+//! | `admin` | metrics, health and who is busiest over HTTP, on a port and a thread of their own |
+//! | `server` | the command line, the machine checked and tuned, threads and cores, start and stop order |
 //!
 //! Where to begin: a request's way starts in `connection.rs` of `gateway/kafka` or `gateway/rocketmq`, the log's format is in
 //! `storage/commit_log/block.rs` and `frame.rs`, a broker's life in `server/running.rs`, every setting

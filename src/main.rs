@@ -37,6 +37,10 @@ fn run(cli: Cli) -> Result<ExitCode, Box<dyn Error>> {
             print(&args.run()?);
             Ok(ExitCode::SUCCESS)
         }
+        Some(Command::Top(args)) => {
+            print(&args.run()?);
+            Ok(ExitCode::SUCCESS)
+        }
         Some(Command::Config(args)) => {
             print(&args.answer()?);
             Ok(ExitCode::SUCCESS)

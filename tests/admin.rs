@@ -8,7 +8,7 @@ use std::{
 };
 
 use mainstem::{
-    admin::{AdminServer, Collecting, Family, MetricsSource, Snapshot, serve},
+    admin::{AdminServer, Collecting, Family, MetricsSource, Snapshot, Top, TopicRate, serve},
     base::{Stage, Stages},
     config::{Admin, Config},
 };
@@ -32,6 +32,17 @@ impl MetricsSource for Broker {
             let records = Family::counter("produced_records_total", "Records appended.");
             snapshot.push(records.count(&[("shard", "0")], 12));
             snapshot
+        })
+    }
+
+    fn top(&self) -> Collecting<'_, Top> {
+        Box::pin(async {
+            if self.stuck {
+                std::future::pending::<()>().await;
+            }
+            let topic = "orders".to_owned();
+            let topics = vec![TopicRate { topic, messages_per_s: 2.5, messages: 9 }];
+            Top { window_s: 1.0, topics, groups: Vec::new() }
         })
     }
 
@@ -96,6 +107,16 @@ fn metrics_are_in_prometheus_text() {
 }
 
 #[test]
+fn the_busiest_are_in_json() {
+    let server = start(Arc::default(), &Config::default().admin);
+    let (head, body) = ask(server.address(), "/top");
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    let topics = r#"[{"topic":"orders","messages_per_s":2.5,"messages":9}]"#;
+    assert_eq!(body, format!(r#"{{"window_s":1.0,"topics":{topics},"groups":[]}}"#));
+}
+
+#[test]
 fn ready_follows_the_log_and_health_does_not() {
     let broker = Arc::new(Broker::default());
     let server = start(Arc::clone(&broker), &Config::default().admin);
@@ -117,6 +138,7 @@ fn shards_that_do_not_answer_are_not_waited_for() {
     let (head, body) = ask(server.address(), "/metrics");
     assert!(head.starts_with("http/1.1 503"), "{head}");
     assert_eq!(body, "not all shards answered within 1 s\n");
+    assert!(ask(server.address(), "/top").0.starts_with("http/1.1 503"));
 }
 
 #[test]

@@ -34,4 +34,5 @@ mod broker {
     mod rocketmq_topics;
     mod start;
     mod timers;
+    mod top;
 }

@@ -29,7 +29,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{MetricsSource, exposition, process};
+use super::{Collecting, MetricsSource, exposition, process};
 use crate::config::Admin;
 
 /// The running server; dropping it ends the thread and all its connections.
@@ -64,7 +64,18 @@ struct Shared {
     collect_timeout: Duration,
 }
 
-/// Serves `/metrics`, `/healthz` and `/readyz` on a thread named `admin`.
+impl Shared {
+    /// What all shards answered, or what to say if they do not.
+    async fn in_time<T>(&self, collecting: Collecting<'_, T>) -> Result<T, Response> {
+        tokio::time::timeout(self.collect_timeout, collecting).await.map_err(|_| {
+            let seconds = self.collect_timeout.as_secs_f64();
+            let reason = format!("not all shards answered within {seconds} s\n");
+            (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+        })
+    }
+}
+
+/// Serves `/metrics`, `/top`, `/healthz` and `/readyz` on a thread named `admin`.
 ///
 /// # Errors
 /// The thread or its runtime could not be started.
@@ -98,8 +109,9 @@ pub fn serve(
 
 fn routes(shared: Shared) -> Router {
     Router::new()
-        .route("/", get(async || "mainstem: /metrics, /healthz, /readyz\n"))
+        .route("/", get(async || "mainstem: /metrics, /top, /healthz, /readyz\n"))
         .route("/metrics", get(metrics))
+        .route("/top", get(top))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .layer(middleware::map_response(async |mut response: Response| {
@@ -110,14 +122,22 @@ fn routes(shared: Shared) -> Router {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Response {
-    let collected = tokio::time::timeout(shared.collect_timeout, shared.source.collect()).await;
-    let Ok(mut snapshot) = collected else {
-        let seconds = shared.collect_timeout.as_secs_f64();
-        let reason = format!("not all shards answered within {seconds} s\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, reason).into_response();
-    };
-    process::add(&mut snapshot);
-    ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], snapshot.text()).into_response()
+    match shared.in_time(shared.source.collect()).await {
+        Ok(mut snapshot) => {
+            process::add(&mut snapshot);
+            ([(header::CONTENT_TYPE, exposition::CONTENT_TYPE)], snapshot.text()).into_response()
+        }
+        Err(refusal) => refusal,
+    }
+}
+
+async fn top(State(shared): State<Shared>) -> Response {
+    let found = shared.in_time(shared.source.top()).await;
+    match found.map(|top| serde_json::to_string(&top)) {
+        Ok(Ok(text)) => ([(header::CONTENT_TYPE, "application/json")], text).into_response(),
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(refusal) => refusal,
+    }
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {

@@ -27,6 +27,7 @@ mod replay;
 mod retention;
 mod seal;
 mod split;
+mod standing;
 mod timers;
 mod traffic;
 mod writer_call;
@@ -74,6 +75,7 @@ pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
 pub use seal::{QueueSnapshot, ShardSnapshot};
 pub use split::SplitBatch;
+pub use standing::{Ends, GroupLag, keep_slowest};
 pub use timers::{TimerKey, TimerSettings, TimerToAppend, TimersSnapshot};
 pub use traffic::{FlowFigures, PullCount, PulledTo};
 
@@ -124,6 +126,10 @@ pub struct ShardFigures {
     pub batches_in: u64,
     /// Bytes of payload appended.
     pub bytes_in: u64,
+    /// Records found for fetches.
+    pub records_out: u64,
+    /// Messages that RocketMQ's consumers pulled.
+    pub messages_pulled: u64,
     /// Bytes of payload found for fetches.
     pub bytes_out: u64,
     /// Frames that were read and did not verify.
@@ -158,6 +164,8 @@ impl ShardFigures {
         self.records_in += other.records_in;
         self.batches_in += other.batches_in;
         self.bytes_in += other.bytes_in;
+        self.records_out += other.records_out;
+        self.messages_pulled += other.messages_pulled;
         self.bytes_out += other.bytes_out;
         self.damaged_reads += other.damaged_reads;
         self.converted_to_kafka += other.converted_to_kafka;
@@ -358,6 +366,7 @@ impl Broker {
             queues: self.queues.borrow().len() as u64,
             groups: self.group_count() as u64,
             timers_pending: self.timers_pending(),
+            messages_pulled: self.traffic().1.total,
             ..self.figures.get()
         }
     }

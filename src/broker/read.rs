@@ -128,8 +128,16 @@ impl Broker {
             return Ok(read);
         }
         let entries = entries.iter().take_while(|entry| entry.base_offset < readable);
-        read.slices = entries.map(|entry| LogSlice::new(request.queue, entry)).collect();
-        self.count(|figures| figures.bytes_out += read.bytes());
+        let mut records = 0;
+        let slices = entries.map(|entry| {
+            records += u64::from(entry.count);
+            LogSlice::new(request.queue, entry)
+        });
+        read.slices = slices.collect();
+        self.count(|figures| {
+            figures.records_out += records;
+            figures.bytes_out += read.bytes();
+        });
         Ok(read)
     }
 

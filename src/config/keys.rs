@@ -214,7 +214,7 @@ table! {
 
     /// Metrics and health over HTTP.
     admin: Admin {
-        /// Address of `/metrics`, `/healthz` and `/readyz`.
+        /// Address of `/metrics`, `/top`, `/healthz` and `/readyz`.
         listen: Listen = listen("127.0.0.1:9644"), Restart;
         /// Connections at a time; more are closed at once.
         max_connections: u32 = count(32, 1, 10_000), Restart;

@@ -11,7 +11,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{
     check::{Machine, Report},
-    disk_bench, tune,
+    disk_bench,
+    top::{self, TopError},
+    tune,
 };
 use crate::config::{Config, ConfigError, ConfigErrors, Sources};
 
@@ -39,6 +41,8 @@ pub enum Command {
     Tune(TuneArgs),
     /// Measure how fast the disk is for the log, and print the settings that follow.
     BenchDisk(BenchDiskArgs),
+    /// Watch what a running broker does.
+    Top(TopArgs),
     /// Print every key with default, bounds and meaning, or check a file.
     Config(ConfigArgs),
     /// Look at the log of a broker that is not running.
@@ -132,6 +136,20 @@ pub struct BenchDiskArgs {
     /// How long to measure, after the file is filled.
     #[arg(long, value_name = "SECONDS", default_value_t = 28, value_parser = clap::value_parser!(u16).range(1..=3600))]
     pub seconds: u16,
+}
+
+/// How to watch a broker. Ends with q.
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// The broker's address for metrics and health.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9644")]
+    pub admin: String,
+    /// Time from one frame to the next.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub interval: u16,
+    /// Print one frame as plain text, after one interval.
+    #[arg(long)]
+    pub once: bool,
 }
 
 /// What to say of the keys.
@@ -270,6 +288,20 @@ impl BenchDiskArgs {
         let directory = Machine::new(Path::new("/"), &config).directory;
         let time = Duration::from_secs(self.seconds.into());
         Ok(disk_bench::measure(&directory, time)?.to_string())
+    }
+}
+
+impl TopArgs {
+    /// Watches until it is ended, or gives one frame.
+    ///
+    /// # Errors
+    /// See [`TopError`].
+    pub fn run(&self) -> Result<String, TopError> {
+        let interval = Duration::from_secs(self.interval.into());
+        if self.once {
+            return top::once(&self.admin, interval);
+        }
+        top::live(&self.admin, interval).map(|()| String::new())
     }
 }
 

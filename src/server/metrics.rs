@@ -5,9 +5,9 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use super::housekeeper::HousekeeperFigures;
+use super::{busiest::Busiest, housekeeper::HousekeeperFigures};
 use crate::{
-    admin::{Collecting, Family, MetricsSource, Snapshot},
+    admin::{Collecting, Family, MetricsSource, Snapshot, Top},
     base::{Stage, Stages},
     broker::{Job, Mailboxes, ShardFigures},
     gateway::RequestMemory,
@@ -37,6 +37,8 @@ pub struct Metrics {
     pub holes: u64,
     /// What the housekeeper counts.
     pub housekeeper: Arc<HousekeeperFigures>,
+    /// Who is busiest.
+    pub busiest: Busiest,
 }
 
 impl MetricsSource for Metrics {
@@ -72,6 +74,10 @@ impl MetricsSource for Metrics {
             snapshot.push(gauge("kafka_request_memory_bytes", help, taken));
             snapshot
         })
+    }
+
+    fn top(&self) -> Collecting<'_, Top> {
+        Box::pin(self.busiest.top(&self.mailboxes))
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -144,6 +150,10 @@ fn shard_families(snapshot: &mut Snapshot, figures: &ShardFigures) {
             .count(&[], figures.bytes_in),
         Family::counter("batches_produced_total", "Record batches appended.")
             .count(&[], figures.batches_in),
+        Family::counter("records_fetched_total", "Records found for fetches.")
+            .count(&[], figures.records_out),
+        Family::counter("messages_pulled_total", "Messages that RocketMQ's consumers pulled.")
+            .count(&[], figures.messages_pulled),
         Family::counter("bytes_fetched_total", "Payload bytes found for fetches.")
             .count(&[], figures.bytes_out),
         Family::counter("damaged_reads_total", "Frames read from disk that did not verify.")

@@ -6,6 +6,7 @@
 //! ```
 
 mod acceptor;
+mod busiest;
 pub mod check;
 pub mod cli;
 mod damage;
@@ -25,6 +26,7 @@ pub mod repair;
 mod running;
 mod shard;
 mod start;
+pub mod top;
 pub mod tune;
 mod writers;
 

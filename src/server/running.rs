@@ -19,6 +19,7 @@ use signal_hook::{
 use super::{
     ServerError,
     acceptor::{Acceptor, Places},
+    busiest::Busiest,
     check,
     data_dir::DataDir,
     housekeeper::{Housekeeper, HousekeeperFigures, HousekeeperHandle, HousekeeperSettings},
@@ -252,6 +253,7 @@ impl Launch<'_> {
             ready: Arc::clone(&is_ready),
             holes: holes as u64,
             housekeeper: figures,
+            busiest: Busiest::new(Arc::clone(&self.machine.clock)),
         };
         let admin = admin.map(|listener| {
             admin::serve(listener, Arc::new(metrics), &self.config.admin).map_err(failed)
