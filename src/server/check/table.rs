@@ -226,8 +226,9 @@ impl Check {
     }
 }
 
-fn without_idle_states(machine: &Machine<'_>, _: &Path) -> Option<&'static str> {
-    let states = machine.files("/sys/devices/system/cpu/cpu*/cpuidle/state*/latency");
+fn without_idle_states(machine: &Machine<'_>, path: &Path) -> Option<&'static str> {
+    let core = path.parent()?.parent()?;
+    let states = machine.files(&format!("{}/cpuidle/state*/latency", core.display()));
     let latency_us = |path| machine.read(path)?.parse::<u64>().ok();
     let deep = states.into_iter().filter_map(latency_us).any(|latency_us| latency_us > 10);
     (!deep).then_some("no deep sleep")
