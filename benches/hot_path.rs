@@ -1,12 +1,17 @@
 //! What every message passes: the batch's checks, the frame's and the block's seal, the look-up in
-//! memory, the fetch's answer, and a subscription's filter.
+//! memory, the fetch's answer, a remoting frame's header, and a subscription's filter.
 //!
 //!     cargo bench --bench hot_path
+//!
+//! At its end it holds what it measured against `benches/baseline.md`; see there.
+
+mod baseline;
 
 use std::{hint::black_box, time::Duration};
 
-use bytes::BytesMut;
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use baseline::Baseline;
+use bytes::{Buf as _, Bytes, BytesMut};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group};
 use mainstem::{
     base::{Position, QueueId, Term, TopicId},
     broker::filter::{Filter, TagHash},
@@ -22,7 +27,11 @@ use mainstem::{
         BatchBuilder, BatchHeader, batch,
         fetch::{FetchPartitionResponse, FetchResponse, FetchTopicResponse},
     },
-    wire::rocketmq::property::Properties,
+    wire::rocketmq::{
+        RemotingCommand, RequestCode, Serialization,
+        header::{SendMessageRequest, SendMessageRequestV2},
+        property::Properties,
+    },
 };
 
 const KIB: usize = 1024;
@@ -54,6 +63,11 @@ fn check_batch(criterion: &mut Criterion) {
     for records in [1, 16, 256] {
         let bytes = record_batch(records);
         group.throughput(Throughput::Bytes(bytes.len() as u64));
+        if records == 1 {
+            group.bench_function("header_alone", |bencher| {
+                bencher.iter(|| BatchHeader::validate(black_box(&bytes)).expect("it is whole"));
+            });
+        }
         group.bench_function(BenchmarkId::from_parameter(format!("{records}KiB")), |bencher| {
             bencher.iter(|| {
                 let header = BatchHeader::validate(black_box(&bytes)).expect("it is whole");
@@ -193,6 +207,51 @@ const PROPERTIES: &str = "KEYS\u{1}order-4711\u{2}UNIQ_KEY\u{1}7F0000010B2C18B4A
     WAIT\u{1}true\u{2}TAGS\u{1}paid\u{2}amount\u{1}1250\u{2}region\u{1}eu-west\u{2}vip\u{1}true\u{2}\
     MSG_REGION\u{1}DefaultRegion\u{2}TRACE_ON\u{1}true\u{2}CLUSTER\u{1}DefaultCluster\u{2}";
 
+/// A send of 1 KiB as RocketMQ's Java client makes it, without the length that goes before it.
+fn send_frame(serialization: Serialization) -> Bytes {
+    let mut request = RemotingCommand::request(RequestCode::SendMessageV2, 4711, serialization);
+    SendMessageRequestV2 {
+        producer_group: "orders-producer",
+        topic: "orders",
+        default_topic: "TBW102",
+        default_topic_queue_nums: 4,
+        queue_id: 3,
+        sys_flag: 0,
+        born_timestamp: 1_700_000_000_000,
+        flag: 0,
+        properties: Some(PROPERTIES),
+        reconsume_times: Some(0),
+        unit_mode: Some(false),
+        max_reconsume_times: None,
+        batch: Some(false),
+        broker_name: Some("mainstem"),
+    }
+    .write(&mut request.fields);
+    request.body = Bytes::from(vec![7; KIB]);
+    let mut frame = BytesMut::new();
+    request.encode(&mut frame).expect("it fits a frame");
+    frame.advance(4);
+    frame.freeze()
+}
+
+/// A remoting frame to a send's typed header: the frame's cutting is not in it, nor the body's copy.
+fn parse_remoting(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("parse_remoting");
+    for (name, serialization) in
+        [("json", Serialization::Json), ("rocketmq", Serialization::RocketMq)]
+    {
+        let frame = send_frame(serialization);
+        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+            bencher.iter(|| {
+                let command = RemotingCommand::parse(black_box(&frame)).expect("it is whole");
+                let header = SendMessageRequestV2::parse(&command.fields).expect("all are there");
+                SendMessageRequest::from(header).queue_id
+            });
+        });
+    }
+    group.finish();
+}
+
 /// One message held against a subscription: the index entry's hash, or the properties.
 fn filter_message(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("filter_message");
@@ -222,10 +281,17 @@ fn filter_message(criterion: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default()
+        .output_directory(&baseline::results())
         .sample_size(50)
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(2));
     targets = check_batch, seal_one_frame, seal_one_block, index_range, fetch_answer,
-        filter_message
+        parse_remoting, filter_message
 }
-criterion_main!(benches);
+
+fn main() {
+    let baseline = Baseline::begin();
+    benches();
+    Criterion::default().configure_from_args().final_summary();
+    baseline.end();
+}
