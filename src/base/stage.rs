@@ -7,11 +7,11 @@ use super::Latency;
 /// A stage of a send (the first five) or of a fetch (the next three), or how late a timer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// From a request's last byte to its checked structure.
+    /// From a whole request to its checked batches.
     Parse,
     /// Waiting for the queue's owner.
     WaitOwner,
-    /// Waiting for a place in the log and the block to close.
+    /// From a place in the log's memory to being durable, with the answer's turn come.
     WaitLog,
     /// One durable write.
     Write,
@@ -21,7 +21,7 @@ pub enum Stage {
     FetchWait,
     /// Looking bytes up, in memory or on disk.
     Read,
-    /// From the fetch's answer to its last byte in the socket.
+    /// From a fetch's or a pull's answer to its last byte in the socket.
     Send,
     /// From the time at which a delayed message is due to its place in the log.
     Timer,
