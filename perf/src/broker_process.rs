@@ -90,7 +90,9 @@ pub fn spawn(command: &mut Command) -> Result<Child> {
 /// A broker that runs. It is killed when this is dropped, without a chance to tidy up.
 pub struct BrokerProcess {
     child: Child,
-    /// Its Kafka address, as host:port.
+    /// The process beside it that it needs, ended with it.
+    beside: Option<Box<BrokerProcess>>,
+    /// Where clients begin, as host:port: its Kafka address, or that of its name server.
     pub address: String,
     /// Just before it was started.
     pub started: Instant,
@@ -104,12 +106,34 @@ impl BrokerProcess {
         self.child.id()
     }
 
-    /// Starts a command that writes `ready kafka=ADDRESS …` on its standard output once it serves.
-    /// What it writes after that, and its errors, go to the log.
+    /// Starts a command that writes `ready kafka=ADDRESS …` on its standard output once it serves,
+    /// and takes the address that has this name there. What it writes after that, and its errors,
+    /// go to the log.
     ///
     /// # Errors
     /// It cannot be started, ends, or is not ready in time.
-    pub fn start_until_ready_line(command: &mut Command, log: &Path) -> Result<Self> {
+    pub fn start_until_ready_line(
+        command: &mut Command,
+        name: &'static str,
+        log: &Path,
+    ) -> Result<Self> {
+        Self::start_until_line(command, log, move |line| {
+            let mut words = line.strip_prefix("ready ")?.split_whitespace();
+            let named = words.find_map(|w| w.strip_prefix(name)?.strip_prefix('='));
+            Some(named.unwrap_or_default().to_owned())
+        })
+    }
+
+    /// Starts a command that says on its standard output that it serves: `ready` gives the address
+    /// such a line tells, empty if it should but does not. All it writes goes to the log.
+    ///
+    /// # Errors
+    /// It cannot be started, ends, or is not ready in time.
+    pub fn start_until_line(
+        command: &mut Command,
+        log: &Path,
+        ready: impl Fn(&str) -> Option<String> + Send + 'static,
+    ) -> Result<Self> {
         let mut output = create(log)?;
         let errors = output.try_clone().doing(|| "cloning a log's handle".into())?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
@@ -119,22 +143,29 @@ impl BrokerProcess {
         let (tell, told) = mpsc::channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).lines().map_while(io::Result::ok) {
-                if let Some(rest) = line.strip_prefix("ready ") {
-                    let address = rest.split_whitespace().find_map(|w| w.strip_prefix("kafka="));
-                    let _ = tell.send((Instant::now(), address.map(str::to_owned)));
+                if let Some(address) = ready(&line) {
+                    let _ = tell.send((Instant::now(), address));
                 }
                 let _ = writeln!(output, "{line}");
             }
         });
         match told.recv_timeout(READY_TIMEOUT) {
-            Ok((at, Some(address))) => {
+            Ok((_, address)) if address.is_empty() => {
+                Err(not_ready("its ready line does not name the address", log))
+            }
+            Ok((at, address)) => {
                 broker.address = address;
                 broker.ready = at - started;
                 Ok(broker)
             }
-            Ok((_, None)) => Err(not_ready("its ready line names no kafka= address", log)),
             Err(_) => Err(not_ready("it ended or was not ready in time", log)),
         }
+    }
+
+    /// Keeps another process as long as this one runs.
+    pub fn with_beside(mut self, other: BrokerProcess) -> Self {
+        self.beside = Some(Box::new(other));
+        self
     }
 
     /// Starts a command that opens a port once it serves. All it writes goes to the log.
@@ -160,7 +191,7 @@ impl BrokerProcess {
 
     fn hold(child: Child, address: String, started: Instant) -> Self {
         living().pids.push(child.id());
-        Self { child, address, started, ready: Duration::ZERO }
+        Self { child, beside: None, address, started, ready: Duration::ZERO }
     }
 }
 

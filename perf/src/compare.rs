@@ -1,7 +1,7 @@
-//! `compare`: the same workloads against Mainstem and the real Kafka, in turn.
+//! `compare`: the same workloads against Mainstem and the real Kafka or RocketMQ, in turn.
 //!
-//! One turn is one system, started on an empty directory, warmed, measured and killed; the other
-//! does not run meanwhile, since both would share the cores. Turns alternate, Mainstem then Kafka,
+//! One turn is one system, started on an empty directory, warmed, measured and killed; the others
+//! do not run meanwhile, since all would share the cores. Turns alternate, Mainstem first,
 //! so that a machine that changes its speed changes it for both. Each measurement is a process of
 //! this same program, so that the commands shown are those that ran.
 
@@ -75,10 +75,20 @@ pub enum Row {
     Startup,
     /// Nothing to do.
     Idle,
+    /// RocketMQ's synchronous sends of 1 KiB from 16 threads.
+    #[value(name = "rmq-send-16")]
+    RmqSend16,
+    /// The same from 64 threads.
+    #[value(name = "rmq-send-64")]
+    RmqSend64,
+    /// RocketMQ's batches of 32 messages of 1 KiB from 4 threads.
+    RmqBatch,
+    /// Reading such batches by a push consumer.
+    RmqConsume,
 }
 
 impl Row {
-    const ALL: [Row; 7] = [
+    const ALL: [Row; 11] = [
         Row::Produce,
         Row::Consume,
         Row::Latency,
@@ -86,6 +96,10 @@ impl Row {
         Row::TopicsAgain,
         Row::Startup,
         Row::Idle,
+        Row::RmqSend16,
+        Row::RmqSend64,
+        Row::RmqBatch,
+        Row::RmqConsume,
     ];
 
     /// The name it has on the command line.
@@ -95,7 +109,22 @@ impl Row {
 
     /// Whether it starts its own broker.
     fn is_alone(self) -> bool {
-        matches!(self, Row::Startup | Row::Idle)
+        matches!(self, Row::Startup | Row::Idle) || self.is_rocketmq()
+    }
+
+    /// Whether RocketMQ's clients work in it.
+    pub fn is_rocketmq(self) -> bool {
+        use Row::{RmqBatch, RmqConsume, RmqSend16, RmqSend64};
+        matches!(self, RmqSend16 | RmqSend64 | RmqBatch | RmqConsume)
+    }
+
+    /// Whether a system has a place for its clients.
+    fn is_for(self, system: &System) -> bool {
+        match system {
+            System::Mainstem { .. } => true,
+            System::Kafka(_) => !self.is_rocketmq(),
+            System::RocketMq(_) => self.is_rocketmq(),
+        }
     }
 }
 
@@ -110,6 +139,7 @@ struct Sizes {
     latency_warmup_seconds: f64,
     fill_gb: f64,
     idle_seconds: f64,
+    rocketmq: &'static str,
 }
 
 impl Sizes {
@@ -126,6 +156,10 @@ impl Sizes {
             latency_warmup_seconds: seconds(1.0, 10.0),
             fill_gb: args.fill_gb.unwrap_or(seconds(0.1, 5.0)),
             idle_seconds: seconds(2.0, 10.0),
+            rocketmq: match args.quick {
+                true => "--warmup-windows 0 --windows 1",
+                false => "--warmup-windows 1 --windows 2",
+            },
         }
     }
 }
@@ -140,8 +174,12 @@ pub fn compare(args: &CompareArgs) -> Result<bool> {
     if let Some(program) = &args.mainstem {
         systems.push(args.places.mainstem(program)?);
     }
-    if !args.mainstem_only {
+    let (rocketmq, kafka): (Vec<Row>, Vec<Row>) = args.rows.iter().partition(|r| r.is_rocketmq());
+    if !args.mainstem_only && !kafka.is_empty() {
         systems.push(args.places.kafka()?);
+    }
+    if !args.mainstem_only && !args.kafka_only && !rocketmq.is_empty() {
+        systems.push(System::RocketMq(args.places.rocketmq()?));
     }
     let sizes = Sizes::of(args);
     let directory = args.places.out.join(format!("compare-{}", unix_seconds()));
@@ -184,8 +222,8 @@ struct Turns<'a> {
 impl Turns<'_> {
     /// Everything once against one system.
     fn turn(&mut self, system: &System) -> Result<()> {
-        let rows: Vec<Row> =
-            Row::ALL.into_iter().filter(|row| self.args.rows.contains(row)).collect();
+        let chosen = Row::ALL.into_iter().filter(|row| self.args.rows.contains(row));
+        let rows: Vec<Row> = chosen.filter(|row| row.is_for(system)).collect();
         let (alone, shared): (Vec<Row>, Vec<Row>) = rows.into_iter().partition(|r| r.is_alone());
         if !shared.is_empty() {
             self.shared_broker(system, &shared)?;
@@ -275,7 +313,7 @@ impl Turns<'_> {
             Row::Topics | Row::TopicsAgain => {
                 format!("topics {common} --topic many --topics {topics} --records {topics_records}")
             }
-            Row::Startup | Row::Idle => unreachable!("these start their own broker"),
+            row => unreachable!("{} starts its own broker", row.name()),
         })
     }
 
@@ -285,6 +323,10 @@ impl Turns<'_> {
             Row::Startup => {
                 format!("startup --fill-gb {} --topics {}", sizes.fill_gb, sizes.topics)
             }
+            Row::RmqSend16 => format!("rocketmq send --threads 16 {}", sizes.rocketmq),
+            Row::RmqSend64 => format!("rocketmq send --threads 64 {}", sizes.rocketmq),
+            Row::RmqBatch => format!("rocketmq batch {}", sizes.rocketmq),
+            Row::RmqConsume => "rocketmq consume --warmup-windows 0 --windows 1".to_owned(),
             _ => format!("idle --seconds {}", sizes.idle_seconds),
         });
         arguments.extend(system.arguments());
@@ -292,6 +334,11 @@ impl Turns<'_> {
         arguments.extend(["--out".into(), places.out.display().to_string()]);
         if let Some(data) = &places.data {
             arguments.extend(["--data".into(), data.display().to_string()]);
+        }
+        if let (true, System::Mainstem { .. }, Some(lib)) =
+            (row.is_rocketmq(), system, &places.rocketmq_lib)
+        {
+            arguments.extend(["--rocketmq-lib".into(), lib.display().to_string()]);
         }
         arguments
     }

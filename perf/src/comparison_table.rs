@@ -48,9 +48,10 @@ const fn less(row: Row, title: &'static str, pointer: &'static str, scale: f64) 
 const GB_PER_CPU: &str = "/gb_per_broker_cpu_second";
 const CPU_PER_RECORD: &str = "/broker_cpu_us_per_record";
 const MB_PER_SECOND: &str = "/mb_per_second";
+const PER_SECOND: &str = "/records_per_second";
 const MIB: f64 = 1.0 / 1_048_576.0;
 
-const METRICS: [Metric; 18] = [
+const METRICS: [Metric; 30] = [
     more(Row::Produce, "produce, GB per broker CPU second", GB_PER_CPU),
     more(Row::Produce, "produce, MB/s", MB_PER_SECOND),
     more(Row::Consume, "consume, GB per broker CPU second", GB_PER_CPU),
@@ -69,6 +70,18 @@ const METRICS: [Metric; 18] = [
     less(Row::Idle, "resident when idle and empty, MiB", "/rss_bytes", MIB),
     less(Row::Idle, "CPU while idle, ms", "/broker/on_cpu_seconds", 1e3),
     less(Row::Idle, "wake-ups while idle", "/broker/voluntary_switches", 1.0),
+    more(Row::RmqSend16, "RocketMQ sends, 16 threads, messages/s", PER_SECOND),
+    less(Row::RmqSend16, "the same, broker CPU µs a message", CPU_PER_RECORD, 1.0),
+    less(Row::RmqSend16, "the same, mean ms", "/mean_ms", 1.0),
+    more(Row::RmqSend64, "RocketMQ sends, 64 threads, messages/s", PER_SECOND),
+    less(Row::RmqSend64, "the same, broker CPU µs a message", CPU_PER_RECORD, 1.0),
+    less(Row::RmqSend64, "the same, mean ms", "/mean_ms", 1.0),
+    less(Row::RmqSend64, "the same, failed sends", "/errors", 1.0),
+    more(Row::RmqBatch, "RocketMQ batches of 32, messages/s", PER_SECOND),
+    less(Row::RmqBatch, "the same, broker CPU µs a message", CPU_PER_RECORD, 1.0),
+    more(Row::RmqConsume, "RocketMQ push consumer, messages/s", PER_SECOND),
+    less(Row::RmqConsume, "the same, broker CPU µs a message", CPU_PER_RECORD, 1.0),
+    less(Row::RmqConsume, "the same, broker resident, MiB", "/broker/rss_bytes", MIB),
 ];
 
 /// All results so far.
@@ -135,8 +148,8 @@ impl Comparison {
              the records' own bytes.\n\
              Client and broker share the machine; one system runs at a time, in turn, each turn on \
              an empty directory; what the disk still had to write is waited for before each row.\n\
-             Mainstem answers after its bytes are durable; Kafka is at its defaults and does not \
-             call fsync.\n\
+             Mainstem answers after its bytes are durable; Kafka and RocketMQ are at their defaults \
+             and do not wait for fsync.\n\
              Before the first row each system is given {warmup_records} records to take in and to \
              serve, so that Kafka's JVM is warm; the rows that write have a warm-up of their own \
              besides.\n\
@@ -161,7 +174,7 @@ impl Comparison {
 
     fn write_table(&self, text: &mut String) -> std::fmt::Result {
         let titles: Vec<_> = self.systems.iter().map(|(_, title)| title.as_str()).collect();
-        let both = self.systems.len() == 2;
+        let both = self.systems.len() > 1;
         writeln!(
             text,
             "| | {} |{}",
@@ -176,11 +189,14 @@ impl Comparison {
                 continue;
             }
             write!(text, "| {} |", metric.title)?;
-            for values in &values {
-                write!(text, " {} |", cell(values))?;
+            for ((name, _), values) in self.systems.iter().zip(&values) {
+                let ran = self.results.iter().any(|r| r.row == metric.row && r.system == *name);
+                write!(text, " {} |", if ran { cell(values) } else { String::new() })?;
             }
             if both {
-                let ratio = ratio(median(&values[0]), median(&values[1]), metric.higher_is_better);
+                // A row has its figures from the first system and one other.
+                let other = values[1..].iter().find_map(|values| median(values));
+                let ratio = ratio(median(&values[0]), other, metric.higher_is_better);
                 write!(text, " {} |", ratio.map_or_else(String::new, |r| format!("{r:.2}")))?;
             }
             writeln!(text)?;

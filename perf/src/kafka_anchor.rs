@@ -1,17 +1,15 @@
 //! The real Kafka, from Maven Central's jars alone, at its defaults.
 
-use crate::broker_process::{BrokerProcess, spawn};
+use crate::broker_process::BrokerProcess;
 use crate::error::{Doing, PerfError, Result};
+use crate::free_port::FreePort;
+use crate::maven::{Jars, java};
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// The release compared with.
 pub const KAFKA_VERSION: &str = "4.3.1";
-
-/// Kafka needs it, and says nothing helpful without.
-const JAVA_VERSION: u32 = 17;
 
 /// Heap and collector as in Kafka's own start script.
 const JVM_OPTIONS: [&str; 6] = [
@@ -25,13 +23,17 @@ const JVM_OPTIONS: [&str; 6] = [
 
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 
-const ARTIFACTS: [(&str, &str, &str); 5] = [
-    ("org.apache.kafka", "kafka_2.13", KAFKA_VERSION),
-    ("org.apache.kafka", "kafka-tools", KAFKA_VERSION),
-    ("org.apache.kafka", "kafka-clients", KAFKA_VERSION),
-    ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"),
-    ("org.apache.logging.log4j", "log4j-core", "2.24.3"),
-];
+const JARS: Jars = Jars {
+    title: "Kafka 4.3.1",
+    artifacts: &[
+        ("org.apache.kafka", "kafka_2.13", KAFKA_VERSION),
+        ("org.apache.kafka", "kafka-tools", KAFKA_VERSION),
+        ("org.apache.kafka", "kafka-clients", KAFKA_VERSION),
+        ("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"),
+        ("org.apache.logging.log4j", "log4j-core", "2.24.3"),
+    ],
+    option: "--kafka-lib",
+};
 
 /// Kafka's jars, ready to run.
 #[derive(Debug, Clone)]
@@ -47,21 +49,7 @@ impl KafkaAnchor {
     /// # Errors
     /// Java or Maven are missing or too old, or the jars cannot be had.
     pub fn prepare(lib: Option<&Path>, cache: &Path, overrides: &[String]) -> Result<Self> {
-        let found = java_version().ok_or_else(|| {
-            PerfError::Failed(format!(
-                "no java on the PATH: Kafka {KAFKA_VERSION} needs Java {JAVA_VERSION} or later"
-            ))
-        })?;
-        if found < JAVA_VERSION {
-            return Err(PerfError::Failed(format!(
-                "java on the PATH is {found}: Kafka {KAFKA_VERSION} needs {JAVA_VERSION} or later"
-            )));
-        }
-        let lib = lib.map_or_else(|| cache.join("lib"), Path::to_path_buf);
-        if !has_jars(&lib) {
-            fetch(&lib, cache)?;
-        }
-        let lib = lib.canonicalize().doing(|| format!("finding {}", lib.display()))?;
+        let lib = JARS.prepare(lib, cache)?;
         Ok(Self { lib, overrides: overrides.to_vec() })
     }
 
@@ -81,7 +69,7 @@ impl KafkaAnchor {
     /// Kafka's tool fails.
     pub fn format(&self, data: &Path) -> Result<()> {
         self.write_properties(data)?;
-        let mut command = self.java(&["-Xmx256M"]);
+        let mut command = java(&self.lib, &["-Xmx256M"]);
         command.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c"]);
         command.arg(data.join("server.properties")).stdin(Stdio::null());
         let output = command.output().doing(|| "starting Kafka's storage tool".into())?;
@@ -103,20 +91,14 @@ impl KafkaAnchor {
     /// It does not get ready.
     pub fn start(&self, data: &Path, log: &Path) -> Result<BrokerProcess> {
         let address = self.write_properties(data)?;
-        let mut command = self.java(&JVM_OPTIONS);
+        let mut command = java(&self.lib, &JVM_OPTIONS);
         command.arg("kafka.Kafka").arg(data.join("server.properties"));
         BrokerProcess::start_until_port(&mut command, address, log)
     }
 
-    fn java(&self, options: &[&str]) -> Command {
-        let mut command = Command::new("java");
-        command.args(options).arg("-cp").arg(self.lib.join("*"));
-        command
-    }
-
     fn write_properties(&self, data: &Path) -> Result<String> {
-        let (broker, controller) = (free_port()?, free_port()?);
-        let (broker_port, controller_port) = (port(&broker)?, port(&controller)?);
+        let (broker, controller) = (FreePort::any()?, FreePort::any()?);
+        let (broker_port, controller_port) = (broker.number()?, controller.number()?);
         let mut lines = vec![
             "process.roles=broker,controller".to_owned(),
             "node.id=1".into(),
@@ -142,64 +124,4 @@ impl KafkaAnchor {
             .doing(|| format!("writing {}", path.display()))?;
         Ok(format!("127.0.0.1:{broker_port}"))
     }
-}
-
-fn has_jars(lib: &Path) -> bool {
-    lib.join(format!("kafka_2.13-{KAFKA_VERSION}.jar")).is_file()
-}
-
-fn java_version() -> Option<u32> {
-    let output = Command::new("java").arg("-version").stdin(Stdio::null()).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    // `openjdk version "17.0.15" 2025-04-15`
-    text.split('"').nth(1)?.split(['.', '-', '+']).next()?.parse().ok()
-}
-
-fn fetch(lib: &Path, cache: &Path) -> Result<()> {
-    eprintln!("fetching Kafka {KAFKA_VERSION} with Maven");
-    fs::create_dir_all(cache).doing(|| format!("creating {}", cache.display()))?;
-    let pom = cache.join("pom.xml");
-    fs::write(&pom, project_file()).doing(|| format!("writing {}", pom.display()))?;
-    fs::create_dir_all(lib).doing(|| format!("creating {}", lib.display()))?;
-    let lib = lib.canonicalize().doing(|| format!("finding {}", lib.display()))?;
-    let mut command = Command::new("mvn");
-    command.args(["--quiet", "--batch-mode", "-Dstyle.color=never", "--file"]).arg(&pom);
-    command.arg("dependency:copy-dependencies");
-    command.arg(format!("-DoutputDirectory={}", lib.display()));
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    let status = spawn(&mut command).and_then(|mut m| m.wait().doing(|| "running mvn".into()));
-    match status {
-        Ok(status) if status.success() && has_jars(&lib) => Ok(()),
-        Ok(_) => Err(PerfError::Failed("Maven could not fetch Kafka's jars".into())),
-        Err(error) => Err(PerfError::Failed(format!(
-            "{error}: Kafka {KAFKA_VERSION} is fetched by Maven; install it, or name a directory \
-             that has the jars with --kafka-lib"
-        ))),
-    }
-}
-
-fn project_file() -> String {
-    let dependencies: String = ARTIFACTS
-        .iter()
-        .map(|(group, artifact, version)| {
-            format!(
-                "<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
-                 <version>{version}</version></dependency>"
-            )
-        })
-        .collect();
-    format!(
-        "<project xmlns=\"http://maven.apache.org/POM/4.0.0\"><modelVersion>4.0.0</modelVersion>\
-         <groupId>mainstem</groupId><artifactId>anchor</artifactId><version>1</version>\
-         <packaging>pom</packaging><dependencies>{dependencies}</dependencies></project>\n"
-    )
-}
-
-/// A listener on a port nobody else has; the port stays free for a moment after it is closed.
-fn free_port() -> Result<TcpListener> {
-    TcpListener::bind("127.0.0.1:0").doing(|| "finding a free port".into())
-}
-
-fn port(listener: &TcpListener) -> Result<u16> {
-    Ok(listener.local_addr().doing(|| "finding a free port".into())?.port())
 }

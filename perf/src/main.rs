@@ -1,19 +1,25 @@
-//! Drives a broker with librdkafka and says what it did and what it cost.
+//! Drives a broker with librdkafka, or with RocketMQ's own programs, and says what it did and what it cost.
 
+mod benchmark_line;
+mod benchmark_program;
 mod broker_process;
 mod compare;
 mod comparison_table;
 mod consume;
 mod environment;
 mod error;
+mod free_port;
 mod kafka_anchor;
 mod latency;
+mod maven;
 mod payload;
 mod proc_stat;
 mod produce;
 mod producer;
 mod reader;
 mod report;
+mod rocketmq;
+mod rocketmq_anchor;
 mod sequence_check;
 mod startup;
 mod system;
@@ -44,7 +50,9 @@ enum Workload {
     Startup(startup::StartupArgs),
     /// Start a broker and leave it alone.
     Idle(startup::IdleArgs),
-    /// Run all of these against Mainstem and the real Kafka in turn.
+    /// Start a broker and let RocketMQ's own benchmark programs work.
+    Rocketmq(rocketmq::RocketMqArgs),
+    /// Run all of these against Mainstem and the real Kafka or RocketMQ in turn.
     Compare(compare::CompareArgs),
 }
 
@@ -69,6 +77,7 @@ fn run(workload: &Workload) -> error::Result<bool> {
         Workload::Latency(args) => latency::latency(args).map(|r| print(&r, r.ok)),
         Workload::Startup(args) => startup::startup(args).map(|r| print(&r, r.ok)),
         Workload::Idle(args) => startup::idle(args).map(|r| print(&r, true)),
+        Workload::Rocketmq(args) => rocketmq::rocketmq(args).map(|r| print(&r, r.report.ok)),
         Workload::Compare(args) => compare::compare(args),
     }
 }

@@ -3,6 +3,7 @@
 use crate::broker_process::BrokerProcess;
 use crate::error::{Doing, PerfError, Result};
 use crate::kafka_anchor::{KAFKA_VERSION, KafkaAnchor};
+use crate::rocketmq_anchor::{ROCKETMQ_VERSION, RocketMqAnchor};
 use clap::Args;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,11 +12,14 @@ use std::process::{Command, Stdio};
 #[derive(Args, Debug, Clone)]
 pub struct SystemArgs {
     /// The `mainstem` program.
-    #[arg(long, value_name = "PATH", required_unless_present = "kafka")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["kafka", "rocketmq"])]
     mainstem: Option<PathBuf>,
     /// Start the real Kafka instead.
     #[arg(long, conflicts_with = "mainstem")]
     kafka: bool,
+    /// Start the real RocketMQ instead.
+    #[arg(long, conflicts_with_all = ["mainstem", "kafka"])]
+    rocketmq: bool,
     #[command(flatten)]
     places: Places,
 }
@@ -33,7 +37,14 @@ pub struct Places {
     /// log.flush.interval.messages=1.
     #[arg(long = "kafka-set", value_name = "NAME=VALUE")]
     pub kafka_set: Vec<String>,
-    /// Where results, logs and Kafka's jars go.
+    /// A directory that has RocketMQ's jars. [default: OUT/rocketmq/lib, fetched with Maven]
+    #[arg(long, value_name = "DIR")]
+    pub rocketmq_lib: Option<PathBuf>,
+    /// A setting of RocketMQ's broker over its defaults; may be repeated. The durable comparison is
+    /// flushDiskType=SYNC_FLUSH.
+    #[arg(long = "rocketmq-set", value_name = "NAME=VALUE")]
+    pub rocketmq_set: Vec<String>,
+    /// Where results, logs and the fetched jars go.
     #[arg(long, value_name = "DIR", default_value = "target/perf")]
     pub out: PathBuf,
     /// Where the brokers keep their data while they run, both on the same file system.
@@ -58,6 +69,15 @@ impl Places {
         Ok(System::Kafka(anchor))
     }
 
+    /// RocketMQ, ready to start; its benchmark programs come with it.
+    ///
+    /// # Errors
+    /// Java, Maven or the jars are missing.
+    pub fn rocketmq(&self) -> Result<RocketMqAnchor> {
+        let cache = self.out.join("rocketmq");
+        RocketMqAnchor::prepare(self.rocketmq_lib.as_deref(), &cache, &self.rocketmq_set)
+    }
+
     /// Mainstem, ready to start.
     ///
     /// # Errors
@@ -76,6 +96,7 @@ impl SystemArgs {
     pub fn system(&self) -> Result<System> {
         match &self.mainstem {
             Some(program) => self.places.mainstem(program),
+            None if self.rocketmq => self.places.rocketmq().map(System::RocketMq),
             None => self.places.kafka(),
         }
     }
@@ -98,6 +119,8 @@ pub enum System {
     },
     /// Kafka, at its defaults: it does not call fsync.
     Kafka(KafkaAnchor),
+    /// RocketMQ, at its defaults: it does not wait for fsync.
+    RocketMq(RocketMqAnchor),
 }
 
 impl System {
@@ -106,6 +129,7 @@ impl System {
         match self {
             System::Mainstem { .. } => "mainstem",
             System::Kafka(_) => "kafka",
+            System::RocketMq(_) => "rocketmq",
         }
     }
 
@@ -119,6 +143,7 @@ impl System {
                 if line.is_empty() { "mainstem".into() } else { line }
             }
             System::Kafka(_) => format!("Kafka {KAFKA_VERSION}"),
+            System::RocketMq(_) => format!("RocketMQ {ROCKETMQ_VERSION}"),
         }
     }
 
@@ -133,6 +158,7 @@ impl System {
                 options
             }
             System::Kafka(anchor) => anchor.arguments(),
+            System::RocketMq(anchor) => anchor.arguments(),
         }
     }
 
@@ -142,27 +168,55 @@ impl System {
     /// Kafka's tool fails.
     pub fn prepare(&self, data: &Path) -> Result<()> {
         match self {
-            System::Mainstem { .. } => Ok(()),
+            System::Mainstem { .. } | System::RocketMq(_) => Ok(()),
             System::Kafka(anchor) => anchor.format(data),
         }
     }
 
-    /// Starts it and waits until it says that it is ready.
+    /// Starts it for Kafka's clients and waits until it says that it is ready.
     ///
     /// # Errors
-    /// It does not get ready.
+    /// It does not get ready, or has no place for such clients.
     pub fn start(&self, data: &Path, log: &Path) -> Result<BrokerProcess> {
         match self {
             System::Mainstem { program, arguments } => {
-                let mut command = Command::new(program);
-                command.arg("serve").arg("--data-dir").arg(data);
-                command.args(["--kafka", "127.0.0.1:0", "--admin", "off"]);
-                command.args(["--rocketmq", "off", "--namesrv", "off"]).args(arguments);
-                BrokerProcess::start_until_ready_line(&mut command, log)
+                let mut command = serve(program, data);
+                command.args(["--kafka", "127.0.0.1:0", "--rocketmq", "off", "--namesrv", "off"]);
+                command.args(arguments);
+                BrokerProcess::start_until_ready_line(&mut command, "kafka", log)
             }
             System::Kafka(anchor) => anchor.start(data, log),
+            System::RocketMq(_) => {
+                Err(PerfError::Failed("RocketMQ has no listener for Kafka's clients".into()))
+            }
         }
     }
+
+    /// Starts it for RocketMQ's clients and waits until it says that it is ready. Its address is
+    /// its name server's.
+    ///
+    /// # Errors
+    /// It does not get ready, or has no place for such clients.
+    pub fn start_for_rocketmq(&self, data: &Path, log: &Path) -> Result<BrokerProcess> {
+        match self {
+            System::Mainstem { program, arguments } => {
+                let mut command = serve(program, data);
+                command.args(["--rocketmq", "127.0.0.1:0", "--namesrv", "127.0.0.1:0"]);
+                command.args(["--kafka", "off"]).args(arguments);
+                BrokerProcess::start_until_ready_line(&mut command, "namesrv", log)
+            }
+            System::RocketMq(anchor) => anchor.start(data, log),
+            System::Kafka(_) => {
+                Err(PerfError::Failed("Kafka has no listener for RocketMQ's clients".into()))
+            }
+        }
+    }
+}
+
+fn serve(program: &Path, data: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.arg("serve").arg("--data-dir").arg(data).args(["--admin", "off"]);
+    command
 }
 
 /// Has the kernel write out what it holds, so that no run pays for the one before it.
