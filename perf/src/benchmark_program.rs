@@ -1,4 +1,4 @@
-//! One of RocketMQ's benchmark programs at work, watched by the lines it prints.
+//! One of RocketMQ's benchmark programs, or one that prints the same lines, at work, watched by the lines it prints.
 //!
 //! The programs run until they are ended. Every line covers the nine seconds before it, so that
 //! every ninth tells of the time since the ninth before: these make up the measured window, and the
@@ -8,7 +8,7 @@ use crate::benchmark_line::{BenchmarkLine, LINE_SECONDS};
 use crate::broker_process::spawn;
 use crate::error::{Doing, PerfError, Result};
 use crate::proc_stat::{ProcSample, ProcUse, sample};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -19,7 +19,9 @@ use std::time::Duration;
 /// Makes the programs print a line every second.
 pub const EVERY_SECOND: [&str; 2] = ["-ri", "1000"];
 
-/// Without a line for so long, the program is held to be stuck. The first comes after ten seconds.
+/// Without a line for so long, the program is held to be stuck. The first comes ten seconds after
+/// what the program has to set up, which it gives up itself after five minutes.
+const FIRST_LINE_TIMEOUT: Duration = Duration::from_secs(400);
 const LINE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What was seen within the measured window.
@@ -88,7 +90,7 @@ impl BenchmarkProgram {
     /// # Errors
     /// The program or the broker ends, or gets stuck.
     pub fn observe(&mut self, broker: u32, warmup: u64, windows: u64) -> Result<Observed> {
-        self.next_line()?;
+        self.line_within(FIRST_LINE_TIMEOUT)?;
         for _ in 0..warmup {
             self.next_window()?;
         }
@@ -111,12 +113,15 @@ impl BenchmarkProgram {
     }
 
     fn next_line(&mut self) -> Result<BenchmarkLine> {
-        self.lines.recv_timeout(LINE_TIMEOUT).map_err(|_| {
-            PerfError::Failed(format!(
-                "the benchmark program ended or printed no line for {} s; see {}",
-                LINE_TIMEOUT.as_secs(),
-                self.log.display()
-            ))
+        self.line_within(LINE_TIMEOUT)
+    }
+
+    fn line_within(&mut self, timeout: Duration) -> Result<BenchmarkLine> {
+        self.lines.recv_timeout(timeout).map_err(|_| {
+            let text = fs::read_to_string(&self.log).unwrap_or_default();
+            let last = text.lines().last().unwrap_or_default();
+            let log = self.log.display();
+            PerfError::Failed(format!("the program ended or got stuck: {last} ({log})"))
         })
     }
 

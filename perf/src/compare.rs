@@ -85,10 +85,15 @@ pub enum Row {
     RmqBatch,
     /// Reading such batches by a push consumer.
     RmqConsume,
+    /// RocketMQ's synchronous sends over 10,000 topics of 4 queues, and over one.
+    RmqTopics,
+    /// RocketMQ's synchronous sends with a million timers pending, and with none; how late timers
+    /// are.
+    RmqTimers,
 }
 
 impl Row {
-    const ALL: [Row; 11] = [
+    const ALL: [Row; 13] = [
         Row::Produce,
         Row::Consume,
         Row::Latency,
@@ -100,6 +105,8 @@ impl Row {
         Row::RmqSend64,
         Row::RmqBatch,
         Row::RmqConsume,
+        Row::RmqTopics,
+        Row::RmqTimers,
     ];
 
     /// The name it has on the command line.
@@ -114,8 +121,8 @@ impl Row {
 
     /// Whether RocketMQ's clients work in it.
     pub fn is_rocketmq(self) -> bool {
-        use Row::{RmqBatch, RmqConsume, RmqSend16, RmqSend64};
-        matches!(self, RmqSend16 | RmqSend64 | RmqBatch | RmqConsume)
+        use Row::{RmqBatch, RmqConsume, RmqSend16, RmqSend64, RmqTimers, RmqTopics};
+        matches!(self, RmqSend16 | RmqSend64 | RmqBatch | RmqConsume | RmqTopics | RmqTimers)
     }
 
     /// Whether a system has a place for its clients.
@@ -157,7 +164,9 @@ impl Sizes {
             fill_gb: args.fill_gb.unwrap_or(seconds(0.1, 5.0)),
             idle_seconds: seconds(2.0, 10.0),
             rocketmq: match args.quick {
-                true => "--warmup-windows 0 --windows 1",
+                true => {
+                    "--warmup-windows 0 --windows 1 --topics 200 --pending 20000 --lateness-seconds 5"
+                }
                 false => "--warmup-windows 1 --windows 2",
             },
         }
@@ -327,6 +336,8 @@ impl Turns<'_> {
             Row::RmqSend64 => format!("rocketmq send --threads 64 {}", sizes.rocketmq),
             Row::RmqBatch => format!("rocketmq batch {}", sizes.rocketmq),
             Row::RmqConsume => "rocketmq consume --warmup-windows 0 --windows 1".to_owned(),
+            Row::RmqTopics => format!("rocketmq topics {}", sizes.rocketmq),
+            Row::RmqTimers => format!("rocketmq timers {}", sizes.rocketmq),
             _ => format!("idle --seconds {}", sizes.idle_seconds),
         });
         arguments.extend(system.arguments());

@@ -51,7 +51,7 @@ const MB_PER_SECOND: &str = "/mb_per_second";
 const PER_SECOND: &str = "/records_per_second";
 const MIB: f64 = 1.0 / 1_048_576.0;
 
-const METRICS: [Metric; 30] = [
+const METRICS: [Metric; 39] = [
     more(Row::Produce, "produce, GB per broker CPU second", GB_PER_CPU),
     more(Row::Produce, "produce, MB/s", MB_PER_SECOND),
     more(Row::Consume, "consume, GB per broker CPU second", GB_PER_CPU),
@@ -82,6 +82,15 @@ const METRICS: [Metric; 30] = [
     more(Row::RmqConsume, "RocketMQ push consumer, messages/s", PER_SECOND),
     less(Row::RmqConsume, "the same, broker CPU µs a message", CPU_PER_RECORD, 1.0),
     less(Row::RmqConsume, "the same, broker resident, MiB", "/broker/rss_bytes", MIB),
+    more(Row::RmqTopics, "RocketMQ sends over many topics, messages/s", PER_SECOND),
+    less(Row::RmqTopics, "the same, broker CPU µs a message", CPU_PER_RECORD, 1.0),
+    less(Row::RmqTopics, "the same, times that of one topic", "/base/times_the_cpu", 1.0),
+    less(Row::RmqTimers, "RocketMQ sends, many timers pending, broker CPU µs", CPU_PER_RECORD, 1.0),
+    less(Row::RmqTimers, "the same, times that of none pending", "/base/times_the_cpu", 1.0),
+    less(Row::RmqTimers, "timers' lateness p50, ms", "/lateness/p50_ms", 1.0),
+    less(Row::RmqTimers, "timers' lateness p99, ms", "/lateness/p99_ms", 1.0),
+    less(Row::RmqTimers, "timers' lateness max, ms", "/lateness/max_ms", 1.0),
+    less(Row::RmqTimers, "timers' failed sends", "/errors", 1.0),
 ];
 
 /// All results so far.

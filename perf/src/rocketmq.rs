@@ -1,16 +1,23 @@
-//! `rocketmq`: RocketMQ's own benchmark programs against a broker started for them.
+//! `rocketmq`: RocketMQ's own benchmark programs, and two of ours that use its client, against a
+//! broker started for them.
 
 use crate::benchmark_program::{BenchmarkProgram, EVERY_SECOND, Observed};
 use crate::broker_process::{BrokerProcess, DataDirectory, spawn};
 use crate::error::{Doing, PerfError, Result};
+use crate::proc_stat::ProcUse;
 use crate::report::Report;
 use crate::rocketmq_anchor::RocketMqAnchor;
 use crate::system::{System, SystemArgs, settle_disk};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+/// Programs of ours, for what RocketMQ's own cannot do.
+const SENDS: &str = include_str!("../java/Sends.java");
+const TIMERS: &str = include_str!("../java/Timers.java");
 /// Threads of the batch producer.
 const BATCH_THREADS: &str = "4";
 /// Messages of a batch.
@@ -42,6 +49,15 @@ pub struct RocketMqArgs {
     /// first ten seconds.
     #[arg(long, default_value_t = 4)]
     fill_windows: u64,
+    /// Topics of four queues that `topics` sends to, in turn.
+    #[arg(long, default_value_t = 10_000)]
+    topics: usize,
+    /// Messages to be delivered in a day that `timers` stores before it sends.
+    #[arg(long, default_value_t = 1_000_000)]
+    pending: usize,
+    /// Seconds in which `timers` sends 1,000 messages each that it waits for.
+    #[arg(long, default_value_t = 30)]
+    lateness_seconds: usize,
     #[command(flatten)]
     system: SystemArgs,
 }
@@ -56,6 +72,12 @@ enum Work {
     /// What such batches wrote, read from its beginning by a push consumer
     /// (`benchmark.Consumer`).
     Consume,
+    /// Synchronous sends over many topics, against the same over one. The client asks for each
+    /// topic's route once.
+    Topics,
+    /// Synchronous sends while many messages wait to be delivered, against the same while none
+    /// does; then how late messages with delays of 0.5 to 3 s reach a push consumer.
+    Timers,
 }
 
 /// Result of `rocketmq`.
@@ -68,6 +90,39 @@ pub struct RocketMqReport {
     mean_ms: Option<f64>,
     /// The longest: since a producer started, in a consumer's last second.
     max_ms: u64,
+    /// What the figures are held against, if the work is done twice.
+    base: Option<Base>,
+    /// How late messages came after their time to be delivered.
+    lateness: Option<Lateness>,
+}
+
+/// The same work before it was made harder.
+#[derive(Debug, Serialize)]
+struct Base {
+    records_per_second: f64,
+    broker_cpu_us_per_record: Option<f64>,
+    /// The broker's CPU a message of the harder work in times of this one's.
+    times_the_cpu: Option<f64>,
+    broker: Option<ProcUse>,
+}
+
+/// What became of messages with a time to be delivered, in whole milliseconds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Lateness {
+    sent: u64,
+    failed: u64,
+    received: u64,
+    early: u64,
+    p50_ms: i64,
+    p99_ms: i64,
+    max_ms: i64,
+}
+
+/// What became of messages that stay pending.
+#[derive(Deserialize)]
+struct Pending {
+    sent: u64,
+    failed: u64,
 }
 
 /// Starts the system on nothing and lets the programs work.
@@ -91,20 +146,38 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
         home: data.path().join("client"),
         log: logs.join(format!("{file}.client.log")),
     };
+    let mut lateness = None;
+    let mut base = None;
     let observed = match args.work {
         Work::Send => bench.send()?,
         Work::Batch => bench.batch(args.warmup_windows, args.windows)?,
         Work::Consume => bench.consume()?,
+        Work::Topics => {
+            base = Some(bench.sends("one", 1)?);
+            bench.sends("many", args.topics)?
+        }
+        Work::Timers => {
+            base = Some(bench.sends("before", 1)?);
+            bench.store_pending()?;
+            let observed = bench.sends("after", 1)?;
+            lateness = Some(bench.lateness()?);
+            observed
+        }
     };
     let mut report = args.report(&observed);
+    report.hold_against(base.map(|base| args.report(&base)));
+    if let Some(lateness) = lateness {
+        report.judge_lateness(lateness);
+    }
     if args.work == Work::Consume && has_ended(&observed) {
         report
             .report
             .failures
             .push("the backlog ended within the measured time: give more --fill-windows".into());
     }
-    if matches!(system, System::Mainstem { .. }) && observed.failed() > 0 {
-        report.report.failures.push(format!("{} messages failed", observed.failed()));
+    let failed = report.report.errors.unwrap_or(0);
+    if matches!(system, System::Mainstem { .. }) && failed > 0 {
+        report.report.failures.push(format!("{failed} messages failed"));
     }
     report.report = report.report.finish();
     Ok(report)
@@ -128,7 +201,36 @@ impl RocketMqArgs {
         if messages == 0 {
             report.failures.push("no message went through".into());
         }
-        RocketMqReport { report, mean_ms: observed.mean_ms(), max_ms: observed.max_ms() }
+        let (mean_ms, max_ms) = (observed.mean_ms(), observed.max_ms());
+        RocketMqReport { report, mean_ms, max_ms, base: None, lateness: None }
+    }
+}
+
+impl RocketMqReport {
+    fn hold_against(&mut self, base: Option<RocketMqReport>) {
+        let Some(RocketMqReport { report: base, .. }) = base else { return };
+        let here = self.report.broker_cpu_us_per_record;
+        let there = base.broker_cpu_us_per_record;
+        self.report.failures.extend(base.failures);
+        self.report.errors = Some(self.report.errors.unwrap_or(0) + base.errors.unwrap_or(0));
+        self.base = Some(Base {
+            records_per_second: base.records_per_second,
+            broker_cpu_us_per_record: there,
+            times_the_cpu: here.zip(there).map(|(here, there)| here / there),
+            broker: base.broker,
+        });
+    }
+
+    fn judge_lateness(&mut self, lateness: Lateness) {
+        let Lateness { sent, failed, received, early, .. } = lateness;
+        self.report.errors = Some(self.report.errors.unwrap_or(0) + failed);
+        if received + failed != sent {
+            self.report.failures.push(format!("{received} of {sent} delayed messages came"));
+        }
+        if early > 0 {
+            self.report.failures.push(format!("{early} messages came before their time"));
+        }
+        self.lateness = Some(lateness);
     }
 }
 
@@ -167,6 +269,38 @@ impl Bench<'_> {
         self.observe(command, self.args.warmup_windows, self.args.windows)
     }
 
+    fn sends(&self, prefix: &str, topics: usize) -> Result<Observed> {
+        let mut command = self.own_program("Sends.java", SENDS)?;
+        command.args([&self.broker.address, prefix, &topics.to_string()]);
+        command.args([self.args.threads.to_string(), self.args.message_bytes.to_string()]);
+        self.observe(command, self.args.warmup_windows, self.args.windows)
+    }
+
+    fn store_pending(&self) -> Result<()> {
+        let mut command = self.own_program("Timers.java", TIMERS)?;
+        command.args([&self.broker.address, "pending", &self.args.pending.to_string()]);
+        let Pending { sent, failed } = result_of(&mut command)?;
+        match failed {
+            0 => Ok(()),
+            _ => Err(PerfError::Failed(format!("{failed} of {sent} pending messages failed"))),
+        }
+    }
+
+    fn lateness(&self) -> Result<Lateness> {
+        let mut command = self.own_program("Timers.java", TIMERS)?;
+        let seconds = self.args.lateness_seconds.to_string();
+        command.args([&self.broker.address, "lateness", &seconds]);
+        result_of(&mut command)
+    }
+
+    /// A program of ours, which Java compiles as it starts it.
+    fn own_program(&self, file: &str, text: &str) -> Result<Command> {
+        let path = self.home.join(file);
+        fs::create_dir_all(&self.home).doing(|| format!("creating {}", self.home.display()))?;
+        fs::write(&path, text).doing(|| format!("writing {}", path.display()))?;
+        Ok(self.programs.program(&path.display().to_string(), &self.home))
+    }
+
     /// Sets the group to the queues' beginnings: a new group begins at the end of a queue whose
     /// beginning has left the memory, and the benchmark program has no option for that.
     fn reset_group(&self) -> Result<()> {
@@ -195,13 +329,24 @@ impl Bench<'_> {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let output = spawn(command)?.wait_with_output().doing(|| "running mqadmin".into())?;
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    // It says so and ends well, whatever befell it.
-    if output.status.success() && !out.contains("Exception") && !err.contains("Exception") {
+    let (success, out, err) = output_of(command)?;
+    // mqadmin says so and ends well, whatever befell it.
+    if success && !out.contains("Exception") && !err.contains("Exception") {
         return Ok(());
     }
     Err(PerfError::Failed(format!("mqadmin failed:\n{out}{err}")))
+}
+
+/// What a program of ours says in its last line.
+fn result_of<T: DeserializeOwned>(command: &mut Command) -> Result<T> {
+    let (_, out, err) = output_of(command)?;
+    serde_json::from_str(out.lines().last().unwrap_or_default())
+        .map_err(|_| PerfError::Failed(format!("a program gave no result:\n{out}{err}")))
+}
+
+fn output_of(command: &mut Command) -> Result<(bool, String, String)> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let output = spawn(command)?.wait_with_output().doing(|| "running a Java program".into())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
 }

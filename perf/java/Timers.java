@@ -1,0 +1,127 @@
+import java.util.Arrays;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicLong;
+import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
+import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendCallback;
+import org.apache.rocketmq.client.producer.SendResult;
+import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
+import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
+
+/** Messages to be delivered later: many that stay pending, or some whose lateness is measured. */
+public class Timers {
+    static final int RATE = 1000;
+    static final int IN_FLIGHT = 256;
+    static final AtomicLong failed = new AtomicLong();
+
+    /** Name server; `pending` and a number of them, or `lateness` and seconds. */
+    public static void main(String[] args) {
+        try {
+            run(args);
+        } catch (Exception error) {
+            error.printStackTrace();
+        }
+        // The client's threads would keep the program alive.
+        System.exit(0);
+    }
+
+    static void run(String[] args) throws Exception {
+        DefaultMQProducer producer = new DefaultMQProducer("perf_timers");
+        producer.setNamesrvAddr(args[0]);
+        producer.setSendMsgTimeout(30_000);
+        producer.start();
+        int number = Integer.parseInt(args[2]);
+        if (args[1].equals("pending")) {
+            long tomorrow = System.currentTimeMillis() + 86_400_000L;
+            Semaphore free = new Semaphore(IN_FLIGHT);
+            for (int i = 0; i < number; i++) {
+                send(producer, "timers_pending", new byte[128], tomorrow + i % 1_000_000, free);
+            }
+            free.acquire(IN_FLIGHT);
+            System.out.printf("{\"sent\":%d,\"failed\":%d}%n", number, failed.get());
+        } else {
+            lateness(producer, args[0], number * RATE);
+        }
+    }
+
+    static void send(DefaultMQProducer producer, String topic, byte[] body, long at, Semaphore free) throws Exception {
+        Message message = new Message(topic, body);
+        message.setDeliverTimeMs(at);
+        free.acquire();
+        producer.send(message, new SendCallback() {
+            public void onSuccess(SendResult result) {
+                free.release();
+            }
+
+            public void onException(Throwable error) {
+                if (failed.incrementAndGet() < 10) {
+                    error.printStackTrace();
+                }
+                free.release();
+            }
+        });
+    }
+
+    static void lateness(DefaultMQProducer producer, String nameServer, int messages) throws Exception {
+        String topic = "timers_late";
+        // Makes the topic.
+        producer.send(new Message(topic, new byte[1]));
+        long[] late = new long[messages];
+        AtomicInteger received = new AtomicInteger(), met = new AtomicInteger();
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer("perf_timers");
+        consumer.setNamesrvAddr(nameServer);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (batch, context) -> {
+            long now = System.currentTimeMillis();
+            for (MessageExt message : batch) {
+                // The time to be delivered is the body: servers may move the property.
+                String at = new String(message.getBody());
+                if (message.getBody().length == 1) {
+                    met.incrementAndGet();
+                } else {
+                    int i = received.getAndIncrement();
+                    if (i < messages) {
+                        late[i] = now - Long.parseLong(at);
+                    }
+                }
+            }
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        while (met.get() == 0) {
+            Thread.sleep(10);
+        }
+        Semaphore free = new Semaphore(IN_FLIGHT);
+        long begun = System.nanoTime();
+        for (int i = 0; i < messages; i++) {
+            long due = begun + i * (1_000_000_000L / RATE);
+            for (long wait; (wait = due - System.nanoTime()) > 0;) {
+                Thread.sleep(wait / 1_000_000, (int) (wait % 1_000_000));
+            }
+            long at = System.currentTimeMillis() + ThreadLocalRandom.current().nextInt(500, 3001);
+            send(producer, topic, Long.toString(at).getBytes(), at, free);
+        }
+        free.acquire(IN_FLIGHT);
+        long deadline = System.currentTimeMillis() + 20_000;
+        while (received.get() + failed.get() < messages && System.currentTimeMillis() < deadline) {
+            Thread.sleep(20);
+        }
+        int count = Math.min(received.get(), messages);
+        long[] sorted = Arrays.copyOf(late, count);
+        Arrays.sort(sorted);
+        long early = Arrays.stream(sorted).filter(l -> l < 0).count();
+        System.out.printf(
+            "{\"sent\":%d,\"failed\":%d,\"received\":%d,\"early\":%d,\"p50_ms\":%d,\"p99_ms\":%d,\"max_ms\":%d}%n",
+            messages, failed.get(), received.get(), early, at(sorted, 0.5), at(sorted, 0.99), at(sorted, 1));
+    }
+
+    static long at(long[] sorted, double quantile) {
+        return sorted.length == 0 ? -1 : sorted[(int) Math.min(sorted.length - 1, sorted.length * quantile)];
+    }
+}
