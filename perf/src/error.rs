@@ -23,6 +23,14 @@ pub enum PerfError {
         /// What the system says.
         source: io::Error,
     },
+    /// The broker answered a request of the raw generator's with an error.
+    #[error("{doing}: Kafka's error code {code}")]
+    Refused {
+        /// What was being done.
+        doing: String,
+        /// The code, as Kafka's protocol numbers them.
+        code: i16,
+    },
     /// Anything this tool found out itself.
     #[error("{0}")]
     Failed(String),

@@ -16,6 +16,7 @@ mod payload;
 mod proc_stat;
 mod produce;
 mod producer;
+mod raw;
 mod reader;
 mod report;
 mod rocketmq;
@@ -52,6 +53,9 @@ enum Workload {
     Idle(startup::IdleArgs),
     /// Start a broker and let RocketMQ's own benchmark programs work.
     Rocketmq(rocketmq::RocketMqArgs),
+    /// Drive a broker with prepared frames, so that the client costs next to nothing.
+    #[command(subcommand)]
+    Raw(raw::RawWorkload),
     /// Run all of these against Mainstem and the real Kafka or RocketMQ in turn.
     Compare(compare::CompareArgs),
 }
@@ -78,6 +82,7 @@ fn run(workload: &Workload) -> error::Result<bool> {
         Workload::Startup(args) => startup::startup(args).map(|r| print(&r, r.ok)),
         Workload::Idle(args) => startup::idle(args).map(|r| print(&r, true)),
         Workload::Rocketmq(args) => rocketmq::rocketmq(args).map(|r| print(&r, r.report.ok)),
+        Workload::Raw(workload) => raw::run(workload).map(|r| print(&r, r.report.ok)),
         Workload::Compare(args) => compare::compare(args),
     }
 }

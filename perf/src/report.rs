@@ -61,6 +61,8 @@ pub struct Percentiles {
     pub p99_us: f64,
     /// 999 in a thousand are at most this.
     pub p999_us: f64,
+    /// 9999 in ten thousand are at most this.
+    pub p9999_us: f64,
     /// The largest.
     pub max_us: f64,
 }
@@ -77,6 +79,7 @@ impl Percentiles {
             p90_us: at(0.9),
             p99_us: at(0.99),
             p999_us: at(0.999),
+            p9999_us: at(0.9999),
             max_us: us(histogram.max()),
         }
     }

@@ -1,0 +1,58 @@
+//! `raw both`: in, and the same out at once, by consumers at the tail.
+
+use super::consume::{self, CONSUMER};
+use super::control::{Control, Window};
+use super::options::{FetchOptions, SendOptions, TimeOptions, TopicOptions};
+use super::produce::{self, PRODUCER, describe};
+use super::producer::Pace;
+use super::summary::RawReport;
+use crate::error::Result;
+use clap::Args;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// What to send and fetch.
+#[derive(Args, Debug, Clone)]
+pub struct BothArgs {
+    #[command(flatten)]
+    topics: TopicOptions,
+    #[command(flatten)]
+    send: SendOptions,
+    /// Requests of each connection that may be unanswered at a time.
+    #[arg(long, default_value_t = 4)]
+    in_flight: usize,
+    #[command(flatten)]
+    fetch: FetchOptions,
+    #[command(flatten)]
+    time: TimeOptions,
+}
+
+/// Writes while the tail is read. The rates are those of the measured time; every record of the run
+/// is waited for and checked.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub fn both(args: &BothArgs) -> Result<RawReport> {
+    let control = Control::new();
+    let plan = args.send.plan(&args.topics, Pace::InFlight(args.in_flight.max(1)), None)?;
+    let ends = plan.topics.create(&plan.brokers)?;
+    let fetching = args.fetch.plan(&args.topics, Some(&control));
+    let consumers = consume::start(&fetching, &control, &consume::following(ends), CONSUMER);
+    let producers = produce::start(&plan, &control);
+    producers.watch(Duration::from_secs_f64(args.time.warmup_seconds.unwrap_or(2.0)));
+    let readings = || vec![producers.reading(), consumers.reading()];
+    let window = Window::open(&control, args.time.pid, readings())?;
+    producers.watch(Duration::from_secs_f64(args.time.seconds));
+    let measured = window.close(&control, &readings())?;
+    control.stop_sending.store(true, Relaxed);
+    let produced = producers.join()?;
+    let sent = produced.iter().map(|p| p.sent).sum();
+    consume::read_on(&consumers, sent, &control);
+    let consumed = consumers.join()?;
+
+    let mut report = RawReport::new("raw both", PRODUCER, args.send.record_bytes, measured);
+    describe(&mut report, &plan);
+    let streams = report.judge_sending(produced);
+    report.judge_reading(&consumed, &streams);
+    Ok(report.finish())
+}

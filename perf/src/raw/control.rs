@@ -1,0 +1,258 @@
+//! How the threads of a run are started, watched and ended.
+
+use crate::error::{PerfError, Result};
+use crate::payload::new_run;
+use crate::proc_stat::{Meter, ProcUse};
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// A generator's thread that is busy for this share of its time may be what holds the run back.
+const LIMIT_SHARE: f64 = 0.9;
+/// How often the main thread looks whether the others are done.
+const LOOK: Duration = Duration::from_millis(2);
+
+/// What all threads of a run share.
+pub struct Control {
+    /// When it began; every time of the run counts from here.
+    pub epoch: Instant,
+    /// The run's number, which all of its records carry.
+    pub run: u64,
+    /// Nothing more is sent.
+    pub stop_sending: AtomicBool,
+    /// Nothing more is read.
+    pub stop_reading: AtomicBool,
+    /// After the warm-up, before the end: what was to be sent then counts.
+    pub measured: Span,
+    /// While a cold reader is at work.
+    pub cold: Span,
+}
+
+/// A stretch of a run's time, in nanoseconds since its beginning. It is given while it lasts, so
+/// that what was to be sent in it still counts when it is received after it.
+pub struct Span {
+    from: AtomicU64,
+    until: AtomicU64,
+}
+
+impl Span {
+    const fn never() -> Self {
+        Self { from: AtomicU64::new(u64::MAX), until: AtomicU64::new(u64::MAX) }
+    }
+
+    /// Whether a time lies in it.
+    pub fn holds(&self, time_ns: u64) -> bool {
+        self.from.load(Relaxed) <= time_ns && time_ns < self.until.load(Relaxed)
+    }
+
+    /// Begins it.
+    pub fn begin(&self, now_ns: u64) {
+        self.from.store(now_ns, Relaxed);
+    }
+
+    /// Ends it.
+    pub fn end(&self, now_ns: u64) {
+        self.until.store(now_ns, Relaxed);
+    }
+}
+
+impl Control {
+    /// The beginning of a run.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            epoch: Instant::now(),
+            run: new_run(),
+            stop_sending: AtomicBool::new(false),
+            stop_reading: AtomicBool::new(false),
+            measured: Span::never(),
+            cold: Span::never(),
+        })
+    }
+
+    /// Nanoseconds since the beginning.
+    pub fn now_ns(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+}
+
+/// What one thread has done so far, for others to read.
+#[derive(Default)]
+pub struct Gauge {
+    records: AtomicU64,
+    waited_ns: AtomicU64,
+}
+
+impl Gauge {
+    /// Adds records: acknowledged ones, or read ones.
+    pub fn count(&self, records: u64) {
+        self.records.fetch_add(records, Relaxed);
+    }
+
+    /// Adds time in which the thread had nothing to do.
+    pub fn waited(&self, time: Duration) {
+        self.waited_ns.fetch_add(time.as_nanos() as u64, Relaxed);
+    }
+
+    /// All records so far.
+    pub fn records(&self) -> u64 {
+        self.records.load(Relaxed)
+    }
+}
+
+/// Threads that do the same, each with a result at its end.
+pub struct Team<T> {
+    name: &'static str,
+    members: Vec<(Arc<Gauge>, JoinHandle<Result<T>>)>,
+}
+
+impl<T: Send + 'static> Team<T> {
+    /// Starts a thread for each of the tasks.
+    pub fn start<W>(name: &'static str, tasks: impl IntoIterator<Item = W>) -> Self
+    where
+        W: FnOnce(Arc<Gauge>) -> Result<T> + Send + 'static,
+    {
+        let members = tasks.into_iter().map(|task| {
+            let gauge = Arc::new(Gauge::default());
+            let own = gauge.clone();
+            (gauge, thread::spawn(move || task(own)))
+        });
+        Self { name, members: members.collect() }
+    }
+
+    /// Records of all of them so far.
+    pub fn records(&self) -> u64 {
+        self.members.iter().map(|(gauge, _)| gauge.records()).sum()
+    }
+
+    /// Whether one of them came to its end, by itself or by an error.
+    pub fn any_ended(&self) -> bool {
+        self.members.iter().any(|(_, thread)| thread.is_finished())
+    }
+
+    /// Whether all of them did.
+    pub fn all_ended(&self) -> bool {
+        self.members.iter().all(|(_, thread)| thread.is_finished())
+    }
+
+    /// Waits for all of them.
+    ///
+    /// # Errors
+    /// One of them failed.
+    pub fn join(self) -> Result<Vec<T>> {
+        let panicked = || Err(PerfError::Failed("a thread panicked".into()));
+        let ends = self.members.into_iter().map(|(_, thread)| thread.join());
+        ends.map(|end| end.unwrap_or_else(|_| panicked())).collect()
+    }
+
+    /// Waits until all came to their end.
+    pub fn wait(&self) {
+        while !self.all_ended() {
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits so long, or until one of them ends.
+    pub fn watch(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until && !self.any_ended() {
+            thread::sleep(LOOK.min(until.saturating_duration_since(Instant::now())));
+        }
+    }
+
+    /// The readings of all gauges, to be compared with later ones.
+    pub fn reading(&self) -> Reading {
+        let (at, name) = (Instant::now(), self.name);
+        let one = |(gauge, _): &(Arc<Gauge>, _)| (gauge.records(), gauge.waited_ns.load(Relaxed));
+        Reading { at, name, gauges: self.members.iter().map(one).collect() }
+    }
+}
+
+/// What gauges showed at a time.
+pub struct Reading {
+    at: Instant,
+    name: &'static str,
+    gauges: Vec<(u64, u64)>,
+}
+
+/// How busy one of the generator's threads was.
+#[derive(Debug, Serialize)]
+pub struct ThreadShare {
+    /// What the thread does.
+    pub name: &'static str,
+    /// The share of the measured time in which it was not waiting for the broker.
+    pub busy_share: f64,
+    /// Records it counted in that time.
+    pub records: u64,
+}
+
+impl Reading {
+    /// Of so many threads that are yet to start.
+    pub fn nothing(name: &'static str, threads: usize) -> Self {
+        Self { at: Instant::now(), name, gauges: vec![(0, 0); threads] }
+    }
+
+    /// What each thread did since an earlier reading.
+    pub fn since(&self, earlier: &Reading) -> Vec<ThreadShare> {
+        let time_ns = (self.at - earlier.at).as_nanos() as f64;
+        let pairs = self.gauges.iter().zip(&earlier.gauges);
+        let share = |(now, then): (&(u64, u64), &(u64, u64))| ThreadShare {
+            name: self.name,
+            busy_share: (1.0 - (now.1 - then.1) as f64 / time_ns).clamp(0.0, 1.0),
+            records: now.0 - then.0,
+        };
+        pairs.map(share).collect()
+    }
+}
+
+/// The measured time: counters of the broker and of every thread at both ends.
+pub struct Window {
+    meter: Meter,
+    readings: Vec<Reading>,
+}
+
+/// What happened in it.
+pub struct Measured {
+    /// What the broker used.
+    pub broker: Option<ProcUse>,
+    /// What this process used.
+    pub client: ProcUse,
+    /// What each thread did.
+    pub threads: Vec<ThreadShare>,
+}
+
+impl Window {
+    /// Begins the measured time.
+    ///
+    /// # Errors
+    /// The broker's process is gone, or belongs to someone else.
+    pub fn open(control: &Control, pid: Option<u32>, readings: Vec<Reading>) -> Result<Self> {
+        control.measured.begin(control.now_ns());
+        Ok(Self { meter: Meter::start(pid)?, readings })
+    }
+
+    /// Ends it; the readings are of the same teams in the same order.
+    ///
+    /// # Errors
+    /// The broker's process is gone.
+    pub fn close(self, control: &Control, readings: &[Reading]) -> Result<Measured> {
+        control.measured.end(control.now_ns());
+        let pairs = readings.iter().zip(&self.readings);
+        let threads = pairs.flat_map(|(now, then)| now.since(then)).collect();
+        let (broker, client) = self.meter.finish()?;
+        Ok(Measured { broker, client, threads })
+    }
+}
+
+impl Measured {
+    /// Records that the threads of this name counted.
+    pub fn records(&self, name: &str) -> u64 {
+        self.threads.iter().filter(|t| t.name == name).map(|t| t.records).sum()
+    }
+
+    /// Whether one of the generator's threads had hardly a moment to spare.
+    pub fn client_limited(&self) -> bool {
+        self.threads.iter().any(|thread| thread.busy_share > LIMIT_SHARE)
+    }
+}

@@ -1,0 +1,154 @@
+//! `raw latency`: records at a fixed rate, timed from when they were to be sent to a tail consumer's
+//! hands; beside idle connections and a cold reader, if asked for.
+
+use super::consume::{self, CONSUMER};
+use super::consumer::Consumed;
+use super::control::{Control, Team, Window};
+use super::idle::IdleConnections;
+use super::options::{FetchOptions, SendOptions, TimeOptions, TopicOptions};
+use super::produce::{self, PRODUCER, describe};
+use super::producer::Pace;
+use super::summary::{ColdReaderReport, RawReport, merged};
+use crate::error::Result;
+use crate::report::Percentiles;
+use clap::Args;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// The name of the cold reader's thread in a report.
+const COLD_READER: &str = "cold reader";
+/// Time for all to connect, so that the first records are not late already.
+const START: Duration = Duration::from_millis(500);
+/// How long a cold reader may take.
+const COLD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What to send, how often, and beside what.
+#[derive(Args, Debug, Clone)]
+pub struct LatencyArgs {
+    #[command(flatten)]
+    topics: TopicOptions,
+    #[command(flatten)]
+    send: SendOptions,
+    /// Records a second.
+    #[arg(long, default_value_t = 2_000.0)]
+    rate: f64,
+    /// Records of a batch, which is sent when its last one is due and timed from its first.
+    #[arg(long, default_value_t = 1)]
+    batch_records: usize,
+    #[command(flatten)]
+    fetch: FetchOptions,
+    #[command(flatten)]
+    time: TimeOptions,
+    /// Connections that are opened before, each for one exchange, and then do nothing.
+    #[arg(long, default_value_t = 0)]
+    idle_connections: usize,
+    /// Gigabytes that a cold consumer reads meanwhile, from the beginning of --cold-topic. The run
+    /// goes on for --seconds before that and after it.
+    #[arg(long)]
+    cold_reader: Option<f64>,
+    /// What it reads, written before, as by `raw produce`.
+    #[arg(long, default_value = "cold")]
+    cold_topic: String,
+    /// Partitions of the cold topic.
+    #[arg(long, default_value_t = 6)]
+    cold_partitions: u32,
+}
+
+/// Sends at the rate whatever comes back, so that a broker that stalls is charged for every record
+/// that had to wait.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
+    let pid = args.time.pid;
+    let idle = IdleConnections::open(&args.topics.brokers, args.idle_connections, pid)?;
+    let control = Control::new();
+    let topics = args.topics.topics();
+    let ends = topics.create(&args.topics.brokers)?;
+    let pace = Pace::Rate {
+        records_per_second: args.rate,
+        start_ns: control.now_ns() + START.as_nanos() as u64,
+    };
+    let plan = args.send.plan(&args.topics, pace, Some(args.batch_records))?;
+    let fetching = args.fetch.plan(&args.topics, Some(&control));
+    let consumers = consume::start(&fetching, &control, &consume::following(ends), CONSUMER);
+    let producers = produce::start(&plan, &control);
+    let warmup = Duration::from_secs_f64(args.time.warmup_seconds.unwrap_or(2.0));
+    producers.watch(START + warmup);
+    let readings = || vec![producers.reading(), consumers.reading()];
+    let window = Window::open(&control, pid, readings())?;
+    producers.watch(Duration::from_secs_f64(args.time.seconds));
+    let cold = args.cold_reader.map(|gb| read_cold(args, gb, &control)).transpose()?;
+    if cold.is_some() {
+        producers.watch(Duration::from_secs_f64(args.time.seconds));
+    }
+    let measured = window.close(&control, &readings())?;
+    control.stop_sending.store(true, Relaxed);
+    let produced = producers.join()?;
+    let sent = produced.iter().map(|p| p.sent).sum();
+    consume::read_on(&consumers, sent, &control);
+    let consumed = consumers.join()?;
+
+    let mut report = RawReport::new("raw latency", PRODUCER, args.send.record_bytes, measured);
+    describe(&mut report, &plan);
+    let late = merged(produced.iter().map(|p| &p.lateness));
+    report.sent_late = late.as_ref().map(Percentiles::of);
+    let streams = report.judge_sending(produced);
+    report.judge_reading(&consumed, &streams);
+    let latency = merged(consumed.iter().map(|c| &c.latency));
+    report.report.end_to_end_latency = latency.as_ref().map(Percentiles::of);
+    if args.idle_connections > 0 {
+        report.idle_connections = Some(idle.report()?);
+    }
+    report.cold_reader = cold.map(|cold| cold.report(&mut report, &consumed));
+    Ok(report.finish())
+}
+
+/// What a cold reader did.
+struct ColdReading {
+    asked_gb: f64,
+    gb: f64,
+    seconds: f64,
+    read: Vec<Consumed>,
+}
+
+/// Reads back what was written long ago, over a connection and a thread of its own.
+fn read_cold(args: &LatencyArgs, gb: f64, control: &Arc<Control>) -> Result<ColdReading> {
+    let topics = TopicOptions {
+        topic: args.cold_topic.clone(),
+        topics: 1,
+        partitions: args.cold_partitions,
+        ..args.topics.clone()
+    };
+    let fetch = FetchOptions { consumer_connections: 1, consumer_threads: 1, ..args.fetch.clone() };
+    let mut plan = fetch.plan(&topics, None);
+    plan.bytes_max = (gb * 1e9) as u64;
+    let cursors = consume::through(&plan)?;
+    control.cold.begin(control.now_ns());
+    let began = Instant::now();
+    let team: Team<Consumed> = consume::start(&plan, control, &cursors, COLD_READER);
+    team.watch(COLD_TIMEOUT);
+    control.cold.end(control.now_ns());
+    let seconds = began.elapsed().as_secs_f64();
+    let read = team.join()?;
+    let bytes: u64 = read.iter().map(|c| c.bytes).sum();
+    Ok(ColdReading { asked_gb: gb, gb: bytes as f64 / 1e9, seconds, read })
+}
+
+impl ColdReading {
+    fn report(self, report: &mut RawReport, tail: &[Consumed]) -> ColdReaderReport {
+        let Self { asked_gb, gb, seconds, read } = self;
+        let mut found = consume::findings(&read, &[]);
+        // It stops where it has read enough.
+        found.missing -= read.iter().map(|c| c.unread).sum::<u64>();
+        let faults = found.missing + found.duplicates + found.out_of_order;
+        if faults > 0 || gb < asked_gb {
+            let text =
+                format!("the cold reader read {gb} of {asked_gb} GB, {faults} faults in them");
+            report.report.failures.push(text);
+        }
+        let latency = merged(tail.iter().map(|c| &c.cold_latency));
+        ColdReaderReport { gb, seconds, end_to_end_latency: latency.as_ref().map(Percentiles::of) }
+    }
+}

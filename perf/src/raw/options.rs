@@ -1,0 +1,182 @@
+//! What the generator's workloads can be told, in groups that they share.
+
+use super::consumer::ConsumerPlan;
+use super::control::Control;
+use super::fetch_frame::FetchLimits;
+use super::producer::{Pace, ProducerPlan};
+use super::record_batch::PreparedBatch;
+use super::setup_connection::SetupConnection;
+use super::stamp::STAMP_BYTES;
+use super::topics::RawTopics;
+use crate::error::{PerfError, Result};
+use clap::{Args, ValueEnum};
+use std::sync::Arc;
+
+/// Which broker, which topics.
+#[derive(Args, Debug, Clone)]
+pub struct TopicOptions {
+    /// The broker's Kafka address, as host:port.
+    #[arg(long)]
+    pub brokers: String,
+    /// The topic; with several topics, the prefix of their names.
+    #[arg(long, default_value = "raw")]
+    pub topic: String,
+    /// How many topics; more than one are named PREFIX-0000 and on.
+    #[arg(long, default_value_t = 1)]
+    pub topics: u32,
+    /// Partitions of each topic.
+    #[arg(long, default_value_t = 6)]
+    pub partitions: u32,
+}
+
+impl TopicOptions {
+    /// The topics.
+    pub fn topics(&self) -> RawTopics {
+        RawTopics::new(&self.topic, self.topics, self.partitions)
+    }
+}
+
+/// Whose word an acknowledgement is.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Acks {
+    /// Nobody's: nothing is answered.
+    #[value(name = "0")]
+    None,
+    /// The leader's.
+    #[value(name = "1")]
+    Leader,
+    /// That of all replicas.
+    All,
+}
+
+/// What is sent, and over how many connections.
+#[derive(Args, Debug, Clone)]
+pub struct SendOptions {
+    /// Bytes of each record; at least 32.
+    #[arg(long, default_value_t = 1024)]
+    pub record_bytes: usize,
+    /// Bytes of a batch, which holds as many records as fit, and at least one.
+    #[arg(long, default_value_t = 1 << 20)]
+    pub batch_bytes: usize,
+    /// Batches of a request, each for another partition.
+    #[arg(long, default_value_t = 1)]
+    pub batches_per_request: usize,
+    /// When a batch counts as written.
+    #[arg(long, value_enum, default_value = "all")]
+    pub acks: Acks,
+    /// Connections.
+    #[arg(long, default_value_t = 4)]
+    pub connections: usize,
+    /// Threads that serve them.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Send as an idempotent producer, so that the broker looks for duplicates.
+    #[arg(long)]
+    pub idempotent: bool,
+}
+
+impl SendOptions {
+    /// What the sending threads do.
+    ///
+    /// # Errors
+    /// The options do not go together, or the broker gives no producer id.
+    pub fn plan(
+        &self,
+        topics: &TopicOptions,
+        pace: Pace,
+        batch_records: Option<usize>,
+    ) -> Result<ProducerPlan> {
+        if self.record_bytes < STAMP_BYTES {
+            let least = format!("a record has at least {STAMP_BYTES} bytes");
+            return Err(PerfError::Failed(least));
+        }
+        let id = match self.idempotent {
+            true => Some(SetupConnection::open(&topics.brokers)?.init_producer_id()?),
+            false => None,
+        };
+        let batch = match batch_records {
+            Some(records) => PreparedBatch::of(records.max(1), self.record_bytes, id),
+            None => PreparedBatch::filling(self.batch_bytes, self.record_bytes, id),
+        };
+        let connections = self.connections.max(1);
+        let plan = ProducerPlan {
+            brokers: topics.brokers.clone(),
+            topics: topics.topics(),
+            batch: Arc::new(batch),
+            acks: match self.acks {
+                Acks::None => 0,
+                Acks::Leader => 1,
+                Acks::All => -1,
+            },
+            connections,
+            threads: self.threads.clamp(1, connections),
+            batches_per_request: self.batches_per_request.max(1),
+            pace,
+            batches: None,
+        };
+        plan.check().map(|()| plan)
+    }
+}
+
+/// How it is fetched.
+#[derive(Args, Debug, Clone)]
+pub struct FetchOptions {
+    /// Connections of the receiving side, each with one fetch under way.
+    #[arg(long, default_value_t = 2)]
+    pub consumer_connections: usize,
+    /// Threads that serve them.
+    #[arg(long, default_value_t = 1)]
+    pub consumer_threads: usize,
+    /// Most bytes of an answer.
+    #[arg(long, default_value_t = 8 << 20)]
+    pub fetch_bytes: i32,
+    /// Most bytes of each partition in it.
+    #[arg(long, default_value_t = 2 << 20)]
+    pub partition_bytes: i32,
+    /// Bytes that an answer waits for.
+    #[arg(long, default_value_t = 1)]
+    pub fetch_min_bytes: i32,
+    /// How long it waits for them.
+    #[arg(long, default_value_t = 500)]
+    pub fetch_wait_ms: i32,
+    /// Partitions of a request at most; those read to their end make room for others.
+    #[arg(long, default_value_t = 1_000)]
+    pub partitions_per_fetch: usize,
+}
+
+impl FetchOptions {
+    /// What the receiving threads do, with every run's records or this one's alone.
+    pub fn plan(&self, topics: &TopicOptions, only: Option<&Control>) -> ConsumerPlan {
+        let topic_set = topics.topics();
+        let connections = self.consumer_connections.clamp(1, topic_set.places() as usize);
+        ConsumerPlan {
+            brokers: topics.brokers.clone(),
+            topics: topic_set,
+            connections,
+            threads: self.consumer_threads.clamp(1, connections),
+            limits: FetchLimits {
+                min_bytes: self.fetch_min_bytes,
+                max_wait_ms: self.fetch_wait_ms,
+                max_bytes: self.fetch_bytes,
+                partition_bytes: self.partition_bytes,
+            },
+            partitions_per_fetch: self.partitions_per_fetch.max(1),
+            only_run: only.map(|control| control.run),
+            bytes_max: u64::MAX,
+        }
+    }
+}
+
+/// How long, and what is watched.
+#[derive(Args, Debug, Clone)]
+pub struct TimeOptions {
+    /// The measured time.
+    #[arg(long, default_value_t = 10.0)]
+    pub seconds: f64,
+    /// Time before it. [default: 2; 0 with --records]
+    #[arg(long)]
+    pub warmup_seconds: Option<f64>,
+    /// The broker's process id, to measure what it uses.
+    #[arg(long)]
+    pub pid: Option<u32>,
+}

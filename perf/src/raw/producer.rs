@@ -1,0 +1,380 @@
+//! The sending side: threads with connections, each of which owns some of the streams.
+
+use super::connection::Connection;
+use super::control::{Control, Gauge};
+use super::poller::Poller;
+use super::produce_frame::{ProduceFrame, walk_answer};
+use super::record_batch::PreparedBatch;
+use super::stamp::Stamp;
+use super::topics::RawTopics;
+use crate::error::{PerfError, Result};
+use crate::producer::new_histogram;
+use hdrhistogram::Histogram;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the last answers may take.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// When batches are sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// As fast as answers come, with so many requests of a connection unanswered.
+    InFlight(usize),
+    /// So many records a second from a time on, whatever comes back.
+    Rate {
+        /// Records a second.
+        records_per_second: f64,
+        /// When the first is due, in nanoseconds since the run's beginning.
+        start_ns: u64,
+    },
+}
+
+/// What all sending threads do together.
+#[derive(Clone)]
+pub struct ProducerPlan {
+    /// The broker.
+    pub brokers: String,
+    /// The topics.
+    pub topics: RawTopics,
+    /// What is sent.
+    pub batch: Arc<PreparedBatch>,
+    /// Whose word an acknowledgement is: -1, 0 or 1.
+    pub acks: i16,
+    /// Connections of all threads.
+    pub connections: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Batches of a request, each for another partition.
+    pub batches_per_request: usize,
+    /// When they are sent.
+    pub pace: Pace,
+    /// Batches in all; without it, until the run stops.
+    pub batches: Option<u64>,
+}
+
+/// What one thread sent.
+pub struct Produced {
+    /// Each stream's length.
+    pub streams: Vec<(u32, u64)>,
+    /// Records sent.
+    pub sent: u64,
+    /// Records acknowledged.
+    pub acknowledged: u64,
+    /// Records refused or never answered.
+    pub errors: u64,
+    /// What the broker said last of one.
+    pub last_error: Option<String>,
+    /// From the intended send time, or the sending, to the answer.
+    pub latency: Histogram<u64>,
+    /// From when a batch was due to its sending.
+    pub lateness: Histogram<u64>,
+}
+
+impl Default for Produced {
+    fn default() -> Self {
+        Self {
+            streams: Vec::new(),
+            sent: 0,
+            acknowledged: 0,
+            errors: 0,
+            last_error: None,
+            latency: new_histogram(),
+            lateness: new_histogram(),
+        }
+    }
+}
+
+/// One partition as one connection sends to it.
+struct Stream {
+    id: u32,
+    place: u32,
+    /// Records sent.
+    length: u64,
+    /// The offset that the next batch has at least.
+    next_offset: i64,
+}
+
+/// One connection with its part of the streams, which it serves in turn.
+struct Lane {
+    connection: Connection,
+    frame: ProduceFrame,
+    /// Whether the frame is on its way out.
+    under_way: bool,
+    streams: Vec<Stream>,
+    /// Its place among all connections.
+    number: u64,
+    /// Batches prepared.
+    batches: u64,
+    /// Intended send times of unanswered requests, and their correlation ids.
+    in_flight: VecDeque<(u32, u64)>,
+    correlation: u32,
+}
+
+impl ProducerPlan {
+    /// Whether it can be carried out.
+    ///
+    /// # Errors
+    /// A request would hold two batches of one partition.
+    pub fn check(&self) -> Result<()> {
+        let fewest = self.streams() as usize / self.connections;
+        if self.batches_per_request > fewest {
+            return Err(PerfError::Failed(format!(
+                "{} batches a request need as many partitions for each connection, there are {fewest}",
+                self.batches_per_request
+            )));
+        }
+        Ok(())
+    }
+
+    /// Streams of all connections: one for each partition, more only if there are more connections.
+    fn streams(&self) -> u32 {
+        self.topics.places().max(self.connections as u32)
+    }
+
+    /// The task of one of the threads.
+    pub fn task(
+        &self,
+        control: &Arc<Control>,
+        thread: usize,
+    ) -> impl FnOnce(Arc<Gauge>) -> Result<Produced> + Send + 'static {
+        let (plan, control) = (self.clone(), control.clone());
+        move |gauge| Sender::new(plan, control, thread, gauge)?.run()
+    }
+
+    fn lane(&self, number: usize) -> Result<Lane> {
+        let places = self.topics.places();
+        let mine = (number as u32..self.streams()).step_by(self.connections);
+        let stream = |id| Stream { id, place: id % places, length: 0, next_offset: 0 };
+        Ok(Lane {
+            connection: Connection::open(&self.brokers)?,
+            frame: self.frame(self.batches_per_request),
+            under_way: false,
+            streams: mine.map(stream).collect(),
+            number: number as u64,
+            batches: 0,
+            in_flight: VecDeque::new(),
+            correlation: 0,
+        })
+    }
+
+    fn frame(&self, slots: usize) -> ProduceFrame {
+        ProduceFrame::new(&self.topics, &self.batch, slots, self.acks)
+    }
+
+    /// Batches that a connection has to send in all.
+    fn share(&self, number: u64) -> u64 {
+        let connections = self.connections as u64;
+        self.batches.map_or(u64::MAX, |all| all.saturating_sub(number).div_ceil(connections))
+    }
+
+    /// When a batch's first record is to be sent, and when its last, which is when the batch is due.
+    fn times(&self, lane: u64, batch: u64, now_ns: u64) -> (u64, u64) {
+        match self.pace {
+            Pace::InFlight(_) => (now_ns, now_ns),
+            Pace::Rate { records_per_second, start_ns } => {
+                let first = (lane + batch * self.connections as u64) * self.batch.records;
+                let at = |record: u64| (record as f64 * 1e9 / records_per_second) as u64;
+                (start_ns + at(first), start_ns + at(first + self.batch.records - 1))
+            }
+        }
+    }
+}
+
+/// One sending thread.
+struct Sender {
+    plan: ProducerPlan,
+    control: Arc<Control>,
+    gauge: Arc<Gauge>,
+    lanes: Vec<Lane>,
+    poller: Poller,
+    done: Produced,
+}
+
+impl Sender {
+    fn new(
+        plan: ProducerPlan,
+        control: Arc<Control>,
+        thread: usize,
+        gauge: Arc<Gauge>,
+    ) -> Result<Self> {
+        let poller = Poller::new(gauge.clone())?;
+        let numbers = (thread..plan.connections).step_by(plan.threads);
+        let lanes: Vec<Lane> = numbers.map(|number| plan.lane(number)).collect::<Result<_>>()?;
+        for (index, lane) in lanes.iter().enumerate() {
+            poller.watch(&lane.connection, index)?;
+        }
+        let done = Produced::default();
+        Ok(Self { plan, control, gauge, lanes, poller, done })
+    }
+
+    fn run(mut self) -> Result<Produced> {
+        let mut last_answers = None;
+        loop {
+            for lane in 0..self.lanes.len() {
+                self.fill(lane)?;
+            }
+            let stopped = self.stopped();
+            if stopped || self.lanes.iter().all(|l| self.plan.share(l.number) == l.batches) {
+                let open = |lane: &Lane| lane.under_way || !lane.in_flight.is_empty();
+                let until = *last_answers.get_or_insert_with(|| Instant::now() + ANSWERS_TIMEOUT);
+                if !self.lanes.iter().any(open) || Instant::now() > until {
+                    return Ok(self.finish());
+                }
+            }
+            let timeout = if stopped { LOOK } else { self.until_due() };
+            let Self { plan, control, gauge, lanes, poller, done } = &mut self;
+            poller.wait(timeout, |event| {
+                let lane = &mut lanes[event.connection];
+                if event.writable {
+                    lane.connection.unblock();
+                }
+                if event.readable {
+                    lane.receive(plan, control, gauge, done)?;
+                }
+                Ok(())
+            })?;
+        }
+    }
+
+    /// After a refusal nothing more is sent: the run has failed.
+    fn stopped(&self) -> bool {
+        self.control.stop_sending.load(Relaxed) || self.done.errors > 0
+    }
+
+    /// How long until the next batch is due.
+    fn until_due(&self) -> Duration {
+        let Pace::Rate { .. } = self.plan.pace else { return LOOK };
+        let due = |lane: &Lane| self.plan.times(lane.number, lane.batches, 0).1;
+        let now_ns = self.control.now_ns();
+        let idle = self.lanes.iter().filter(|lane| !lane.under_way);
+        let next = idle.map(|lane| due(lane).saturating_sub(now_ns)).min();
+        next.map_or(LOOK, Duration::from_nanos).min(LOOK)
+    }
+
+    /// Sends on one connection what may be sent now.
+    fn fill(&mut self, index: usize) -> Result<()> {
+        let stopped = self.stopped();
+        let lane = &mut self.lanes[index];
+        loop {
+            if lane.under_way {
+                if !lane.connection.send(&lane.frame.bytes)? {
+                    return Ok(());
+                }
+                lane.under_way = false;
+                if self.plan.acks == 0 {
+                    let records = lane.frame.slots() as u64 * self.plan.batch.records;
+                    lane.in_flight.clear();
+                    self.done.acknowledged += records;
+                    self.gauge.count(records);
+                }
+            }
+            let full = match self.plan.pace {
+                Pace::InFlight(limit) => lane.in_flight.len() >= limit,
+                Pace::Rate { .. } => false,
+            };
+            let left = self.plan.share(lane.number) - lane.batches;
+            if full || stopped || left == 0 {
+                return Ok(());
+            }
+            let slots = self.plan.batches_per_request.min(left.min(1 << 20) as usize);
+            let now_ns = self.control.now_ns();
+            let last = lane.batches + slots as u64 - 1;
+            let (_, due_ns) = self.plan.times(lane.number, last, now_ns);
+            if due_ns > now_ns {
+                return Ok(());
+            }
+            if lane.frame.slots() != slots {
+                lane.frame = self.plan.frame(slots);
+            }
+            if self.control.measured.holds(due_ns) {
+                self.done.lateness.saturating_record(now_ns - due_ns);
+            }
+            lane.prepare(&self.plan, self.control.run, now_ns);
+            self.done.sent += slots as u64 * self.plan.batch.records;
+        }
+    }
+
+    fn finish(mut self) -> Produced {
+        let streams = self.lanes.iter().flat_map(|lane| &lane.streams);
+        self.done.streams = streams.map(|stream| (stream.id, stream.length)).collect();
+        self.done.errors = self.done.sent - self.done.acknowledged;
+        self.done
+    }
+}
+
+impl Lane {
+    /// Makes the frame the next request.
+    fn prepare(&mut self, plan: &ProducerPlan, run: u64, now_ns: u64) {
+        let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis());
+        let (intended_ns, _) = plan.times(self.number, self.batches, now_ns);
+        for slot in 0..self.frame.slots() {
+            let count = self.streams.len() as u64;
+            let stream = &mut self.streams[(self.batches % count) as usize];
+            let (intended_ns, _) = plan.times(self.number, self.batches, now_ns);
+            let sequence = stream.length;
+            let stamp = Stamp { stream: stream.id, run, sequence, intended_ns };
+            self.frame.set_slot(slot, &plan.topics, stream.place, &stamp, now_ms as u64);
+            stream.length += plan.batch.records;
+            self.batches += 1;
+        }
+        self.correlation = self.correlation.wrapping_add(1);
+        self.frame.set_correlation(self.correlation);
+        self.in_flight.push_back((self.correlation, intended_ns));
+        self.under_way = true;
+    }
+
+    /// Takes the answers that came.
+    fn receive(
+        &mut self,
+        plan: &ProducerPlan,
+        control: &Control,
+        gauge: &Gauge,
+        done: &mut Produced,
+    ) -> Result<()> {
+        let Self { connection, in_flight, streams, .. } = self;
+        let records = plan.batch.records;
+        connection.receive(|answer| {
+            let now_ns = control.now_ns();
+            let correlation = answer.get(..4).map(|b| [b[0], b[1], b[2], b[3]]);
+            let expected = in_flight.pop_front();
+            let Some((_, intended_ns)) =
+                expected.filter(|(number, _)| correlation == Some(number.to_be_bytes()))
+            else {
+                return Err(PerfError::Failed("an answer that no request is for".into()));
+            };
+            let walked = walk_answer(answer, |ack| {
+                let place = plan.topics.place_of(ack.topic, ack.partition);
+                let stream = place.and_then(|place| {
+                    let local = (place as usize / plan.connections) % streams.len();
+                    streams.get_mut(local).filter(|stream| stream.place == place)
+                });
+                let fault = match stream {
+                    None => Some("a partition that was not sent to".to_owned()),
+                    Some(_) if ack.error != 0 => Some(format!("Kafka's error {}", ack.error)),
+                    Some(stream) if ack.base_offset < stream.next_offset => {
+                        Some(format!("offset {} given twice", ack.base_offset))
+                    }
+                    Some(stream) => {
+                        stream.next_offset = ack.base_offset + records as i64;
+                        None
+                    }
+                };
+                if let Some(fault) = fault {
+                    done.errors += records;
+                    done.last_error = Some(fault);
+                } else {
+                    done.acknowledged += records;
+                    gauge.count(records);
+                }
+            });
+            if control.measured.holds(intended_ns) {
+                done.latency.saturating_record(now_ns.saturating_sub(intended_ns));
+            }
+            walked.ok_or_else(|| PerfError::Failed("an answer that ends early".into()))
+        })
+    }
+}

@@ -1,0 +1,63 @@
+//! `raw queues`: very many partitions with one record each.
+
+use super::control::{Control, Reading, Window};
+use super::options::{SendOptions, TimeOptions, TopicOptions};
+use super::produce::{self, PRODUCER, describe};
+use super::producer::Pace;
+use super::summary::{QueuesReport, RawReport};
+use crate::error::Result;
+use clap::Args;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// What to create and fill.
+#[derive(Args, Debug, Clone)]
+pub struct QueuesArgs {
+    #[command(flatten)]
+    topics: TopicOptions,
+    #[command(flatten)]
+    send: SendOptions,
+    /// Requests of each connection that may be unanswered at a time.
+    #[arg(long, default_value_t = 4)]
+    in_flight: usize,
+    /// Time after the last answer before the broker's memory is looked at.
+    #[arg(long, default_value_t = 5.0)]
+    settle_seconds: f64,
+    #[command(flatten)]
+    time: TimeOptions,
+}
+
+/// Creates the topics and writes one batch of one record to each partition. What the broker used
+/// counts from the first request on, creation included; its resident memory is that at the end.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub fn queues(args: &QueuesArgs) -> Result<RawReport> {
+    let mut plan = args.send.plan(&args.topics, Pace::InFlight(args.in_flight.max(1)), Some(1))?;
+    plan.batches = Some(u64::from(plan.topics.places()));
+    let control = Control::new();
+    let nothing = Reading::nothing(PRODUCER, plan.threads);
+    let window = Window::open(&control, args.time.pid, vec![nothing])?;
+    let began = Instant::now();
+    let began_at: i64 = plan.topics.create(&plan.brokers)?.iter().sum();
+    let created = began.elapsed();
+    let team = produce::start(&plan, &control);
+    team.wait();
+    let filled = began.elapsed() - created;
+    sleep(Duration::from_secs_f64(args.settle_seconds));
+    let measured = window.close(&control, &[team.reading()])?;
+    let produced = team.join()?;
+
+    let mut report = RawReport::new("raw queues", PRODUCER, args.send.record_bytes, measured);
+    describe(&mut report, &plan);
+    let sent: u64 = produced.iter().map(|p| p.sent).sum();
+    report.judge_sending(produced);
+    let places = f64::from(plan.topics.places());
+    report.queues = Some(QueuesReport {
+        create_seconds: created.as_secs_f64(),
+        fill_seconds: filled.as_secs_f64(),
+        rss_bytes_per_partition: report.report.broker.as_ref().map(|b| b.rss_bytes as f64 / places),
+    });
+    produce::judge_visible(&mut report, &plan, began_at, sent)?;
+    Ok(report.finish())
+}
