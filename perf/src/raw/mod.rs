@@ -14,6 +14,9 @@ mod fetch_frame;
 mod fields;
 mod idle;
 mod latency;
+mod message_frame;
+mod message_puller;
+mod message_sender;
 mod options;
 mod poller;
 mod produce;
@@ -21,6 +24,10 @@ mod produce_frame;
 mod producer;
 mod queues;
 mod record_batch;
+mod remoting_frame;
+mod remoting_setup;
+mod rocketmq_pull;
+mod rocketmq_send;
 mod setup_connection;
 mod stamp;
 mod stream_check;
@@ -44,6 +51,10 @@ pub enum RawWorkload {
     Latency(latency::LatencyArgs),
     /// Make very many partitions of one record each.
     Queues(queues::QueuesArgs),
+    /// Send as RocketMQ's synchronous producers do.
+    RocketmqSend(rocketmq_send::RocketmqSendArgs),
+    /// Pull as RocketMQ's consumers do.
+    RocketmqPull(rocketmq_pull::RocketmqPullArgs),
 }
 
 /// Does it.
@@ -57,5 +68,7 @@ pub fn run(workload: &RawWorkload) -> Result<RawReport> {
         RawWorkload::Both(args) => both::both(args),
         RawWorkload::Latency(args) => latency::latency(args),
         RawWorkload::Queues(args) => queues::queues(args),
+        RawWorkload::RocketmqSend(args) => rocketmq_send::send(args),
+        RawWorkload::RocketmqPull(args) => rocketmq_pull::pull(args),
     }
 }

@@ -5,6 +5,8 @@ use super::control::Control;
 use super::fetch_frame::FetchLimits;
 use super::producer::{Pace, ProducerPlan};
 use super::record_batch::PreparedBatch;
+use super::remoting_frame::Serialization;
+use super::remoting_setup::{NamedBroker, RemotingSetup};
 use super::setup_connection::SetupConnection;
 use super::stamp::STAMP_BYTES;
 use super::topics::RawTopics;
@@ -33,6 +35,41 @@ impl TopicOptions {
     /// The topics.
     pub fn topics(&self) -> RawTopics {
         RawTopics::new(&self.topic, self.topics, self.partitions)
+    }
+}
+
+/// Which RocketMQ cluster, which topics.
+#[derive(Args, Debug, Clone)]
+pub struct RocketmqOptions {
+    /// The name server's address, as host:port; the first broker it knows is used.
+    #[arg(long)]
+    namesrv: String,
+    /// The topic; with several topics, the prefix of their names.
+    #[arg(long, default_value = "rawmq")]
+    topic: String,
+    /// How many topics; more than one are named PREFIX-0000 and on.
+    #[arg(long, default_value_t = 1)]
+    topics: u32,
+    /// Queues of each topic.
+    #[arg(long, default_value_t = 8)]
+    queues: u32,
+    /// How headers are written.
+    #[arg(long, value_enum, default_value = "json")]
+    pub serialize: Serialization,
+}
+
+impl RocketmqOptions {
+    /// The topics.
+    pub fn topics(&self) -> RawTopics {
+        RawTopics::new(&self.topic, self.topics, self.queues)
+    }
+
+    /// The broker.
+    ///
+    /// # Errors
+    /// The name server cannot be reached, or knows none.
+    pub fn broker(&self) -> Result<NamedBroker> {
+        RemotingSetup::open(&self.namesrv)?.broker()
     }
 }
 

@@ -36,6 +36,11 @@ impl RawTopics {
         self.topics * self.partitions
     }
 
+    /// Partitions of each topic.
+    pub fn partitions(&self) -> u32 {
+        self.partitions
+    }
+
     /// The topic and the partition in it.
     pub fn place(&self, place: u32) -> (u32, u32) {
         (place % self.topics, place / self.topics)

@@ -1,0 +1,244 @@
+//! The sending side of RocketMQ's workloads: slots that each have one send unanswered, as a thread
+//! of a synchronous producer has.
+
+use super::connection::Connection;
+use super::control::{Control, Gauge};
+use super::message_frame::{MessageFrame, MessagePlace};
+use super::poller::Poller;
+use super::producer::Produced;
+use super::remoting_frame::{Answer, Serialization};
+use super::remoting_setup::NamedBroker;
+use super::stamp::Stamp;
+use super::topics::RawTopics;
+use crate::error::{PerfError, Result};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const LOOK: Duration = Duration::from_millis(50);
+/// How long the last answers may take.
+const ANSWERS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What all sending threads do together.
+#[derive(Clone)]
+pub struct SenderPlan {
+    /// The broker.
+    pub broker: NamedBroker,
+    /// The topics.
+    pub topics: RawTopics,
+    /// Connections of all threads.
+    pub connections: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Slots of each connection.
+    pub slots: usize,
+    /// Messages of a send; more than one are a batch.
+    pub messages: usize,
+    /// Bytes of each message.
+    pub message_bytes: usize,
+    /// How headers are written.
+    pub serialization: Serialization,
+}
+
+/// One queue as one slot sends to it.
+struct Stream {
+    id: u32,
+    frame: MessageFrame,
+    /// Messages sent.
+    length: u64,
+    /// The offset that the next message has at least.
+    next_offset: i64,
+}
+
+/// One sender that waits for its answers, and its queues, which it serves in turn.
+struct Slot {
+    streams: Vec<Stream>,
+    turn: usize,
+    /// When the send was begun, in nanoseconds of the run.
+    began_ns: u64,
+    waits: bool,
+}
+
+/// One connection; a request's number is its slot's.
+struct Lane {
+    connection: Connection,
+    slots: Vec<Slot>,
+    /// Slots whose frames are to go out, the first of them perhaps on its way.
+    outgoing: VecDeque<usize>,
+    /// Slots whose answers came.
+    free: Vec<usize>,
+}
+
+impl SenderPlan {
+    /// The task of one of the threads.
+    pub fn task(
+        &self,
+        control: &Arc<Control>,
+        thread: usize,
+    ) -> impl FnOnce(Arc<Gauge>) -> Result<Produced> + Send + 'static {
+        let (plan, control) = (self.clone(), control.clone());
+        move |gauge| run(&plan, &control, thread, &gauge)
+    }
+
+    fn lane(&self, number: usize) -> Result<Lane> {
+        let slot = |slot| Slot {
+            streams: self.streams(number * self.slots + slot, slot),
+            turn: 0,
+            began_ns: 0,
+            waits: false,
+        };
+        Ok(Lane {
+            connection: Connection::open(&self.broker.address)?,
+            slots: (0..self.slots).map(slot).collect(),
+            outgoing: VecDeque::new(),
+            free: (0..self.slots).collect(),
+        })
+    }
+
+    /// The streams of a slot: one for each queue, more only if there are more slots.
+    fn streams(&self, slot: usize, opaque: usize) -> Vec<Stream> {
+        let (places, slots) = (self.topics.places(), self.connections * self.slots);
+        let all = places.max(slots as u32);
+        let ids = (slot as u32..all).step_by(slots);
+        let stream = |id: u32| {
+            let (topic, queue) = self.topics.place(id % places);
+            let name = self.topics.name(topic);
+            let place = MessagePlace { topic: &name, queue, broker: &self.broker.name };
+            let (opaque, kind) = (opaque as i32, self.serialization);
+            let frame = MessageFrame::new(&place, self.messages, self.message_bytes, opaque, kind);
+            Stream { id, frame, length: 0, next_offset: 0 }
+        };
+        ids.map(stream).collect()
+    }
+}
+
+fn run(
+    plan: &SenderPlan,
+    control: &Control,
+    thread: usize,
+    gauge: &Arc<Gauge>,
+) -> Result<Produced> {
+    let mut poller = Poller::new(gauge.clone())?;
+    let numbers = (thread..plan.connections).step_by(plan.threads);
+    let mut lanes: Vec<Lane> = numbers.map(|number| plan.lane(number)).collect::<Result<_>>()?;
+    for (index, lane) in lanes.iter().enumerate() {
+        poller.watch(&lane.connection, index)?;
+    }
+    let mut done = Produced::default();
+    let mut last_answers = None;
+    loop {
+        let stopped = control.stop_sending.load(Relaxed) || done.errors > 0;
+        for lane in &mut lanes {
+            lane.fill(plan, control, stopped, &mut done)?;
+        }
+        if stopped {
+            let until = *last_answers.get_or_insert_with(|| Instant::now() + ANSWERS_TIMEOUT);
+            if lanes.iter().all(Lane::is_quiet) || Instant::now() > until {
+                break;
+            }
+        }
+        poller.wait(LOOK, |event| {
+            let lane = &mut lanes[event.connection];
+            if event.writable {
+                lane.connection.unblock();
+            }
+            if event.readable {
+                lane.receive(plan, control, gauge, &mut done)?;
+            }
+            Ok(())
+        })?;
+    }
+    let streams = lanes.iter().flat_map(|lane| lane.slots.iter().flat_map(|slot| &slot.streams));
+    done.streams = streams.map(|stream| (stream.id, stream.length)).collect();
+    done.errors = done.sent - done.acknowledged;
+    Ok(done)
+}
+
+impl Lane {
+    fn is_quiet(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
+    /// Begins the next send of every free slot, and sends as much as the socket takes.
+    fn fill(
+        &mut self,
+        plan: &SenderPlan,
+        control: &Control,
+        stopped: bool,
+        done: &mut Produced,
+    ) -> Result<()> {
+        if !stopped {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            for index in self.free.drain(..) {
+                let slot = &mut self.slots[index];
+                slot.turn = (slot.turn + 1) % slot.streams.len();
+                slot.began_ns = control.now_ns();
+                slot.waits = true;
+                let stream = &mut slot.streams[slot.turn];
+                let stamp = Stamp {
+                    stream: stream.id,
+                    run: control.run,
+                    sequence: stream.length,
+                    intended_ns: slot.began_ns,
+                };
+                stream.frame.patch(&stamp, wall.as_millis() as u64);
+                stream.length += plan.messages as u64;
+                done.sent += plan.messages as u64;
+                self.outgoing.push_back(index);
+            }
+        }
+        while let Some(&index) = self.outgoing.front() {
+            let slot = &self.slots[index];
+            if !self.connection.send(&slot.streams[slot.turn].frame.bytes)? {
+                break;
+            }
+            self.outgoing.pop_front();
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        plan: &SenderPlan,
+        control: &Control,
+        gauge: &Gauge,
+        done: &mut Produced,
+    ) -> Result<()> {
+        let Self { connection, slots, free, .. } = self;
+        connection.receive(|frame| {
+            // A request of the broker's, such as that a group changed, is none of ours.
+            let Some(answer) = Answer::read(frame) else { return Ok(()) };
+            let index = usize::try_from(answer.opaque).unwrap_or(usize::MAX);
+            let Some(slot) = slots.get_mut(index).filter(|slot| slot.waits) else {
+                return Err(PerfError::Failed("an answer that no send is for".into()));
+            };
+            slot.waits = false;
+            free.push(index);
+            let stream = &mut slot.streams[slot.turn];
+            let messages = plan.messages as u64;
+            let fault = match answer.number("queueOffset") {
+                _ if answer.code != 0 => Some(format!("response code {}", answer.code)),
+                None => Some("an answer without an offset".to_owned()),
+                Some(offset) if offset < stream.next_offset => {
+                    Some(format!("offset {offset} given twice"))
+                }
+                Some(offset) => {
+                    stream.next_offset = offset + messages as i64;
+                    None
+                }
+            };
+            if let Some(fault) = fault {
+                done.errors += messages;
+                done.last_error = Some(fault);
+                return Ok(());
+            }
+            done.acknowledged += messages;
+            gauge.count(messages);
+            if control.measured.holds(slot.began_ns) {
+                done.latency.saturating_record(control.now_ns().saturating_sub(slot.began_ns));
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,157 @@
+//! What happens before RocketMQ's workloads: the broker's address, topics, offsets.
+
+use super::connection::resolve;
+use super::remoting_frame::{Answer, Serialization, write};
+use super::topics::RawTopics;
+use crate::error::{Doing, PerfError, Result};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const UPDATE_AND_CREATE_TOPIC: i16 = 17;
+const GET_BROKER_CLUSTER_INFO: i16 = 106;
+/// Asks for the offset after a queue's last message.
+pub const GET_MAX_OFFSET: i16 = 30;
+/// Asks for the offset of a queue's first message.
+pub const GET_MIN_OFFSET: i16 = 31;
+
+/// A broker as its name server tells of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedBroker {
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+}
+
+/// A connection that waits for each answer.
+pub struct RemotingSetup {
+    stream: TcpStream,
+    opaque: i32,
+}
+
+impl RemotingSetup {
+    /// Connects to a name server or a broker.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn open(address: &str) -> Result<Self> {
+        let doing = || format!("connecting to {address}");
+        let stream = TcpStream::connect_timeout(&resolve(address)?, TIMEOUT).doing(doing)?;
+        stream.set_read_timeout(Some(TIMEOUT)).doing(doing)?;
+        stream.set_nodelay(true).doing(doing)?;
+        Ok(Self { stream, opaque: 0 })
+    }
+
+    /// The first broker that a name server knows.
+    ///
+    /// # Errors
+    /// It knows none.
+    pub fn broker(&mut self) -> Result<NamedBroker> {
+        let frame = self.call(GET_BROKER_CLUSTER_INFO, &[])?;
+        let answer = success(&frame, "asking the name server for brokers")?;
+        let body = String::from_utf8_lossy(answer.body);
+        named_broker(&body)
+            .ok_or_else(|| PerfError::Failed(format!("the name server knows no broker: {body}")))
+    }
+
+    /// Creates the topics, or sets their number of queues.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub fn create_topics(&mut self, topics: &RawTopics) -> Result<()> {
+        let places = (0..topics.places()).map(|place| topics.place(place));
+        let mut firsts = places.take_while(|(_, queue)| *queue == 0);
+        firsts
+            .try_for_each(|(topic, _)| self.create_topic(&topics.name(topic), topics.partitions()))
+    }
+
+    /// The offsets of all queues in the order of their places.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub fn offsets(&mut self, topics: &RawTopics, code: i16) -> Result<Vec<i64>> {
+        let places = (0..topics.places()).map(|place| topics.place(place));
+        places.map(|(topic, queue)| self.offset(code, &topics.name(topic), queue)).collect()
+    }
+
+    fn create_topic(&mut self, topic: &str, queues: u32) -> Result<()> {
+        let queues = queues.to_string();
+        let fields = [
+            ("topic", topic),
+            ("defaultTopic", "TBW102"),
+            ("readQueueNums", &queues),
+            ("writeQueueNums", &queues),
+            ("perm", "6"),
+            ("topicFilterType", "SINGLE_TAG"),
+            ("topicSysFlag", "0"),
+            ("order", "false"),
+        ];
+        let frame = self.call(UPDATE_AND_CREATE_TOPIC, &fields)?;
+        success(&frame, &format!("creating {topic}")).map(drop)
+    }
+
+    fn offset(&mut self, code: i16, topic: &str, queue: u32) -> Result<i64> {
+        let fields = [("topic", topic), ("queueId", &queue.to_string())];
+        let frame = self.call(code, &fields)?;
+        let doing = format!("asking for an offset of {topic}-{queue}");
+        let answer = success(&frame, &doing)?;
+        answer.number("offset").ok_or_else(|| PerfError::Failed(format!("{doing}: no offset")))
+    }
+
+    fn call(&mut self, code: i16, fields: &[(&str, &str)]) -> Result<Vec<u8>> {
+        self.opaque += 1;
+        let doing = || format!("asking (request code {code})");
+        let frame = write(code, self.opaque, Serialization::Json, fields, b"");
+        self.stream.write_all(&frame).doing(doing)?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).doing(doing)?;
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        self.stream.read_exact(&mut answer).doing(doing)?;
+        Ok(answer)
+    }
+}
+
+fn success<'a>(frame: &'a [u8], doing: &str) -> Result<Answer<'a>> {
+    let failed = |why: String| PerfError::Failed(format!("{doing}: {why}"));
+    let answer = Answer::read(frame).ok_or_else(|| failed("an answer that ends early".into()))?;
+    match answer.code {
+        0 => Ok(answer),
+        code => {
+            let text = String::from_utf8_lossy(frame);
+            Err(failed(format!("response code {code}: {text}")))
+        }
+    }
+}
+
+/// Finds name and master's address in a cluster's description. RocketMQ leaves the quotes away from
+/// names that are numbers, so it is no JSON.
+fn named_broker(body: &str) -> Option<NamedBroker> {
+    let (_, addresses) = body.split_once("\"brokerAddrs\":{")?;
+    let addresses = addresses.split_once('}')?.0;
+    let master = addresses.split(',').find_map(|pair| {
+        let (id, address) = pair.split_once(':')?;
+        (id.trim_matches('"') == "0").then(|| address.trim_matches('"').to_owned())
+    })?;
+    let (_, name) = body.split_once("\"brokerName\":\"")?;
+    Some(NamedBroker { name: name.split_once('"')?.0.to_owned(), address: master })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_master_is_found_in_both_ways_of_writing() {
+        for id in ["0", "\"0\""] {
+            let body = format!(
+                "{{\"brokerAddrTable\":{{\"b\":{{\"brokerAddrs\":{{1:\"10.0.0.2:1\",{id}:\"10.0.0.1:10911\"}},\
+                 \"brokerName\":\"b\",\"cluster\":\"c\"}}}}}}"
+            );
+            let expected = NamedBroker { name: "b".into(), address: "10.0.0.1:10911".into() };
+            assert_eq!(named_broker(&body), Some(expected));
+        }
+        assert_eq!(named_broker("{\"brokerAddrTable\":{}}"), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! `raw rocketmq-pull`: everything the queues hold.
+
+use super::consume::{CONSUMER, judge_count, read_on};
+use super::consumer::{Consumed, Cursor};
+use super::control::{Control, Reading, Team, Window};
+use super::message_puller::PullerPlan;
+use super::options::{RocketmqOptions, TimeOptions};
+use super::remoting_setup::{GET_MAX_OFFSET, GET_MIN_OFFSET, RemotingSetup};
+use super::summary::RawReport;
+use crate::error::{PerfError, Result};
+use clap::Args;
+
+/// What to pull.
+#[derive(Args, Debug, Clone)]
+pub struct RocketmqPullArgs {
+    #[command(flatten)]
+    rocketmq: RocketmqOptions,
+    /// Connections, each with one pull under way for each of its queues.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Threads that serve them.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Messages of a pull at most.
+    #[arg(long, default_value_t = 32)]
+    pull_messages: u32,
+    /// How many messages there are to be. [default: as the queues' offsets say]
+    #[arg(long)]
+    records: Option<u64>,
+    #[command(flatten)]
+    time: TimeOptions,
+}
+
+/// Pulls every queue from its beginning to its end.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses; there is nothing to read.
+pub fn pull(args: &RocketmqPullArgs) -> Result<RawReport> {
+    let broker = args.rocketmq.broker()?;
+    let topics = args.rocketmq.topics();
+    let mut setup = RemotingSetup::open(&broker.address)?;
+    let starts = setup.offsets(&topics, GET_MIN_OFFSET)?;
+    let ends = setup.offsets(&topics, GET_MAX_OFFSET)?;
+    let places = (0..).zip(starts.into_iter().zip(ends));
+    let cursors: Vec<_> =
+        places.map(|(place, (offset, end))| Cursor { place, offset, end }).collect();
+    let held: i64 = cursors.iter().map(|cursor| cursor.end - cursor.offset).sum();
+    let expected = args.records.unwrap_or(held as u64);
+    if expected == 0 {
+        return Err(PerfError::Failed("the queues are empty".into()));
+    }
+    let connections = args.connections.clamp(1, topics.places() as usize);
+    let plan = PullerPlan {
+        broker,
+        topics,
+        connections,
+        threads: args.threads.clamp(1, connections),
+        messages: args.pull_messages.max(1),
+        serialization: args.rocketmq.serialize,
+        only_run: None,
+    };
+    let control = Control::new();
+    let nothing = Reading::nothing(CONSUMER, plan.threads);
+    let window = Window::open(&control, args.time.pid, vec![nothing])?;
+    let team: Team<Consumed> = Team::start(
+        CONSUMER,
+        (0..plan.threads).map(|thread| plan.task(&control, &cursors, thread)),
+    );
+    read_on(&team, expected, &control);
+    let measured = window.close(&control, &[team.reading()])?;
+    let consumed = team.join()?;
+
+    let record_bytes = consumed.iter().map(|c| c.record_bytes).max().unwrap_or(0);
+    let mut report = RawReport::new("raw rocketmq-pull", CONSUMER, record_bytes, measured);
+    report.partitions = Some(plan.topics.places());
+    judge_count(&mut report, &consumed, expected);
+    report.judge_reading(&consumed, &[]);
+    Ok(report.finish())
+}

@@ -1,0 +1,87 @@
+//! `raw rocketmq-send`: synchronous sends of many threads, or batches.
+
+use super::control::{Control, Team, Window};
+use super::message_sender::SenderPlan;
+use super::options::{RocketmqOptions, TimeOptions};
+use super::produce::PRODUCER;
+use super::producer::Produced;
+use super::remoting_setup::{GET_MAX_OFFSET, RemotingSetup};
+use super::stamp::STAMP_BYTES;
+use super::summary::RawReport;
+use crate::error::{PerfError, Result};
+use clap::Args;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// What to send.
+#[derive(Args, Debug, Clone)]
+pub struct RocketmqSendArgs {
+    #[command(flatten)]
+    rocketmq: RocketmqOptions,
+    /// Bytes of each message; at least 32.
+    #[arg(long, default_value_t = 1024)]
+    message_bytes: usize,
+    /// Messages of a send; more than one are sent as a batch (320).
+    #[arg(long, default_value_t = 1)]
+    batch_messages: usize,
+    /// Connections.
+    #[arg(long, default_value_t = 1)]
+    connections: usize,
+    /// Senders that share each connection, each with one send unanswered: the threads of a producer.
+    #[arg(long, default_value_t = 64)]
+    in_flight: usize,
+    /// Threads of the generator that serve the connections.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    #[command(flatten)]
+    time: TimeOptions,
+}
+
+/// Sends, and looks at the end whether the queues have become longer by what was sent.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
+    if args.message_bytes < STAMP_BYTES {
+        return Err(PerfError::Failed(format!("a message has at least {STAMP_BYTES} bytes")));
+    }
+    let broker = args.rocketmq.broker()?;
+    let topics = args.rocketmq.topics();
+    let connections = args.connections.max(1);
+    let plan = SenderPlan {
+        broker: broker.clone(),
+        topics: topics.clone(),
+        connections,
+        threads: args.threads.clamp(1, connections),
+        slots: args.in_flight.max(1),
+        messages: args.batch_messages.max(1),
+        message_bytes: args.message_bytes,
+        serialization: args.rocketmq.serialize,
+    };
+    let mut setup = RemotingSetup::open(&broker.address)?;
+    setup.create_topics(&topics)?;
+    let began_at: i64 = setup.offsets(&topics, GET_MAX_OFFSET)?.iter().sum();
+
+    let control = Control::new();
+    let team: Team<Produced> =
+        Team::start(PRODUCER, (0..plan.threads).map(|thread| plan.task(&control, thread)));
+    team.watch(Duration::from_secs_f64(args.time.warmup_seconds.unwrap_or(2.0)));
+    let window = Window::open(&control, args.time.pid, vec![team.reading()])?;
+    team.watch(Duration::from_secs_f64(args.time.seconds));
+    let measured = window.close(&control, &[team.reading()])?;
+    control.stop_sending.store(true, Relaxed);
+    let produced = team.join()?;
+
+    let mut report = RawReport::new("raw rocketmq-send", PRODUCER, args.message_bytes, measured);
+    report.batch_records = Some(plan.messages as u64);
+    report.partitions = Some(topics.places());
+    let sent: u64 = produced.iter().map(|p| p.sent).sum();
+    report.judge_sending(produced);
+    // An answered send is visible, so there is nothing to wait for.
+    let gained = setup.offsets(&topics, GET_MAX_OFFSET)?.iter().sum::<i64>() - began_at;
+    if gained != sent as i64 {
+        let text = format!("the queues have {gained} more messages, {sent} were sent");
+        report.report.failures.push(text);
+    }
+    Ok(report.finish())
+}
