@@ -81,7 +81,7 @@ impl Control {
 #[derive(Default)]
 pub struct Gauge {
     records: AtomicU64,
-    waited_ns: AtomicU64,
+    busy_ns: AtomicU64,
 }
 
 impl Gauge {
@@ -90,9 +90,9 @@ impl Gauge {
         self.records.fetch_add(records, Relaxed);
     }
 
-    /// Adds time in which the thread had nothing to do.
-    pub fn waited(&self, time: Duration) {
-        self.waited_ns.fetch_add(time.as_nanos() as u64, Relaxed);
+    /// Adds time in which the thread did not wait for the broker.
+    pub fn worked(&self, time: Duration) {
+        self.busy_ns.fetch_add(time.as_nanos() as u64, Relaxed);
     }
 
     /// All records so far.
@@ -164,7 +164,7 @@ impl<T: Send + 'static> Team<T> {
     /// The readings of all gauges, to be compared with later ones.
     pub fn reading(&self) -> Reading {
         let (at, name) = (Instant::now(), self.name);
-        let one = |(gauge, _): &(Arc<Gauge>, _)| (gauge.records(), gauge.waited_ns.load(Relaxed));
+        let one = |(gauge, _): &(Arc<Gauge>, _)| (gauge.records(), gauge.busy_ns.load(Relaxed));
         Reading { at, name, gauges: self.members.iter().map(one).collect() }
     }
 }
@@ -199,7 +199,7 @@ impl Reading {
         let pairs = self.gauges.iter().zip(&earlier.gauges);
         let share = |(now, then): (&(u64, u64), &(u64, u64))| ThreadShare {
             name: self.name,
-            busy_share: (1.0 - (now.1 - then.1) as f64 / time_ns).clamp(0.0, 1.0),
+            busy_share: ((now.1 - then.1) as f64 / time_ns).min(1.0),
             records: now.0 - then.0,
         };
         pairs.map(share).collect()

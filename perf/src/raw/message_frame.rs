@@ -35,17 +35,16 @@ pub struct MessageFrame {
 }
 
 impl MessageFrame {
-    /// A send of so many messages of `message_bytes`, which are at least a stamp's. The number
-    /// `opaque` stays the same, since the answer comes before the next send.
+    /// A send of so many messages, which have room for a stamp. The number `opaque` stays the same,
+    /// since the answer comes before the next send.
     pub fn new(
         place: &MessagePlace<'_>,
         messages: usize,
-        message_bytes: usize,
+        source: &mut PayloadSource,
         opaque: i32,
         serialization: Serialization,
     ) -> Self {
         let (time, id) = ("T".repeat(TIME_DIGITS), "I".repeat(ID_DIGITS));
-        let mut source = PayloadSource::new(message_bytes, 0x6d61_696e);
         let unstamped = Header { run: 0, sequence: 0, total: 0, intended_ns: 0 };
         let properties = format!("UNIQ_KEY\u{1}{id}\u{2}WAIT\u{1}true\u{2}");
         let (is_batch, queue) = (messages > 1, place.queue.to_string());
@@ -133,7 +132,8 @@ mod tests {
 
     fn frame(messages: usize, serialization: Serialization) -> Vec<u8> {
         let place = MessagePlace { topic: "t", queue: 5, broker: "b" };
-        let mut frame = MessageFrame::new(&place, messages, 100, 7, serialization);
+        let mut source = PayloadSource::new(100, 7);
+        let mut frame = MessageFrame::new(&place, messages, &mut source, 7, serialization);
         let stamp = Stamp { stream: 3, run: 0xabcd, sequence: 40, intended_ns: 9 };
         frame.patch(&stamp, 1_700_000_000_123);
         frame.bytes

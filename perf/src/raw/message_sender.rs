@@ -11,6 +11,7 @@ use super::remoting_setup::NamedBroker;
 use super::stamp::Stamp;
 use super::topics::RawTopics;
 use crate::error::{PerfError, Result};
+use crate::payload::PayloadSource;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -81,9 +82,9 @@ impl SenderPlan {
         move |gauge| run(&plan, &control, thread, &gauge)
     }
 
-    fn lane(&self, number: usize) -> Result<Lane> {
+    fn lane(&self, number: usize, source: &mut PayloadSource) -> Result<Lane> {
         let slot = |slot| Slot {
-            streams: self.streams(number * self.slots + slot, slot),
+            streams: self.streams(number * self.slots + slot, slot, source),
             turn: 0,
             began_ns: 0,
             waits: false,
@@ -97,7 +98,7 @@ impl SenderPlan {
     }
 
     /// The streams of a slot: one for each queue, more only if there are more slots.
-    fn streams(&self, slot: usize, opaque: usize) -> Vec<Stream> {
+    fn streams(&self, slot: usize, opaque: usize, source: &mut PayloadSource) -> Vec<Stream> {
         let (places, slots) = (self.topics.places(), self.connections * self.slots);
         let all = places.max(slots as u32);
         let ids = (slot as u32..all).step_by(slots);
@@ -106,7 +107,7 @@ impl SenderPlan {
             let name = self.topics.name(topic);
             let place = MessagePlace { topic: &name, queue, broker: &self.broker.name };
             let (opaque, kind) = (opaque as i32, self.serialization);
-            let frame = MessageFrame::new(&place, self.messages, self.message_bytes, opaque, kind);
+            let frame = MessageFrame::new(&place, self.messages, source, opaque, kind);
             Stream { id, frame, length: 0, next_offset: 0 }
         };
         ids.map(stream).collect()
@@ -121,7 +122,9 @@ fn run(
 ) -> Result<Produced> {
     let mut poller = Poller::new(gauge.clone())?;
     let numbers = (thread..plan.connections).step_by(plan.threads);
-    let mut lanes: Vec<Lane> = numbers.map(|number| plan.lane(number)).collect::<Result<_>>()?;
+    let mut source = PayloadSource::new(plan.message_bytes, control.run);
+    let lanes = numbers.map(|number| plan.lane(number, &mut source));
+    let mut lanes: Vec<Lane> = lanes.collect::<Result<_>>()?;
     for (index, lane) in lanes.iter().enumerate() {
         poller.watch(&lane.connection, index)?;
     }

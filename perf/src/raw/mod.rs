@@ -2,8 +2,8 @@
 //! measured. A batch is built once; sending it again patches a few dozen bytes of it. What comes
 //! back is read in large pieces, of which only headers are looked at.
 //!
-//! Every thread serves its connections from one `epoll` loop and counts the time it waits there. A
-//! thread that hardly waits may be the limit of the run, which then says `client_limited`.
+//! Every thread serves its connections from one `epoll` loop and counts the time between its waits
+//! there. A thread that hardly waits may be the limit of the run, which then says `client_limited`.
 
 mod both;
 mod connection;

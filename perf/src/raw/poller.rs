@@ -1,4 +1,4 @@
-//! Waits for connections, and knows how long it waited: the rest of its thread's time is the
+//! Waits for connections, and knows how long its thread was at work between the waits: the
 //! generator's own share of the measurement.
 
 use super::control::Gauge;
@@ -19,6 +19,8 @@ pub struct Poller {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,
     gauge: Arc<Gauge>,
+    /// When the thread went to work again.
+    resumed: Instant,
 }
 
 /// What became possible on a connection.
@@ -33,8 +35,8 @@ pub struct Ready {
 }
 
 impl Poller {
-    /// A poller of no connection that adds its waiting to a gauge. Made by the thread that uses it,
-    /// whose waits it makes end on time.
+    /// A poller of no connection that adds the time between its waits to a gauge. Made by the
+    /// thread that uses it, whose waits it makes end on time.
     ///
     /// # Errors
     /// The system refuses.
@@ -42,7 +44,8 @@ impl Poller {
         // By default the kernel may let a thread oversleep by 50 µs.
         rustix::thread::set_current_timer_slack(NonZeroU64::new(1)).map_err(poll_error)?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(poll_error)?;
-        Ok(Self { epoll, events: Vec::with_capacity(EVENTS), gauge })
+        let events = Vec::with_capacity(EVENTS);
+        Ok(Self { epoll, events, gauge, resumed: Instant::now() })
     }
 
     /// Watches a connection under a number.
@@ -69,9 +72,9 @@ impl Poller {
             tv_nsec: i64::from(timeout.subsec_nanos()),
         };
         self.events.clear();
-        let began = Instant::now();
+        self.gauge.worked(self.resumed.elapsed());
         let count = epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout));
-        self.gauge.waited(began.elapsed());
+        self.resumed = Instant::now();
         match count {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(poll_error(error)),

@@ -248,7 +248,8 @@ impl Sender {
     /// How long until the next batch is due.
     fn until_due(&self) -> Duration {
         let Pace::Rate { .. } = self.plan.pace else { return LOOK };
-        let due = |lane: &Lane| self.plan.times(lane.number, lane.batches, 0).1;
+        let last = self.plan.batches_per_request as u64 - 1;
+        let due = |lane: &Lane| self.plan.times(lane.number, lane.batches + last, 0).1;
         let now_ns = self.control.now_ns();
         let idle = self.lanes.iter().filter(|lane| !lane.under_way);
         let next = idle.map(|lane| due(lane).saturating_sub(now_ns)).min();

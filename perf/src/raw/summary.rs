@@ -151,6 +151,9 @@ impl RawReport {
 
     /// The finished report.
     pub fn finish(mut self) -> Self {
+        if self.report.records == 0 {
+            self.report.failures.push("no record in the measured time".into());
+        }
         self.report = self.report.finish();
         self
     }
