@@ -101,6 +101,11 @@ pub struct BrokerProcess {
 }
 
 impl BrokerProcess {
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

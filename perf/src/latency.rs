@@ -2,21 +2,25 @@
 //! sender was on time. A broker that stalls is charged for every record that had to wait.
 
 use crate::error::{PerfError, Result};
+use crate::keys::KeySource;
 use crate::payload::{Header, PayloadSource, new_run};
 use crate::proc_stat::Meter;
-use crate::producer::{Producer, ProducerArgs, new_histogram};
+use crate::produce::share;
+use crate::producer::{Producer, ProducerArgs};
 use crate::reader::{Reader, reader_config};
-use crate::report::{Percentiles, Report};
+use crate::report::Report;
 use crate::sequence_check::SequenceCheck;
-use crate::topic_set::TopicArgs;
+use crate::timeline::{Receipts, Timeline};
+use crate::topic_set::{TopicArgs, TopicSet};
 use clap::Args;
-use hdrhistogram::Histogram;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 const READ_WAIT: Duration = Duration::from_millis(100);
-/// How long the receiver goes on after the last record was to be sent.
+/// How long a receiver waits for records after none came.
 const LAST_RECORDS: Duration = Duration::from_secs(30);
 
 /// What to send, and how often.
@@ -35,33 +39,56 @@ pub struct LatencyArgs {
     /// Time at the same rate before it.
     #[arg(long, default_value_t = 5.0)]
     warmup_seconds: f64,
+    /// How many clients read, each its share of the partitions from a thread of its own.
+    #[arg(long, default_value_t = 1)]
+    consumers: usize,
     /// The broker's process id, to measure what it uses.
     #[arg(long)]
     pid: Option<u32>,
 }
 
-/// When each record is to be sent.
+/// When each record is to be sent. Several producers share the rate and take turns.
 #[derive(Clone, Copy)]
 struct Schedule {
     epoch: Instant,
+    /// The first producer's run; the others' are the numbers after it.
     run: u64,
+    producers: u64,
     rate: f64,
     warmup: u64,
     total: u64,
 }
 
 impl Schedule {
-    fn intended_ns(&self, sequence: u64) -> u64 {
-        (sequence as f64 * 1e9 / self.rate) as u64
+    fn new(args: &LatencyArgs) -> Self {
+        let warmup = (args.rate * args.warmup_seconds) as u64;
+        Self {
+            // A little time for the clients to connect, so that the first records are not late.
+            epoch: Instant::now() + Duration::from_secs(1),
+            run: new_run(),
+            producers: args.producer.producers.max(1) as u64,
+            rate: args.rate,
+            warmup,
+            total: warmup + (args.rate * args.seconds) as u64,
+        }
     }
 
-    fn at(&self, sequence: u64) -> Instant {
-        self.epoch + Duration::from_nanos(self.intended_ns(sequence))
+    fn intended_ns(&self, number: u64) -> u64 {
+        (number as f64 * 1e9 / self.rate) as u64
+    }
+
+    fn at(&self, number: u64) -> Instant {
+        self.epoch + Duration::from_nanos(self.intended_ns(number))
+    }
+
+    /// Whether a record is one of this schedule's.
+    fn has(&self, header: &Header) -> bool {
+        header.run.wrapping_sub(self.run) < self.producers
     }
 }
 
-/// Sends at the rate from one thread, receives in another, and takes the counters from a third, so
-/// that no measurement holds up another.
+/// Sends at the rate from some threads, receives in others, and takes the counters from one more,
+/// so that no measurement holds up another.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
@@ -70,47 +97,66 @@ pub fn latency(args: &LatencyArgs) -> Result<Report> {
     args.producer.linger_ms.get_or_insert(0);
     let topics = args.topics.topic_set(1, 6);
     topics.create(&args.topics.base_config())?;
+    let readers = readers(&args, &topics)?;
+    let schedule = Schedule::new(&args);
+    let producers: Vec<Producer> = (0..schedule.producers)
+        .map(|_| Producer::new(&args.topics, &args.producer, &topics, schedule.epoch))
+        .collect::<Result<_>>()?;
+    let deliveries: Vec<_> = producers.iter().map(|p| p.deliveries().clone()).collect();
 
-    let mut reader = Reader::new(&reader_config(&args.topics)?, &topics, 1)?;
-    for (i, topic) in topics.names().iter().enumerate() {
-        for partition in 0..topics.partitions() {
-            let (_, end) = reader.watermarks(topic, partition)?;
-            reader.start(i, partition, end)?;
-        }
-    }
-    let warmup = (args.rate * args.warmup_seconds) as u64;
-    // A little time for the clients to connect, so that the first records are not late already.
-    let schedule = Schedule {
-        epoch: Instant::now() + Duration::from_secs(1),
-        run: new_run(),
-        rate: args.rate,
-        warmup,
-        total: warmup + (args.rate * args.seconds) as u64,
-    };
-    let producer = Producer::new(&args.topics, &args.producer, &topics, schedule.epoch)?;
-    let payloads = PayloadSource::new(args.producer.record_bytes, schedule.run);
-    let partitions = topics.all_partitions() as u64;
-
-    let receiver = thread::spawn(move || receive(reader, schedule));
-    let sender = thread::spawn(move || send(producer, payloads, schedule, partitions));
+    let receipts = Arc::new(Receipts::default());
+    let receivers: Vec<_> = readers
+        .into_iter()
+        .map(|reader| {
+            let receipts = receipts.clone();
+            thread::spawn(move || receive(reader, schedule, &receipts))
+        })
+        .collect();
+    let senders: Vec<_> = (producers.into_iter().zip(0..))
+        .map(|(producer, index)| {
+            let keys = KeySource::new(args.producer.keys, topics.all_partitions(), 1);
+            let payloads = PayloadSource::new(args.producer.record_bytes, schedule.run);
+            thread::spawn(move || send(&producer, payloads, keys, schedule, index))
+        })
+        .collect();
     sleep_until(schedule.at(schedule.warmup));
+    // A few records of the warm-up may still be counted after this.
+    let timeline = Timeline::start(deliveries.clone(), Some(receipts));
     let meter = Meter::start(args.pid)?;
-    let producer = join(sender)?;
-    let (end_to_end, check) = join(receiver)?;
+    senders.into_iter().try_for_each(join)?;
+    let mut check = SequenceCheck::default();
+    for receiver in receivers {
+        check.merge(join(receiver)?);
+    }
     let (broker, client) = meter.finish()?;
 
     let records = schedule.total - schedule.warmup;
     let mut report = Report::new("latency", records, args.producer.record_bytes, broker, client);
-    report.acknowledged_latency = Some(Percentiles::of(&producer.take_latency()));
-    report.end_to_end_latency = Some(Percentiles::of(&end_to_end));
-    let (acknowledged, errors) = (producer.acknowledged(), producer.errors());
-    report.judge_sending(schedule.total, acknowledged, errors, producer.last_error());
+    report.record(timeline.finish());
+    report.judge_deliveries(schedule.total, &deliveries);
     let mut findings = check.findings();
-    if end_to_end.is_empty() {
+    if report.end_to_end_latency.is_none() {
         findings.missing = schedule.total;
     }
     report.judge_reading(findings);
     Ok(report.finish())
+}
+
+/// Clients at the end of every partition, each with its share of them.
+fn readers(args: &LatencyArgs, topics: &TopicSet) -> Result<Vec<Reader>> {
+    let config = reader_config(&args.topics)?;
+    let mut readers = (0..args.consumers.max(1))
+        .map(|_| Reader::new(&config, topics, 1))
+        .collect::<Result<Vec<_>>>()?;
+    let count = readers.len();
+    for (i, topic) in topics.names().iter().enumerate() {
+        for partition in 0..topics.partitions() {
+            let reader = &mut readers[(i * topics.partitions() + partition) % count];
+            let (_, end) = reader.watermarks(topic, partition)?;
+            reader.start(i, partition, end)?;
+        }
+    }
+    Ok(readers)
 }
 
 fn join<T>(thread: thread::JoinHandle<Result<T>>) -> Result<T> {
@@ -122,45 +168,49 @@ fn sleep_until(when: Instant) {
 }
 
 fn send(
-    producer: Producer,
+    producer: &Producer,
     mut payloads: PayloadSource,
+    mut keys: KeySource,
     schedule: Schedule,
-    partitions: u64,
-) -> Result<Producer> {
-    let Schedule { run, total, .. } = schedule;
+    index: u64,
+) -> Result<()> {
+    let Schedule { producers, .. } = schedule;
+    let (run, total) = (schedule.run.wrapping_add(index), share(schedule.total, producers, index));
     for sequence in 0..total {
-        if sequence == schedule.warmup {
-            // A few acknowledgements of the warm-up may still come after this.
-            producer.take_latency();
-        }
-        sleep_until(schedule.at(sequence));
-        let intended_ns = schedule.intended_ns(sequence);
+        let number = sequence * producers + index;
+        sleep_until(schedule.at(number));
+        let intended_ns = schedule.intended_ns(number);
         let payload = payloads.next(&Header { run, sequence, total, intended_ns });
-        while !producer.send((sequence % partitions) as usize, payload, intended_ns)? {
+        let (partition, key) = keys.choose(number);
+        while !producer.send(partition, key, payload, intended_ns)? {
             producer.pause();
         }
+        producer.note_delay(intended_ns);
         producer.poll();
     }
-    producer.flush(FLUSH_TIMEOUT)?;
-    Ok(producer)
+    producer.flush(FLUSH_TIMEOUT)
 }
 
-fn receive(mut reader: Reader, schedule: Schedule) -> Result<(Histogram<u64>, SequenceCheck)> {
-    let (mut latency, mut check) = (new_histogram(), SequenceCheck::default());
-    let deadline = schedule.at(schedule.total) + LAST_RECORDS;
-    let mut received = 0;
-    while received < schedule.total && Instant::now() < deadline {
-        reader.read(READ_WAIT, |payload, partition| {
+fn receive(mut reader: Reader, schedule: Schedule, receipts: &Receipts) -> Result<SequenceCheck> {
+    let mut check = SequenceCheck::default();
+    let end = schedule.at(schedule.total);
+    let mut last_record = schedule.epoch;
+    while receipts.received.load(Ordering::Relaxed) < schedule.total {
+        let count = reader.read(READ_WAIT, |payload, partition| {
             let now = schedule.epoch.elapsed().as_nanos() as u64;
-            let header = Header::decode(payload).filter(|h| h.run == schedule.run);
             // Another run's record is none of this one's business.
-            let Some(header) = header else { return };
-            received += 1;
-            if header.sequence >= schedule.warmup {
-                latency.saturating_record(now.saturating_sub(header.intended_ns));
-            }
+            let Some(header) = Header::decode(payload).filter(|h| schedule.has(h)) else { return };
+            receipts.received.fetch_add(1, Ordering::Relaxed);
+            let took = now.saturating_sub(header.intended_ns);
+            receipts.end_to_end_ns.lock().expect("no holder panics").saturating_record(took);
             check.observe(Some(header), partition);
         })?;
+        let now = Instant::now();
+        if count > 0 {
+            last_record = now;
+        } else if now > end && now.saturating_duration_since(last_record) > LAST_RECORDS {
+            break;
+        }
     }
-    Ok((latency, check))
+    Ok(check)
 }

@@ -1,30 +1,42 @@
-//! Drives a broker with librdkafka, or with RocketMQ's own programs, and says what it did and what it cost.
+//! Drives brokers with real clients and says what they did and what it cost: one workload at a
+//! time, or the same workloads against several systems in turn, with a report.
 
 mod benchmark_line;
 mod benchmark_program;
 mod broker_process;
 mod compare;
-mod comparison_table;
 mod consume;
 mod environment;
 mod error;
 mod free_port;
+mod histogram;
 mod kafka_anchor;
+mod keys;
 mod latency;
 mod maven;
+mod measurement;
+mod pages;
 mod payload;
 mod proc_stat;
 mod produce;
 mod producer;
+mod progress;
+mod rate_search;
 mod raw;
 mod reader;
 mod report;
 mod rocketmq;
 mod rocketmq_anchor;
+mod run_directory;
+mod run_one;
+mod run_result;
 mod sequence_check;
 mod startup;
 mod system;
+mod timeline;
 mod topic_set;
+mod variant;
+mod workload;
 
 use clap::{Parser, Subcommand};
 use serde::Serialize;
@@ -33,12 +45,21 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(version, about)]
 struct Cli {
+    /// Results hold their histograms and intervals, and the start of a measurement is said.
+    #[arg(long, hide = true)]
+    detail: bool,
     #[command(subcommand)]
-    workload: Workload,
+    command: Command,
 }
 
 #[derive(Subcommand)]
-enum Workload {
+enum Command {
+    /// Run workloads against Mainstem and the systems it is compared with, in turn.
+    Compare(Box<compare::CompareArgs>),
+    /// Run one workload's file against a broker that runs.
+    Run(run_one::RunArgs),
+    /// Make the report of a comparison again.
+    Report(pages::ReportArgs),
     /// Write as fast as the broker takes it.
     Produce(produce::ProduceArgs),
     /// Read everything the topics hold.
@@ -51,18 +72,19 @@ enum Workload {
     Startup(startup::StartupArgs),
     /// Start a broker and leave it alone.
     Idle(startup::IdleArgs),
-    /// Start a broker and let RocketMQ's own benchmark programs work.
-    Rocketmq(rocketmq::RocketMqArgs),
     /// Drive a broker with prepared frames, so that the client costs next to nothing.
     #[command(subcommand)]
     Raw(raw::RawWorkload),
-    /// Run all of these against Mainstem and the real Kafka or RocketMQ in turn.
-    Compare(compare::CompareArgs),
+    /// Start a broker and let RocketMQ's own benchmark programs work.
+    Rocketmq(rocketmq::RocketMqArgs),
 }
 
 fn main() -> ExitCode {
-    let workload = Cli::parse().workload;
-    let outcome = broker_process::end_brokers_on_exit().and_then(|()| run(&workload));
+    let cli = Cli::parse();
+    if cli.detail {
+        report::be_detailed();
+    }
+    let outcome = broker_process::end_brokers_on_exit().and_then(|()| run(&cli.command));
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
@@ -73,17 +95,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(workload: &Workload) -> error::Result<bool> {
-    match workload {
-        Workload::Produce(args) => produce::produce(args).map(|r| print(&r, r.ok)),
-        Workload::Consume(args) => consume::consume(args).map(|r| print(&r, r.ok)),
-        Workload::Topics(args) => produce::topics(args).map(|r| print(&r, r.ok)),
-        Workload::Latency(args) => latency::latency(args).map(|r| print(&r, r.ok)),
-        Workload::Startup(args) => startup::startup(args).map(|r| print(&r, r.ok)),
-        Workload::Idle(args) => startup::idle(args).map(|r| print(&r, true)),
-        Workload::Rocketmq(args) => rocketmq::rocketmq(args).map(|r| print(&r, r.report.ok)),
-        Workload::Raw(workload) => raw::run(workload).map(|r| print(&r, r.report.ok)),
-        Workload::Compare(args) => compare::compare(args),
+fn run(command: &Command) -> error::Result<bool> {
+    match command {
+        Command::Compare(args) => compare::compare(args),
+        Command::Run(args) => run_one::run_one(args).map(|r| print(&r, r.ok)),
+        Command::Report(args) => pages::report(args),
+        Command::Produce(args) => produce::produce(args).map(|r| print(&r, r.ok)),
+        Command::Consume(args) => consume::consume(args).map(|r| print(&r, r.ok)),
+        Command::Topics(args) => produce::topics(args).map(|r| print(&r, r.ok)),
+        Command::Latency(args) => latency::latency(args).map(|r| print(&r, r.ok)),
+        Command::Startup(args) => startup::startup(args).map(|r| print(&r, r.ok)),
+        Command::Idle(args) => startup::idle(args).map(|r| print(&r, true)),
+        Command::Raw(workload) => raw::run(workload).map(|r| print(&r, r.report.ok)),
+        Command::Rocketmq(args) => rocketmq::rocketmq(args).map(|r| print(&r, r.report.ok)),
     }
 }
 

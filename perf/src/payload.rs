@@ -81,6 +81,11 @@ pub fn new_run() -> u64 {
     split_mix(&mut state)
 }
 
+/// A number that has nothing to do with `number` any more, but is always the same for it.
+pub fn mix(number: u64) -> u64 {
+    split_mix(&mut number.clone())
+}
+
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut z = *state;

@@ -1,7 +1,9 @@
 //! What a process has used, from `/proc`: the figure that stays steady on a shared machine.
 
 use crate::error::{Doing, Result};
-use serde::Serialize;
+use crate::report::announce_measuring;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
 use std::fs;
 use std::time::Instant;
 
@@ -10,7 +12,7 @@ pub struct ProcSample {
     at: Instant,
     user_ticks: u64,
     system_ticks: u64,
-    on_cpu_ns: u64,
+    on_cpu_ns: HashMap<String, u64>,
     voluntary_switches: u64,
     involuntary_switches: u64,
     read_bytes: u64,
@@ -22,7 +24,8 @@ pub struct ProcSample {
 }
 
 /// What a process used between two readings.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProcUse {
     /// Time between the readings, in seconds.
     pub seconds: f64,
@@ -34,6 +37,8 @@ pub struct ProcUse {
     pub system_seconds: f64,
     /// CPU seconds of the threads that live, by the scheduler's finer clock.
     pub on_cpu_seconds: f64,
+    /// The same of the thread that used most. Near `seconds`, this thread is a limit.
+    pub busiest_thread_seconds: f64,
     /// Context switches of the threads that live, given up by themselves.
     pub voluntary_switches: u64,
     /// Context switches of the threads that live, forced.
@@ -63,7 +68,7 @@ pub fn sample(pid: u32) -> Result<ProcSample> {
         at: Instant::now(),
         user_ticks: field(11).unwrap_or(0),
         system_ticks: field(12).unwrap_or(0),
-        on_cpu_ns: 0,
+        on_cpu_ns: HashMap::new(),
         voluntary_switches: 0,
         involuntary_switches: 0,
         read_bytes: labelled(&io, "read_bytes:"),
@@ -79,7 +84,8 @@ pub fn sample(pid: u32) -> Result<ProcSample> {
         sample.voluntary_switches += labelled(&status, "voluntary_ctxt_switches:");
         sample.involuntary_switches += labelled(&status, "nonvoluntary_ctxt_switches:");
         let on_cpu = schedstat.split_whitespace().next().and_then(|f| f.parse::<u64>().ok());
-        sample.on_cpu_ns += on_cpu.unwrap_or(0);
+        let thread = task.file_name().to_string_lossy().into_owned();
+        sample.on_cpu_ns.insert(thread, on_cpu.unwrap_or(0));
     }
     Ok(sample)
 }
@@ -97,12 +103,16 @@ impl ProcSample {
         let seconds = |now: u64, then: u64| now.saturating_sub(then) as f64 / ticks;
         let user_seconds = seconds(self.user_ticks, earlier.user_ticks);
         let system_seconds = seconds(self.system_ticks, earlier.system_ticks);
+        let then = |thread: &String| earlier.on_cpu_ns.get(thread).copied().unwrap_or(0);
+        let on_cpu_ns: Vec<u64> =
+            self.on_cpu_ns.iter().map(|(t, ns)| ns.saturating_sub(then(t))).collect();
         ProcUse {
             seconds: (self.at - earlier.at).as_secs_f64(),
             cpu_seconds: user_seconds + system_seconds,
             user_seconds,
             system_seconds,
-            on_cpu_seconds: self.on_cpu_ns.saturating_sub(earlier.on_cpu_ns) as f64 / 1e9,
+            on_cpu_seconds: on_cpu_ns.iter().sum::<u64>() as f64 / 1e9,
+            busiest_thread_seconds: on_cpu_ns.iter().max().copied().unwrap_or(0) as f64 / 1e9,
             voluntary_switches: self.voluntary_switches.saturating_sub(earlier.voluntary_switches),
             involuntary_switches: self
                 .involuntary_switches
@@ -128,6 +138,7 @@ impl Meter {
     /// # Errors
     /// The broker's process is gone, or belongs to someone else.
     pub fn start(pid: Option<u32>) -> Result<Self> {
+        announce_measuring();
         let broker = pid.map(sample).transpose()?;
         Ok(Self { pid, broker, client: sample(std::process::id())? })
     }

@@ -1,12 +1,16 @@
 //! `produce` and `topics`: as many records as the broker takes, spread evenly over all partitions.
 
 use crate::error::{PerfError, Result};
+use crate::keys::KeySource;
 use crate::payload::{Header, PayloadSource, new_run};
 use crate::proc_stat::Meter;
-use crate::producer::{Producer, ProducerArgs};
-use crate::report::{Percentiles, Report};
+use crate::producer::{Deliveries, Producer, ProducerArgs};
+use crate::report::Report;
+use crate::timeline::Timeline;
 use crate::topic_set::{TopicArgs, TopicSet};
 use clap::Args;
+use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(300);
@@ -65,20 +69,18 @@ fn run(
 ) -> Result<Report> {
     topics.create(&args.topics.base_config())?;
     let warmup = args.warmup_records.unwrap_or(default_warmup);
-    let mut sender =
-        Sender::new(&args.topics, &args.producer, topics, args.run_length, warmup + records)?;
-    sender.send(warmup)?;
-    sender.producer.take_latency();
+    let mut senders = Senders::new(&args.topics, &args.producer, topics, args.run_length)?;
+    senders.number(warmup + records);
+    senders.send(warmup)?;
 
+    let timeline = Timeline::start(senders.deliveries(), None);
     let meter = Meter::start(args.pid)?;
-    sender.send(records)?;
+    senders.send(records)?;
     let (broker, client) = meter.finish()?;
 
-    let producer = &sender.producer;
     let mut report = Report::new(workload, records, args.producer.record_bytes, broker, client);
-    report.acknowledged_latency = Some(Percentiles::of(&producer.take_latency()));
-    let (acknowledged, errors) = (producer.acknowledged(), producer.errors());
-    report.judge_sending(warmup + records, acknowledged, errors, producer.last_error());
+    report.record(timeline.finish());
+    report.judge_deliveries(warmup + records, &senders.deliveries());
     Ok(report.finish())
 }
 
@@ -94,24 +96,79 @@ pub fn fill(
 ) -> Result<()> {
     topics.create(&topic_args.base_config())?;
     // A few dozen records in a row make batches of a size that fills quickly.
-    let mut sender = Sender::new(topic_args, args, topics, 64, records)?;
-    sender.send(records)?;
-    let acknowledged = sender.producer.acknowledged();
+    let mut senders = Senders::new(topic_args, args, topics, 64)?;
+    senders.number(records);
+    senders.send(records)?;
+    let deliveries = senders.deliveries();
+    let acknowledged: u64 = deliveries.iter().map(|d| d.acknowledged()).sum();
     if acknowledged == records {
         return Ok(());
     }
-    let last = sender.producer.last_error().unwrap_or_default();
+    let last = deliveries.iter().find_map(|d| d.last_error()).unwrap_or_default();
     Err(PerfError::Failed(format!("{acknowledged} of {records} records acknowledged: {last}")))
+}
+
+/// All clients that write, each with its share of the records.
+struct Senders(Vec<Sender>);
+
+impl Senders {
+    fn new(
+        topic_args: &TopicArgs,
+        args: &ProducerArgs,
+        topics: &TopicSet,
+        run_length: u64,
+    ) -> Result<Self> {
+        let producers = 0..args.producers.max(1);
+        let sender = |index| Sender::new(topic_args, args, topics, run_length, index);
+        Ok(Self(producers.map(sender).collect::<Result<_>>()?))
+    }
+
+    /// Says how many records there will be in all: each of them carries that number.
+    fn number(&mut self, records: u64) {
+        let senders = self.0.len() as u64;
+        for (sender, index) in self.0.iter_mut().zip(0..) {
+            sender.total = share(records, senders, index);
+        }
+    }
+
+    /// Sends the next records and waits until each is acknowledged or given up.
+    fn send(&mut self, records: u64) -> Result<()> {
+        if let [sender] = &mut self.0[..] {
+            return sender.send(records);
+        }
+        let senders = self.0.len() as u64;
+        let sent_before: u64 = self.0.iter().map(|s| s.next).sum();
+        thread::scope(|scope| {
+            let threads: Vec<_> = (self.0.iter_mut().zip(0..))
+                .map(|(sender, index)| {
+                    // The shares of all parts add up to the share of the whole.
+                    let until = share(sent_before + records, senders, index);
+                    scope.spawn(move || sender.send(until - sender.next))
+                })
+                .collect();
+            threads.into_iter().try_for_each(|t| t.join().expect("a sender does not panic"))
+        })
+    }
+
+    fn deliveries(&self) -> Vec<Arc<Deliveries>> {
+        self.0.iter().map(|s| s.producer.deliveries().clone()).collect()
+    }
+}
+
+/// What the one with this index has to do of so much work.
+pub fn share(work: u64, among: u64, index: u64) -> u64 {
+    work / among + u64::from(index < work % among)
 }
 
 /// Numbers the records of one run and sends them.
 struct Sender {
     producer: Producer,
     payloads: PayloadSource,
+    keys: KeySource,
     epoch: Instant,
     run: u64,
-    run_length: u64,
-    partitions: u64,
+    /// What sets its choice of keys apart from that of the others.
+    offset: u64,
     next: u64,
     total: u64,
 }
@@ -122,18 +179,18 @@ impl Sender {
         args: &ProducerArgs,
         topics: &TopicSet,
         run_length: u64,
-        total: u64,
+        index: usize,
     ) -> Result<Self> {
-        let (epoch, run) = (Instant::now(), new_run());
+        let (epoch, run) = (Instant::now(), new_run().wrapping_add(index as u64));
         Ok(Self {
             producer: Producer::new(topic_args, args, topics, epoch)?,
             payloads: PayloadSource::new(args.record_bytes, run),
             epoch,
+            keys: KeySource::new(args.keys, topics.all_partitions(), run_length),
             run,
-            run_length: run_length.max(1),
-            partitions: topics.all_partitions() as u64,
+            offset: (index as u64) << 40,
             next: 0,
-            total,
+            total: 0,
         })
     }
 
@@ -141,16 +198,16 @@ impl Sender {
     fn send(&mut self, records: u64) -> Result<()> {
         let end = self.next + records;
         while self.next < end {
-            let partition = (self.next / self.run_length % self.partitions) as usize;
+            let (partition, key) = self.keys.choose(self.offset + self.next);
             let intended_ns = self.epoch.elapsed().as_nanos() as u64;
             let (run, sequence, total) = (self.run, self.next, self.total);
             let payload = self.payloads.next(&Header { run, sequence, total, intended_ns });
-            if self.producer.send(partition, payload, intended_ns)? {
+            if self.producer.send(partition, key, payload, intended_ns)? {
                 self.next += 1;
                 if self.next.is_multiple_of(SENDS_PER_POLL) {
                     self.producer.poll();
                 }
-            } else if self.producer.errors() > 0 {
+            } else if self.producer.deliveries().errors() > 0 {
                 // The run has failed already; the rest would only time out in turn.
                 break;
             } else {

@@ -2,7 +2,9 @@
 //! by name that a thousand topics would make expensive.
 
 use crate::error::{Doing, PerfError, Result};
+pub use crate::histogram::new_histogram;
 use crate::topic_set::{TopicArgs, TopicSet};
+use crate::workload::Keys;
 use clap::Args;
 use hdrhistogram::Histogram;
 use rdkafka::bindings::{
@@ -15,14 +17,17 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerCon
 use rdkafka::types::{RDKafkaRespErr, RDKafkaTopic};
 use std::ffi::CString;
 use std::ptr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a sender sleeps that has nothing to do: long enough to cost nothing, short enough for
 /// the queue not to run dry.
 const PAUSE: Duration = Duration::from_micros(200);
+
+/// How many records wait for their acknowledgement, unless the user says otherwise.
+pub const QUEUE_RECORDS: usize = 100_000;
 
 /// How records are sent. The defaults are those of the anchors: acks=all, no compression.
 #[derive(Args, Debug, Clone)]
@@ -43,9 +48,15 @@ pub struct ProducerArgs {
     /// it, librdkafka keeps at most five requests in flight.
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub idempotence: bool,
-    /// How many records may be waiting for their acknowledgement.
-    #[arg(long, default_value_t = 100_000)]
+    /// How many records of each producer may be waiting for their acknowledgement.
+    #[arg(long, default_value_t = QUEUE_RECORDS)]
     pub queue_records: usize,
+    /// How many clients write, each from a thread of its own.
+    #[arg(long, default_value_t = 1)]
+    pub producers: usize,
+    /// How keys are chosen; a key decides its records' partition.
+    #[arg(long, value_enum, default_value_t = Keys::None)]
+    pub keys: Keys,
 }
 
 /// What is counted as acknowledgements come in. Lives as long as its producer; written by
@@ -54,8 +65,45 @@ pub struct Deliveries {
     epoch: Instant,
     acknowledged: AtomicU64,
     errors: AtomicU64,
+    waits: AtomicU64,
     latency_ns: Mutex<Histogram<u64>>,
+    delay_ns: Mutex<Histogram<u64>>,
     last_error: Mutex<Option<String>>,
+}
+
+impl Deliveries {
+    /// Records acknowledged so far.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::Relaxed)
+    }
+
+    /// Records given up so far.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Ordering::Relaxed)
+    }
+
+    /// How often its queue was full so far.
+    pub fn waits(&self) -> u64 {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    /// Takes what was recorded since the last time, counted from the intended send times: until
+    /// the acknowledgement, and until the client took the record.
+    pub fn take_latencies(&self) -> (Histogram<u64>, Histogram<u64>) {
+        let take = |held: &Mutex<Histogram<u64>>| {
+            std::mem::replace(&mut *held.lock().expect("no holder panics"), new_histogram())
+        };
+        (take(&self.latency_ns), take(&self.delay_ns))
+    }
+
+    /// The last thing that went wrong, if anything did.
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().expect("no holder panics").clone()
+    }
+
+    fn nanoseconds_since(&self, intended_ns: u64) -> u64 {
+        (self.epoch.elapsed().as_nanos() as u64).saturating_sub(intended_ns)
+    }
 }
 
 impl ClientContext for Deliveries {
@@ -72,8 +120,7 @@ impl ProducerContext for Deliveries {
         match result {
             Ok(_) => {
                 self.acknowledged.fetch_add(1, Ordering::Relaxed);
-                let now = self.epoch.elapsed().as_nanos() as u64;
-                let took = now.saturating_sub(intended_ns as u64);
+                let took = self.nanoseconds_since(intended_ns as u64);
                 self.latency_ns.lock().expect("no holder panics").saturating_record(took);
             }
             Err((error, _)) => {
@@ -125,7 +172,9 @@ impl Producer {
             epoch,
             acknowledged: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            waits: AtomicU64::new(0),
             latency_ns: Mutex::new(new_histogram()),
+            delay_ns: Mutex::new(new_histogram()),
             last_error: Mutex::new(None),
         };
         let client: BaseProducer<Deliveries> =
@@ -151,10 +200,16 @@ impl Producer {
     ///
     /// # Errors
     /// librdkafka refuses the record for good.
-    pub fn send(&self, partition: usize, payload: &[u8], intended_ns: u64) -> Result<bool> {
+    pub fn send(
+        &self,
+        partition: usize,
+        key: &[u8],
+        payload: &[u8],
+        intended_ns: u64,
+    ) -> Result<bool> {
         let topic = &self.topics[partition / self.partitions];
-        // SAFETY: the handle is alive as long as `self`; the payload is copied within the call,
-        // so that it is not written to and not kept; the opaque value is never followed.
+        // SAFETY: the handle is alive as long as `self`; payload and key are copied within the
+        // call, so that they are not written to and not kept; the opaque value is never followed.
         let status = unsafe {
             rd_kafka_produce(
                 topic.0,
@@ -162,8 +217,8 @@ impl Producer {
                 RD_KAFKA_MSG_F_COPY,
                 payload.as_ptr().cast_mut().cast(),
                 payload.len(),
-                ptr::null(),
-                0,
+                key.as_ptr().cast(),
+                key.len(),
                 intended_ns as usize as *mut _,
             )
         };
@@ -172,7 +227,10 @@ impl Producer {
         }
         // SAFETY: reads this thread's last error.
         match unsafe { rd_kafka_last_error() } {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__QUEUE_FULL => Ok(false),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__QUEUE_FULL => {
+                self.deliveries().waits.fetch_add(1, Ordering::Relaxed);
+                Ok(false)
+            }
             error => Err(KafkaError::MessageProduction(error.into()))
                 .doing(|| "handing over a record".into()),
         }
@@ -206,25 +264,16 @@ impl Producer {
         Ok(())
     }
 
-    /// Records acknowledged so far.
-    pub fn acknowledged(&self) -> u64 {
-        self.client.context().acknowledged.load(Ordering::Relaxed)
+    /// What came of its records.
+    pub fn deliveries(&self) -> &Arc<Deliveries> {
+        self.client.context()
     }
 
-    /// Records given up so far.
-    pub fn errors(&self) -> u64 {
-        self.client.context().errors.load(Ordering::Relaxed)
-    }
-
-    /// The last thing that went wrong, if anything did.
-    pub fn last_error(&self) -> Option<String> {
-        self.client.context().last_error.lock().expect("no holder panics").clone()
-    }
-
-    /// Takes the latencies recorded so far, from the intended send time to the acknowledgement.
-    pub fn take_latency(&self) -> Histogram<u64> {
-        let mut held = self.client.context().latency_ns.lock().expect("no holder panics");
-        std::mem::replace(&mut *held, new_histogram())
+    /// Notes how late a record was taken that was to be sent then.
+    pub fn note_delay(&self, intended_ns: u64) {
+        let deliveries = self.deliveries();
+        let late = deliveries.nanoseconds_since(intended_ns);
+        deliveries.delay_ns.lock().expect("no holder panics").saturating_record(late);
     }
 }
 
@@ -236,9 +285,4 @@ impl Drop for Producer {
             unsafe { rd_kafka_topic_destroy(topic.0) };
         }
     }
-}
-
-/// A histogram of nanoseconds from a microsecond to ten minutes, three significant digits.
-pub fn new_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, 600_000_000_000, 3).expect("the bounds are in order")
 }

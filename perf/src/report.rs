@@ -1,9 +1,42 @@
 //! What a run says at its end: one line of JSON.
 
+use crate::histogram::Counts;
 use crate::proc_stat::ProcUse;
+use crate::producer::Deliveries;
 use crate::sequence_check::Findings;
+use crate::timeline::{Interval, Recorded};
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{Write, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether results hold their histograms and intervals, which only programs want to read.
+static DETAILED: AtomicBool = AtomicBool::new(false);
+
+/// The line that says, to a program, that what follows is measured.
+pub const MEASURING: &str = "measuring";
+
+/// Has results hold everything, and the start of each measurement said.
+pub fn be_detailed() {
+    DETAILED.store(true, Ordering::Relaxed);
+}
+
+/// Says that everything is set up, if somebody listens.
+pub fn announce_measuring() {
+    if DETAILED.load(Ordering::Relaxed) {
+        // Whoever listened may have gone.
+        let _ = writeln!(stdout(), "{MEASURING}");
+    }
+}
+
+/// From the intended send time to the acknowledgement.
+pub const PUBLISH_LATENCY: &str = "publishLatency";
+/// From the intended send time until the client took the record.
+pub const PUBLISH_DELAY_LATENCY: &str = "publishDelayLatency";
+/// From the intended send time to the consumer.
+pub const END_TO_END_LATENCY: &str = "endToEndLatency";
 
 /// Result of a workload. Megabytes and gigabytes are decimal and count the records' own bytes.
 #[derive(Debug, Default, Serialize)]
@@ -34,6 +67,8 @@ pub struct Report {
     pub acknowledged: Option<u64>,
     /// Records given up, the warm-up included.
     pub errors: Option<u64>,
+    /// How often the producers' queues were full, the warm-up included: the client had to wait.
+    pub sender_waits: Option<u64>,
     /// What the sequence numbers show, where the records were read.
     pub findings: Option<Findings>,
     /// From the intended send time to the acknowledgement.
@@ -42,6 +77,12 @@ pub struct Report {
     pub end_to_end_latency: Option<Percentiles>,
     /// What the broker used.
     pub broker: Option<ProcUse>,
+    /// The histograms by their names, in nanoseconds; with `--detail`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub histograms: BTreeMap<&'static str, Counts>,
+    /// What happened second by second; with `--detail`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub intervals: Vec<Interval>,
     /// What this tool used. Near one core a thread, the client is the limit, not the broker.
     pub client: Option<ProcUse>,
 }
@@ -111,6 +152,32 @@ impl Report {
             client: Some(client),
             ..Self::default()
         }
+    }
+
+    /// Takes in what was recorded of the measurement.
+    pub fn record(&mut self, recorded: Recorded) {
+        let Recorded { intervals, publish, publish_delay, end_to_end } = recorded;
+        let percentiles = |h: &Histogram<u64>| (!h.is_empty()).then(|| Percentiles::of(h));
+        self.acknowledged_latency = percentiles(&publish);
+        self.end_to_end_latency = percentiles(&end_to_end);
+        if DETAILED.load(Ordering::Relaxed) {
+            self.intervals = intervals;
+            let named = [
+                (PUBLISH_LATENCY, publish),
+                (PUBLISH_DELAY_LATENCY, publish_delay),
+                (END_TO_END_LATENCY, end_to_end),
+            ];
+            let named = named.iter().filter(|(_, h)| !h.is_empty());
+            self.histograms = named.map(|(name, h)| (*name, Counts::of(h))).collect();
+        }
+    }
+
+    /// Notes what came of the records that producers were given.
+    pub fn judge_deliveries(&mut self, sent: u64, deliveries: &[Arc<Deliveries>]) {
+        let sum = |of: fn(&Deliveries) -> u64| deliveries.iter().map(|d| of(d)).sum();
+        self.sender_waits = Some(sum(Deliveries::waits));
+        let last = deliveries.iter().find_map(|d| d.last_error());
+        self.judge_sending(sent, sum(Deliveries::acknowledged), sum(Deliveries::errors), last);
     }
 
     /// Notes how the sending went: every record is to be acknowledged.

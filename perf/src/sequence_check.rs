@@ -1,7 +1,7 @@
 //! Finds loss, duplicates and reordering in what was read back, by the records' own numbers.
 
 use crate::payload::Header;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// Collects the sequence numbers of every run seen.
@@ -22,7 +22,8 @@ struct Run {
 }
 
 /// What the check found.
-#[derive(Debug, Default, Clone, Serialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Findings {
     /// Records that were not written by this tool.
     pub foreign: u64,
@@ -53,6 +54,17 @@ impl SequenceCheck {
         run.observe(header.sequence, partition);
     }
 
+    /// Takes in what another check saw of other partitions.
+    pub fn merge(&mut self, other: SequenceCheck) {
+        self.foreign += other.foreign;
+        for theirs in other.runs {
+            match self.runs.iter_mut().find(|r| r.id == theirs.id) {
+                Some(run) => run.merge(theirs),
+                None => self.runs.push(theirs),
+            }
+        }
+    }
+
     /// What was found so far. Missing numbers only mean something once everything was read.
     pub fn findings(&self) -> Findings {
         Findings {
@@ -78,6 +90,19 @@ impl Run {
         }
     }
 
+    fn merge(&mut self, other: Run) {
+        self.duplicates += other.duplicates;
+        self.out_of_order += other.out_of_order;
+        self.unique += other.unique;
+        for (word, theirs) in self.seen.iter_mut().zip(other.seen) {
+            let twice = u64::from((*word & theirs).count_ones());
+            self.duplicates += twice;
+            self.unique -= twice;
+            *word |= theirs;
+        }
+        self.next_in_partition.extend(other.next_in_partition);
+    }
+
     fn observe(&mut self, sequence: u64, partition: usize) {
         let word = &mut self.seen[(sequence / 64) as usize];
         let bit = 1 << (sequence % 64);
@@ -101,6 +126,17 @@ mod tests {
 
     fn header(sequence: u64) -> Option<Header> {
         Some(Header { run: 9, sequence, total: 100, intended_ns: 0 })
+    }
+
+    #[test]
+    fn two_consumers_see_one_run() {
+        let (mut even, mut odd) = (SequenceCheck::default(), SequenceCheck::default());
+        (0..100).step_by(2).for_each(|s| even.observe(header(s), 0));
+        (1..99).step_by(2).for_each(|s| odd.observe(header(s), 1));
+        odd.observe(header(4), 1);
+        even.merge(odd);
+        let found = even.findings();
+        assert_eq!((found.missing, found.duplicates, found.out_of_order), (1, 1, 1));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::reader::{Reader, reader_config};
 use crate::sequence_check::Findings;
 use crate::system::{SystemArgs, settle_disk};
 use crate::topic_set::{TopicArgs, TopicSet};
+use crate::workload::Keys;
 use clap::Args;
 use serde::Serialize;
 use std::thread::sleep;
@@ -211,6 +212,8 @@ impl StartupArgs {
             compression: "none".into(),
             idempotence: true,
             queue_records: 400_000,
+            producers: 1,
+            keys: Keys::None,
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::error::{Doing, PerfError, Result};
 use crate::kafka_anchor::{KAFKA_VERSION, KafkaAnchor};
 use crate::rocketmq_anchor::{ROCKETMQ_VERSION, RocketMqAnchor};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -25,7 +26,8 @@ pub struct SystemArgs {
 }
 
 /// Options of starting either system.
-#[derive(Args, Debug, Clone)]
+#[derive(Args, Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Places {
     /// One more argument for `mainstem serve`; may be repeated.
     #[arg(long = "mainstem-arg", value_name = "ARG", allow_hyphen_values = true)]

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 
 /// How many topics one request creates.
 const TOPICS_PER_REQUEST: usize = 100;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-const LEADERS_TIMEOUT: Duration = Duration::from_secs(120);
+/// Longer than `compare` waits, which then says so: Kafka is slow near some ten thousand partitions.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Which broker, which topics, and any librdkafka setting.
 #[derive(Args, Debug, Clone)]

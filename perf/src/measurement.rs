@@ -1,0 +1,327 @@
+//! One workload against one broker: which command measures it, and what that found.
+//!
+//! Each measurement is a process of this same program, so that the commands shown are those that
+//! ran, and what a client uses is counted by itself.
+
+use crate::broker_process::spawn;
+use crate::error::{Doing, PerfError, Result};
+use crate::rate_search::RateSearch;
+use crate::report::MEASURING;
+use crate::run_result::{Line, RunResult, Step};
+use crate::workload::{Acks, Measure, Rate, Source, Workload};
+use clap::ValueEnum;
+use serde::Serialize;
+use std::io::{self, BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Where a search for the highest rate begins.
+const FIRST_RATE: f64 = 8_000.0;
+
+/// What a workload runs against.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A broker that runs.
+    Running {
+        /// Where clients begin, as host:port.
+        address: String,
+        /// Its process, to measure what it uses.
+        pid: Option<u32>,
+    },
+    /// A broker of the workload's own, started with these options.
+    Own(Vec<String>),
+}
+
+impl Workload {
+    /// Whether it starts a broker of its own.
+    pub fn has_own_broker(&self) -> bool {
+        self.measure != Measure::Load || self.source == Source::RocketmqBenchmark
+    }
+
+    /// The options that make this program measure it.
+    fn arguments(&self, target: &Target, rate: Option<f64>) -> Result<Vec<String>> {
+        let mut arguments = match (self.source, self.measure) {
+            (Source::Librdkafka, Measure::Load) => self.load_arguments(rate),
+            (Source::Librdkafka, Measure::Restart) => self.restart_arguments(),
+            (Source::Librdkafka, Measure::Idle) => {
+                words(&format!("idle --seconds {}", self.seconds.unwrap_or(10.0)))
+            }
+            (Source::RocketmqBenchmark, _) => vec!["rocketmq".into()],
+            (Source::Raw, _) => vec!["raw".into()],
+        };
+        arguments.extend(self.options.iter().cloned());
+        if self.source == Source::Raw {
+            arguments.extend(self.raw_arguments());
+        }
+        match target {
+            Target::Own(options) => arguments.extend(options.iter().cloned()),
+            Target::Running { .. } if self.has_own_broker() => {
+                let name = &self.name;
+                return Err(PerfError::Failed(format!("{name} starts a broker of its own")));
+            }
+            Target::Running { address, pid } => {
+                arguments.extend(["--brokers".into(), address.clone()]);
+                if let Some(pid) = pid {
+                    arguments.extend(["--pid".into(), pid.to_string()]);
+                }
+            }
+        }
+        Ok(arguments)
+    }
+
+    fn load_arguments(&self, rate: Option<f64>) -> Vec<String> {
+        let command = match (rate, self.producers) {
+            (Some(_), _) => "latency",
+            (None, 0) => "consume",
+            (None, _) => "produce",
+        };
+        let (topic, topics, partitions) = (self.topic(), self.topics, self.partitions);
+        let mut text =
+            format!("{command} --topic {topic} --topics {topics} --partitions {partitions}");
+        let mut add = |name: &str, value: Option<String>| {
+            text += &value.map(|value| format!(" {name} {value}")).unwrap_or_default();
+        };
+        if self.producers > 0 {
+            add("--record-bytes", Some(self.record_bytes.to_string()));
+            add("--producers", Some(self.producers.to_string()));
+            add("--keys", self.keys.to_possible_value().map(|v| v.get_name().to_owned()));
+            add("--compression", Some(word(&self.codec)));
+            add("--linger-ms", self.linger_ms.map(|ms| ms.to_string()));
+            match self.acks {
+                Acks::All => {}
+                Acks::Leader => add("--idempotence false -X", Some("acks=1".into())),
+                Acks::None => add("--idempotence false -X", Some("acks=0".into())),
+            }
+        }
+        if self.consumers > 0 {
+            add("--consumers", Some(self.consumers.to_string()));
+        }
+        match rate {
+            Some(rate) => {
+                add("--rate", Some(rate.to_string()));
+                add("--seconds", self.seconds.map(|s| s.to_string()));
+                add("--warmup-seconds", self.warmup_seconds.map(|s| s.to_string()));
+            }
+            None => {
+                add("--records", self.records.map(|r| r.to_string()));
+                if self.producers > 0 {
+                    add("--warmup-records", self.warmup_records.map(|r| r.to_string()));
+                }
+            }
+        }
+        words(&text)
+    }
+
+    /// The generator is told its work by the options, and its sizes by the workload's own keys.
+    fn raw_arguments(&self) -> Vec<String> {
+        let (topic, topics, partitions) = (self.topic(), self.topics, self.partitions);
+        let mut text = format!("--topic {topic} --topics {topics} --partitions {partitions}");
+        if self.producers > 0 {
+            text += &format!(" --record-bytes {}", self.record_bytes);
+        }
+        if let Some(Rate::PerSecond(rate)) = self.rate {
+            text += &format!(" --rate {rate}");
+        }
+        if let Some(seconds) = self.seconds {
+            text += &format!(" --seconds {seconds}");
+        }
+        if let Some(seconds) = self.warmup_seconds {
+            text += &format!(" --warmup-seconds {seconds}");
+        }
+        words(&text)
+    }
+
+    fn restart_arguments(&self) -> Vec<String> {
+        let (topics, partitions, bytes) = (self.topics, self.partitions, self.record_bytes);
+        let fill = self.fill_gb.unwrap_or(0.0);
+        words(&format!(
+            "startup --fill-gb {fill} --topics {topics} --partitions {partitions} \
+             --record-bytes {bytes}"
+        ))
+    }
+}
+
+/// Runs a workload and takes its result; `say` is told what is being done. A workload that breaks
+/// off has a result that says so.
+///
+/// # Errors
+/// It cannot be run against such a target.
+pub fn measure(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<RunResult> {
+    match workload.rate {
+        Some(Rate::Search(_)) => search(workload, target, say),
+        Some(Rate::PerSecond(rate)) => once(workload, target, Some(rate)),
+        None => once(workload, target, None),
+    }
+}
+
+fn once(workload: &Workload, target: &Target, rate: Option<f64>) -> Result<RunResult> {
+    let arguments = workload.arguments(target, rate)?;
+    let mut result = match run(&arguments, setup_limit(workload, target)) {
+        Outcome::Line(line) => RunResult::of(workload, *line),
+        Outcome::SetupExceeded(limit) => RunResult::setup_exceeded(workload, limit.as_secs_f64()),
+    };
+    result.command = command_line(&arguments);
+    Ok(result)
+}
+
+/// Looks for the highest rate that is sustained, and measures at half of it.
+fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<RunResult> {
+    let (mut search, mut steps) = (RateSearch::from(FIRST_RATE), Vec::<Step>::new());
+    let mut failures = Vec::new();
+    while let Some(rate) = search.next() {
+        say(&format!("{rate:.0} records a second"));
+        let arguments = workload.arguments(target, Some(rate))?;
+        let line = match run(&arguments, setup_limit(workload, target)) {
+            Outcome::Line(line) => line,
+            Outcome::SetupExceeded(limit) => {
+                return Ok(RunResult::setup_exceeded(workload, limit.as_secs_f64()));
+            }
+        };
+        let step = line.step(rate, workload.p99_limit_ms);
+        // A rate too high is no failure; a record lost is one at any rate.
+        failures.extend(line.failures.iter().map(|f| format!("at {rate:.0} a second: {f}")));
+        search.note(step.sustained);
+        steps.push(step);
+    }
+    let Some(highest) = search.highest() else {
+        let line = Line::failed("no rate was sustained".into());
+        let mut result = RunResult::of(workload, line);
+        result.steps = steps;
+        result.failures.extend(failures);
+        return Ok(result);
+    };
+    let half = (highest / 2.0).round();
+    say(&format!("{half:.0} records a second, half the highest"));
+    let mut result = once(workload, target, Some(half))?;
+    steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
+    result.steps = steps;
+    result.ok &= failures.is_empty();
+    result.failures.extend(failures);
+    result.figures.insert("highest_rate".into(), highest);
+    Ok(result)
+}
+
+/// What a process came to.
+enum Outcome {
+    Line(Box<Line>),
+    SetupExceeded(Duration),
+}
+
+/// Workloads on a broker that runs say when they have set up; the others set up by starting one.
+fn setup_limit(workload: &Workload, target: &Target) -> Option<Duration> {
+    let running = matches!(target, Target::Running { .. });
+    running.then(|| Duration::from_secs_f64(workload.setup_limit_seconds))
+}
+
+/// Runs this program with other arguments and takes its result.
+fn run(arguments: &[String], setup_limit: Option<Duration>) -> Outcome {
+    let outcome = start(arguments).and_then(|child| finish(child, arguments, setup_limit));
+    outcome.unwrap_or_else(|error| Outcome::Line(Box::new(Line::failed(error.to_string()))))
+}
+
+fn start(arguments: &[String]) -> Result<Child> {
+    let program = std::env::current_exe().doing(|| "finding this program".into())?;
+    let mut command = Command::new(program);
+    command.arg("--detail").args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    spawn(&mut command)
+}
+
+fn finish(mut child: Child, arguments: &[String], limit: Option<Duration>) -> Result<Outcome> {
+    let stdout = child.stdout.take().expect("standard output is piped");
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map_while(io::Result::ok);
+        // Nobody listens any more once the set-up took too long.
+        lines.for_each(|line| drop(tell.send(line)));
+    });
+    let first = match limit {
+        Some(limit) => told.recv_timeout(limit),
+        None => told.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+    };
+    if let (Err(mpsc::RecvTimeoutError::Timeout), Some(limit)) = (&first, limit) {
+        child.kill().doing(|| "ending a workload".into())?;
+        child.wait().doing(|| "ending a workload".into())?;
+        return Ok(Outcome::SetupExceeded(limit));
+    }
+    let last = first.into_iter().chain(told).filter(|line| line != MEASURING).last();
+    child.wait().doing(|| "running a workload".into())?;
+    let line = last.and_then(|line| serde_json::from_str(&line).ok());
+    let line = line.ok_or_else(|| {
+        PerfError::Failed(format!("`{}` gave no result", command_line(arguments)))
+    })?;
+    Ok(Outcome::Line(Box::new(line)))
+}
+
+fn command_line(arguments: &[String]) -> String {
+    format!("mainstem-perf {}", arguments.join(" "))
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The word a value has in workload files.
+fn word(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).expect("a word");
+    value.as_str().expect("a word").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(more: &str, rate: Option<f64>) -> String {
+        let text = format!("name = \"a\"\nshows = \"b\"\nsystems = [\"kafka\"]\n{more}");
+        let workload = Workload::parse("a.toml", &text, false, &[]).expect("right");
+        let target = Target::Running { address: "host:1".into(), pid: Some(7) };
+        workload.arguments(&target, rate).expect("it runs there").join(" ")
+    }
+
+    #[test]
+    fn every_key_of_a_workload_reaches_its_command() {
+        let keyed = "topics = 3\npartitions = 4\nrecord_bytes = 99\nkeys = \"random\"\n\
+                     producers = 2\nacks = \"leader\"\ncodec = \"lz4\"\nlinger_ms = 7\n\
+                     records = 10\nwarmup_records = 1\noptions = [\"--batch-bytes\", \"5\"]\n";
+        assert_eq!(
+            arguments(keyed, None),
+            "produce --topic a --topics 3 --partitions 4 --record-bytes 99 --producers 2 \
+             --keys random --compression lz4 --linger-ms 7 --idempotence false -X acks=1 \
+             --records 10 --warmup-records 1 --batch-bytes 5 --brokers host:1 --pid 7"
+        );
+        let open =
+            "producers = 1\nconsumers = 2\nrate = 5.0\nseconds = 3.0\nwarmup_seconds = 1.0\n";
+        let text = arguments(open, Some(5.0));
+        assert!(text.starts_with("latency "), "{text}");
+        assert!(text.contains("--consumers 2 --rate 5 --seconds 3 --warmup-seconds 1"), "{text}");
+    }
+
+    #[test]
+    fn a_process_without_result_is_a_failed_run() {
+        let mut command = Command::new("true");
+        let child = command.stdout(Stdio::piped()).spawn().expect("there is `true`");
+        let error = finish(child, &["x".into()], None).err().expect("there is no result");
+        assert!(error.to_string().contains("`mainstem-perf x` gave no result"));
+    }
+
+    #[test]
+    fn a_set_up_that_takes_too_long_is_ended_and_said() {
+        let mut command = Command::new("sleep");
+        let child = command.arg("600").stdout(Stdio::piped()).spawn().expect("there is `sleep`");
+        let outcome = finish(child, &[], Some(Duration::from_millis(20))).expect("it is ended");
+        assert!(matches!(outcome, Outcome::SetupExceeded(_)));
+    }
+
+    #[test]
+    fn a_result_follows_the_announcement() {
+        let mut command = Command::new("printf");
+        command.arg(format!("{MEASURING}\\n{{\"records\":3,\"failures\":[\"x\"]}}\\n"));
+        let child = command.stdout(Stdio::piped()).spawn().expect("there is `printf`");
+        let limit = Some(Duration::from_secs(60));
+        let Outcome::Line(line) = finish(child, &[], limit).expect("a result") else {
+            panic!("nothing took too long");
+        };
+        assert_eq!(line.failures, ["x"]);
+    }
+}

@@ -1,0 +1,61 @@
+//! `run`: one workload against one broker that runs.
+
+use crate::error::{Doing, PerfError, Result};
+use crate::measurement::{Target, measure};
+use crate::progress::Progress;
+use crate::run_result::RunResult;
+use crate::workload::{Setting, Workload};
+use clap::Args;
+use std::fs;
+use std::path::PathBuf;
+
+/// What to run, and against whom.
+#[derive(Args, Debug, Clone)]
+pub struct RunArgs {
+    /// The workload's file.
+    #[arg(value_name = "WORKLOAD.toml")]
+    workload: PathBuf,
+    /// Where clients of the broker begin, as host:port.
+    #[arg(long, value_name = "ADDRESS")]
+    target: String,
+    /// The broker's process id, to measure what it uses.
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Small sizes: shows that it works, its figures mean little.
+    #[arg(long)]
+    quick: bool,
+    /// Changes a key of the workload, as in `produce.records=1000000`; may be repeated.
+    #[arg(long = "set", value_name = "WORKLOAD.KEY=VALUE")]
+    settings: Vec<Setting>,
+    /// A directory for the result and its histograms, besides the line that is printed.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// The workload is wrong, needs a broker of its own, or the result cannot be written.
+pub fn run_one(args: &RunArgs) -> Result<RunResult> {
+    let place = args.workload.display().to_string();
+    let text = fs::read_to_string(&args.workload).doing(|| format!("reading {place}"))?;
+    let workload = Workload::parse(&place, &text, args.quick, &args.settings)?;
+    if workload.has_own_broker() {
+        let why = format!("{} starts a broker of its own: `compare` runs it", workload.name);
+        return Err(PerfError::Failed(why));
+    }
+    let progress = Progress::new(1, 0);
+    progress.say(&workload.name);
+    let target = Target::Running { address: args.target.clone(), pid: args.pid };
+    let mut result =
+        measure(&workload, &target, &|step| progress.say(&format!("{}, {step}", workload.name)))?;
+    drop(progress);
+    (result.driver, result.variant, result.run) = (args.target.clone(), "alone".into(), 1);
+    if let Some(out) = &args.out {
+        fs::create_dir_all(out).doing(|| format!("creating {}", out.display()))?;
+        let path = out.join(format!("{}.json", workload.name));
+        result.write(&path)?;
+        result.write_histograms(&path)?;
+    }
+    Ok(result)
+}
