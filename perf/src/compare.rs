@@ -14,7 +14,7 @@ use crate::run_directory::{Contestant, Plan, RunDirectory};
 use crate::run_result::{Line, RunResult};
 use crate::system::{Places, System, settle_disk};
 use crate::variant::Variant;
-use crate::workload::{self, Setting, Source, SystemName, Tier, Workload};
+use crate::workload::{self, Protocol, Setting, Source, SystemName, Tier, Workload};
 use clap::Args;
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -195,10 +195,11 @@ impl Turns<'_> {
             missing.into_iter().partition::<Vec<_>, _>(|w| w.has_own_broker())
         };
         // More than one broker if one of them had to be given up.
-        while let (_, shared) = missing()
-            && !shared.is_empty()
+        while let (_, mut shared) = missing()
+            && let Some(protocol) = shared.first().map(|w| w.protocol)
         {
-            self.shared_broker(variant, system, run, &shared)?;
+            shared.retain(|w| w.protocol == protocol);
+            self.shared_broker(variant, system, run, protocol, &shared)?;
         }
         for workload in missing().0 {
             self.measure(variant, system, run, workload, &self.own_target(system, workload))?;
@@ -213,16 +214,24 @@ impl Turns<'_> {
         variant: Variant,
         system: &System,
         run: usize,
+        protocol: Protocol,
         workloads: &[&Workload],
     ) -> Result<()> {
         let plan = self.directory.plan();
         let data = DataDirectory::create(plan.places.data().join(variant.to_string()))?;
         system.prepare(data.path())?;
         settle_disk()?;
-        let mut broker = system.start(data.path(), &self.directory.log_path(variant, run))?;
+        let log = self.directory.log_path(variant, run);
+        let (mut broker, warm_up) = match protocol {
+            Protocol::Kafka => (system.start(data.path(), &log)?, warm_up(plan.warmup_records)),
+            Protocol::Rocketmq => {
+                let log = log.with_extension("rocketmq.log");
+                (system.start_for_rocketmq(data.path(), &log)?, Vec::new())
+            }
+        };
         let (address, pid) = (broker.address.clone(), Some(broker.pid()));
         let target = Target::Running { address, pid };
-        for workload in warm_up(plan.warmup_records) {
+        for workload in warm_up {
             self.progress.say(&format!("run {run} of {}, {variant}: warm-up", plan.runs));
             let result = measure(&workload, &target, &|_| ())?;
             if !result.ok {

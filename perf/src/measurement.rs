@@ -8,7 +8,7 @@ use crate::error::{Doing, PerfError, Result};
 use crate::rate_search::RateSearch;
 use crate::report::MEASURING;
 use crate::run_result::{Line, RunResult, Step};
-use crate::workload::{Acks, Measure, Rate, Source, Workload};
+use crate::workload::{Acks, Measure, Protocol, Rate, Source, Workload};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::io::{self, BufRead, BufReader};
@@ -53,7 +53,7 @@ impl Workload {
         };
         arguments.extend(self.options.iter().cloned());
         if self.source == Source::Raw {
-            arguments.extend(self.raw_arguments());
+            arguments.extend(self.raw_arguments(rate));
         }
         match target {
             Target::Own(options) => arguments.extend(options.iter().cloned()),
@@ -62,7 +62,11 @@ impl Workload {
                 return Err(PerfError::Failed(format!("{name} starts a broker of its own")));
             }
             Target::Running { address, pid } => {
-                arguments.extend(["--brokers".into(), address.clone()]);
+                let option = match self.protocol {
+                    Protocol::Kafka => "--brokers",
+                    Protocol::Rocketmq => "--namesrv",
+                };
+                arguments.extend([option.into(), address.clone()]);
                 if let Some(pid) = pid {
                     arguments.extend(["--pid".into(), pid.to_string()]);
                 }
@@ -115,13 +119,20 @@ impl Workload {
     }
 
     /// The generator is told its work by the options, and its sizes by the workload's own keys.
-    fn raw_arguments(&self) -> Vec<String> {
+    fn raw_arguments(&self, rate: Option<f64>) -> Vec<String> {
         let (topic, topics, partitions) = (self.topic(), self.topics, self.partitions);
-        let mut text = format!("--topic {topic} --topics {topics} --partitions {partitions}");
+        let (queues, bytes) = match self.protocol {
+            Protocol::Kafka => ("--partitions", "--record-bytes"),
+            Protocol::Rocketmq => ("--queues", "--message-bytes"),
+        };
+        let mut text = format!("--topic {topic} --topics {topics} {queues} {partitions}");
         if self.producers > 0 {
-            text += &format!(" --record-bytes {}", self.record_bytes);
+            text += &format!(" {bytes} {}", self.record_bytes);
         }
-        if let Some(Rate::PerSecond(rate)) = self.rate {
+        if let Some(records) = self.records {
+            text += &format!(" --records {records}");
+        }
+        if let Some(rate) = rate {
             text += &format!(" --rate {rate}");
         }
         if let Some(seconds) = self.seconds {
@@ -295,6 +306,24 @@ mod tests {
         let text = arguments(open, Some(5.0));
         assert!(text.starts_with("latency "), "{text}");
         assert!(text.contains("--consumers 2 --rate 5 --seconds 3 --warmup-seconds 1"), "{text}");
+    }
+
+    #[test]
+    fn the_generator_is_told_its_sizes() {
+        let raw = "source = \"raw\"\noptions = [\"latency\"]\nproducers = 1\nconsumers = 1\n\
+                   rate = \"highest\"\nseconds = 3.0\n";
+        assert_eq!(
+            arguments(raw, Some(500.0)),
+            "raw latency --topic a --topics 1 --partitions 6 --record-bytes 1024 --rate 500 \
+             --seconds 3 --brokers host:1 --pid 7"
+        );
+        let raw = "source = \"raw\"\nprotocol = \"rocketmq\"\noptions = [\"rocketmq-send\"]\n\
+                   partitions = 8\nproducers = 1\nseconds = 3.0\n";
+        assert_eq!(
+            arguments(raw, None),
+            "raw rocketmq-send --topic a --topics 1 --queues 8 --message-bytes 1024 --seconds 3 \
+             --namesrv host:1 --pid 7"
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! by name that a thousand topics would make expensive.
 
 use crate::error::{Doing, PerfError, Result};
-pub use crate::histogram::new_histogram;
+use crate::histogram::new_histogram;
 use crate::topic_set::{TopicArgs, TopicSet};
 use crate::workload::Keys;
 use clap::Args;

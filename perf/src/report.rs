@@ -160,15 +160,18 @@ impl Report {
         let percentiles = |h: &Histogram<u64>| (!h.is_empty()).then(|| Percentiles::of(h));
         self.acknowledged_latency = percentiles(&publish);
         self.end_to_end_latency = percentiles(&end_to_end);
+        self.keep(PUBLISH_LATENCY, &publish);
+        self.keep(PUBLISH_DELAY_LATENCY, &publish_delay);
+        self.keep(END_TO_END_LATENCY, &end_to_end);
         if DETAILED.load(Ordering::Relaxed) {
             self.intervals = intervals;
-            let named = [
-                (PUBLISH_LATENCY, publish),
-                (PUBLISH_DELAY_LATENCY, publish_delay),
-                (END_TO_END_LATENCY, end_to_end),
-            ];
-            let named = named.iter().filter(|(_, h)| !h.is_empty());
-            self.histograms = named.map(|(name, h)| (*name, Counts::of(h))).collect();
+        }
+    }
+
+    /// Keeps a histogram of nanoseconds for those who merge it with other runs'.
+    pub fn keep(&mut self, name: &'static str, histogram: &Histogram<u64>) {
+        if DETAILED.load(Ordering::Relaxed) && !histogram.is_empty() {
+            self.histograms.insert(name, Counts::of(histogram));
         }
     }
 

@@ -15,7 +15,7 @@ macro_rules! shipped {
 }
 
 /// The files that come with this program, in the order they are run.
-const SHIPPED: [(&str, &str); 16] = [
+const SHIPPED: [(&str, &str); 26] = [
     shipped!("10-produce.toml"),
     shipped!("11-produce-100b.toml"),
     shipped!("12-produce-keyed.toml"),
@@ -32,6 +32,16 @@ const SHIPPED: [(&str, &str); 16] = [
     shipped!("63-rmq-consume.toml"),
     shipped!("64-rmq-topics.toml"),
     shipped!("65-rmq-timers.toml"),
+    shipped!("70-raw-produce.toml"),
+    shipped!("71-raw-consume.toml"),
+    shipped!("72-raw-both.toml"),
+    shipped!("73-raw-latency.toml"),
+    shipped!("74-raw-highest-rate.toml"),
+    shipped!("80-raw-topics-1.toml"),
+    shipped!("81-raw-topics-1000.toml"),
+    shipped!("82-raw-topics-10000.toml"),
+    shipped!("90-raw-rmq-send.toml"),
+    shipped!("91-raw-rmq-pull.toml"),
 ];
 
 /// What a run does. Sizes are those of a full run; `quick` lays others over them.
@@ -45,6 +55,9 @@ pub struct Workload {
     /// What makes the load.
     #[serde(default)]
     pub source: Source,
+    /// What clients and brokers speak.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// What is done.
     #[serde(default)]
     pub measure: Measure,
@@ -161,6 +174,18 @@ impl fmt::Display for Source {
             Source::Raw => "raw generator",
         })
     }
+}
+
+/// What clients and brokers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Kafka's: clients begin at a broker.
+    #[default]
+    Kafka,
+    /// RocketMQ's: clients begin at a name server. Only the raw generator speaks it to a broker
+    /// that runs.
+    Rocketmq,
 }
 
 /// What is done.

@@ -7,8 +7,11 @@ const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 340.0;
 const LEFT: f64 = 64.0;
 const RIGHT: f64 = 16.0;
-const TOP: f64 = 56.0;
+const TOP: f64 = 72.0;
 const BOTTOM: f64 = 48.0;
+
+/// Names of lines beside each other above a chart.
+const NAMES_IN_A_ROW: usize = 3;
 
 /// How many colours there are; a system keeps its own throughout.
 pub const COLOURS: usize = 4;
@@ -195,11 +198,10 @@ impl LineChart {
         let y = Ruler::over(self.y.scale, points().map(|p| p.1), HEIGHT - BOTTOM, TOP);
         let mut svg = open(&self.title, HEIGHT);
         self.draw_grid(&mut svg, &x, &y);
-        let mut legend_at = LEFT;
-        for series in &self.series {
+        for (i, series) in self.series.iter().enumerate() {
             series.draw(&mut svg, &x, &y);
-            series.draw_name(&mut svg, legend_at);
-            legend_at += 48.0 + 7.0 * series.name.chars().count() as f64;
+            let (column, row) = (i % NAMES_IN_A_ROW, i / NAMES_IN_A_ROW);
+            series.draw_name(&mut svg, LEFT + 214.0 * column as f64, 38.0 + 17.0 * row as f64);
         }
         svg + "</svg>\n"
     }
@@ -269,15 +271,13 @@ impl Series {
         svg.push_str("</g>\n");
     }
 
-    fn draw_name(&self, svg: &mut String, at: f64) {
+    fn draw_name(&self, svg: &mut String, x: f64, y: f64) {
         let (colour, dashed) = (self.colour % COLOURS, if self.dashed { " dashed" } else { "" });
+        let (name, end, text_x, text_y) = (escape(&self.name), x + 26.0, x + 32.0, y + 4.0);
         let _ = writeln!(
             svg,
-            "<line class=\"line c{colour}{dashed}\" x1=\"{at:.0}\" y1=\"38\" x2=\"{:.0}\" y2=\"38\"/>\
-             <text x=\"{:.0}\" y=\"42\">{}</text>",
-            at + 26.0,
-            at + 32.0,
-            escape(&self.name)
+            "<line class=\"line c{colour}{dashed}\" x1=\"{x}\" y1=\"{y}\" x2=\"{end}\" y2=\"{y}\"/>\
+             <text x=\"{text_x}\" y=\"{text_y}\">{name}</text>"
         );
     }
 }
@@ -343,7 +343,7 @@ mod tests {
         let svg =
             chart(Scale::Linear, Scale::Log, &[(0.0, 1.0), (50.0, 10.0), (100.0, 100.0)]).svg();
         // Left bottom, the middle, right top: the second y is as far from the first as the third.
-        assert!(svg.contains("points=\"64.0,292.0 384.0,174.0 704.0,56.0\""), "{svg}");
+        assert!(svg.contains("points=\"64.0,292.0 384.0,182.0 704.0,72.0\""), "{svg}");
         assert_eq!(svg.matches("<circle class=\"dot\"").count(), 3);
         assert!(svg.contains("<circle class=\"knee\" cx=\"64.0\" cy=\"292.0\""));
         assert!(svg.contains("a &lt;b&gt;: 50, 10.0") && svg.contains("t &amp; u"));
@@ -353,7 +353,7 @@ mod tests {
     fn percentiles_have_equal_room_for_each_nine() {
         let points = [(0.0, 1.0), (90.0, 1.0), (99.0, 2.0), (99.9, 3.0)];
         let svg = chart(Scale::Nines, Scale::Linear, &points).svg();
-        assert!(svg.contains("64.0,213.3 277.3,213.3 490.7,134.7 704.0,56.0"), "{svg}");
+        assert!(svg.contains("64.0,218.7 277.3,218.7 490.7,145.3 704.0,72.0"), "{svg}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which charts a comparison has, and their points.
 
 use super::chart::{Axis, BarChart, LineChart, Scale, Series};
+use super::metric::median;
 use super::summary::{Summary, promise};
 use crate::histogram::{merge, percentiles};
 use crate::report::END_TO_END_LATENCY;
@@ -119,23 +120,25 @@ fn against_load(summary: &Summary<'_>, workload: &Workload) -> Option<Drawing> {
 
 /// Throughput over the number of partitions, of one source's workloads with equal records.
 fn by_topics(summary: &Summary<'_>, source: Source) -> Option<Drawing> {
-    let comparable = |w: &&Workload| {
-        let writes = w.producers > 0 && w.rate.is_none() && w.measure == Measure::Load;
-        writes && w.source == source && w.record_bytes == 1024 && w.follows().is_none()
+    let writes = |w: &&Workload| {
+        let fresh = w.producers > 0 && w.consumers == 0 && w.follows().is_none();
+        fresh && w.source == source && w.rate.is_none() && w.measure == Measure::Load
     };
-    let workloads: Vec<_> = summary.plan.workloads.iter().filter(comparable).collect();
+    let all: Vec<_> = summary.plan.workloads.iter().filter(writes).collect();
+    let wide = all.iter().max_by_key(|w| w.topics)?;
+    // All but the topics is the same.
+    let like = |w: &Workload| (w.record_bytes, w.producers, w.keys, w.codec, w.options.clone());
+    let workloads = all.iter().filter(|w| like(w) == like(wide));
     let mut lines = Vec::new();
     for (contestant, colour) in contestants(summary) {
         let mut at: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
-        for workload in &workloads {
+        for workload in workloads.clone() {
             let runs = summary.good_runs(workload, contestant.variant);
             let rates = runs.iter().map(|r| r.mb_per_second);
             at.entry(workload.topics).or_default().extend(rates);
         }
-        let points = at.into_iter().filter_map(|(topics, mut rates)| {
-            rates.sort_by(f64::total_cmp);
-            Some((topics as f64, *rates.get(rates.len() / 2)?))
-        });
+        let points = at.into_iter();
+        let points = points.filter_map(|(t, r)| Some((t as f64, median(r.into_iter())?)));
         lines.extend(series(contestant, colour, points.collect()));
     }
     // One number of topics makes no line.
@@ -162,10 +165,8 @@ fn bars(
         let mut bars = Vec::new();
         for (contestant, colour) in contestants(summary) {
             let runs = summary.good_runs(workload, contestant.variant);
-            let mut values: Vec<f64> = runs.iter().filter_map(|r| of(r)).collect();
-            values.sort_by(f64::total_cmp);
-            let middle = values.get(values.len() / 2);
-            bars.extend(middle.map(|value| (named(contestant), colour, *value)));
+            let value = median(runs.iter().filter_map(|r| of(r)));
+            bars.extend(value.map(|value| (named(contestant), colour, value)));
         }
         if !bars.is_empty() {
             groups.push((workload.name.clone(), bars));

@@ -46,7 +46,8 @@ impl Metric {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+/// The one in the middle, or between the two in the middle; none of none.
+pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut sorted: Vec<f64> = values.collect();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -86,6 +87,9 @@ pub fn metrics(workload: &Workload) -> Vec<Metric> {
         metrics.extend(rocketmq());
     }
     metrics.extend(costs());
+    if workload.producers > 0 {
+        metrics.push(written());
+    }
     metrics
 }
 
@@ -144,12 +148,15 @@ fn costs() -> Vec<Metric> {
         less("context switches a 1,000 records", |r| {
             r.per_record(|b| (b.voluntary_switches + b.involuntary_switches) as f64 * 1e3)
         }),
-        less("written to disk a record byte", |r| {
-            let written = r.per_record(|b| b.disk_write_bytes as f64)?;
-            Some(written / r.message_size as f64).filter(|v| *v > 0.0)
-        }),
         less("broker resident, MiB", |r| Some(r.broker.as_ref()?.rss_bytes as f64 * MIB)),
     ]
+}
+
+fn written() -> Metric {
+    less("written to disk a record byte", |r| {
+        let written = r.per_record(|b| b.disk_write_bytes as f64)?;
+        Some(written / r.message_size as f64).filter(|v| *v > 0.0)
+    })
 }
 
 fn restart() -> Vec<Metric> {

@@ -169,8 +169,9 @@ impl<'a> Summary<'a> {
              write is waited for before each workload."
                 .into(),
             format!(
-                "Before its first workload each broker is given {} records to take in and to serve, \
-                 so that a JVM is warm; workloads that write have a warm-up of their own besides.",
+                "Before its first workload each broker for Kafka's clients is given {} records to \
+                 take in and to serve, so that a JVM is warm; workloads that write have a warm-up of \
+                 their own besides.",
                 plan.warmup_records
             ),
             "Latency counts from when each record was to be sent.".into(),

@@ -8,7 +8,7 @@ use super::record_batch::{SeenBatch, walk};
 use super::stream_check::StreamCheck;
 use super::topics::RawTopics;
 use crate::error::{PerfError, Result};
-use crate::producer::new_histogram;
+use crate::histogram::new_histogram;
 use hdrhistogram::Histogram;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

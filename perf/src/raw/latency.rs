@@ -10,7 +10,7 @@ use super::produce::{self, PRODUCER, describe};
 use super::producer::Pace;
 use super::summary::{ColdReaderReport, RawReport, merged};
 use crate::error::Result;
-use crate::report::Percentiles;
+use crate::report::{END_TO_END_LATENCY, PUBLISH_DELAY_LATENCY, Percentiles};
 use clap::Args;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -94,10 +94,12 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
     describe(&mut report, &plan);
     let late = merged(produced.iter().map(|p| &p.lateness));
     report.sent_late = late.as_ref().map(Percentiles::of);
+    late.iter().for_each(|h| report.report.keep(PUBLISH_DELAY_LATENCY, h));
     let streams = report.judge_sending(produced);
     report.judge_reading(&consumed, &streams);
     let latency = merged(consumed.iter().map(|c| &c.latency));
     report.report.end_to_end_latency = latency.as_ref().map(Percentiles::of);
+    latency.iter().for_each(|h| report.report.keep(END_TO_END_LATENCY, h));
     if args.idle_connections > 0 {
         report.idle_connections = Some(idle.report()?);
     }

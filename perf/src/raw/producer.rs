@@ -8,7 +8,7 @@ use super::record_batch::PreparedBatch;
 use super::stamp::Stamp;
 use super::topics::RawTopics;
 use crate::error::{PerfError, Result};
-use crate::producer::new_histogram;
+use crate::histogram::new_histogram;
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -5,7 +5,7 @@ use super::consumer::Consumed;
 use super::control::{Measured, ThreadShare};
 use super::produce::PRODUCER;
 use super::producer::Produced;
-use crate::report::{Percentiles, Report};
+use crate::report::{PUBLISH_LATENCY, Percentiles, Report};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -131,6 +131,7 @@ impl RawReport {
         self.report.judge_sending(sent, acknowledged, sum(|p| p.errors), last_error);
         let latency = merged(produced.iter().map(|p| &p.latency));
         self.report.acknowledged_latency = latency.as_ref().map(Percentiles::of);
+        latency.iter().for_each(|h| self.report.keep(PUBLISH_LATENCY, h));
         produced.into_iter().flat_map(|p| p.streams).collect()
     }
 
@@ -161,7 +162,7 @@ impl RawReport {
 
 /// All values of several histograms in one; none if there are no values.
 pub fn merged<'a>(parts: impl Iterator<Item = &'a Histogram<u64>>) -> Option<Histogram<u64>> {
-    let mut all = crate::producer::new_histogram();
+    let mut all = crate::histogram::new_histogram();
     parts.for_each(|part| all.add(part).expect("all have the same bounds"));
     (!all.is_empty()).then_some(all)
 }
