@@ -170,7 +170,12 @@ pub fn measure(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Resu
 fn once(workload: &Workload, target: &Target, rate: Option<f64>) -> Result<RunResult> {
     let arguments = workload.arguments(target, rate)?;
     let mut result = match run(&arguments, setup_limit(workload, target)) {
-        Outcome::Line(line) => RunResult::of(workload, *line),
+        Outcome::Line(mut line) => {
+            if workload.measure == Measure::Load {
+                line.judge_records();
+            }
+            RunResult::of(workload, *line)
+        }
         Outcome::SetupExceeded(limit) => RunResult::setup_exceeded(workload, limit.as_secs_f64()),
     };
     result.command = command_line(&arguments);

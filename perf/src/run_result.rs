@@ -173,6 +173,13 @@ impl Line {
         Self { ok: false, failures: vec![why], ..Self::default() }
     }
 
+    /// A load of nothing is a failure, whatever its process says.
+    pub fn judge_records(&mut self) {
+        if self.records == 0 && self.failures.is_empty() {
+            self.failures.push("no record went through in the measured time".into());
+        }
+    }
+
     /// The step of a search that it was, held against the longest p99 that counts.
     pub fn step(&self, rate: f64, p99_limit_ms: f64) -> Step {
         let histogram = merge(self.histograms.get(END_TO_END_LATENCY));
@@ -460,6 +467,16 @@ mod tests {
         assert_eq!(line.client_bound(&workload()), None, "so few records fit into the queue");
         line.records = 1_000_000;
         assert!(line.client_bound(&workload()).is_some());
+    }
+
+    #[test]
+    fn a_load_of_nothing_fails() {
+        let mut line = line();
+        line.judge_records();
+        assert!(RunResult::of(&workload(), line.clone()).ok);
+        line.records = 0;
+        line.judge_records();
+        assert!(!RunResult::of(&workload(), line).ok);
     }
 
     #[test]
