@@ -21,7 +21,7 @@ use crate::{
     wire::rocketmq::{property, record::Record},
 };
 
-/// Index entries looked at with one look-up.
+/// Index entries looked at with one look-up, after the first.
 const SCAN: usize = 1_024;
 
 /// Index entries looked at before what was found, or nothing, is told: a filter that lets little
@@ -151,8 +151,10 @@ impl Broker {
         let readable = readable.map_err(ReadError::Lost)?.min(high_watermark);
         let mut taking = Taking::new(pull);
         let mut scanned = 0;
-        while taking.next_offset < readable && scanned < SCAN_MAX {
-            let budget = Budget { entries: SCAN, bytes: u64::MAX };
+        while taking.next_offset < readable && scanned < SCAN_MAX && !taking.is_full() {
+            // Most often all of the first ones are wanted.
+            let look = if scanned == 0 { pull.messages_max.min(SCAN) } else { SCAN };
+            let budget = Budget { entries: look, bytes: u64::MAX };
             let mut entries = self.index.range(pull.queue, taking.next_offset, budget).await?;
             entries.retain(|entry| entry.base_offset < readable);
             if entries.is_empty() {
@@ -317,13 +319,18 @@ impl<'p> Taking<'p> {
     /// Counts one more message; false if there are enough without it.
     fn has_room(&mut self, bytes: u64) -> bool {
         let more = self.bytes + bytes;
-        let full = self.messages >= self.pull.messages_max || more > self.pull.bytes_max;
+        let full = self.is_full() || more > self.pull.bytes_max;
         if full && self.messages > 0 {
             return false;
         }
         self.messages += 1;
         self.bytes = more;
         true
+    }
+
+    /// No further message may be taken in.
+    fn is_full(&self) -> bool {
+        self.messages >= self.pull.messages_max
     }
 
     fn take_stored(&mut self, entry: &IndexEntry) -> bool {
