@@ -75,7 +75,7 @@ enum Command {
     /// Drive a broker with prepared frames, so that the client costs next to nothing.
     #[command(subcommand)]
     Raw(raw::RawWorkload),
-    /// Start a broker and let RocketMQ's own benchmark programs work.
+    /// Start a broker and let RocketMQ's benchmark programs work, or ours on its client.
     Rocketmq(rocketmq::RocketMqArgs),
 }
 

@@ -35,21 +35,21 @@ pub struct Places {
     /// A directory that has Kafka's jars. [default: OUT/kafka/lib, fetched with Maven]
     #[arg(long, value_name = "DIR")]
     pub kafka_lib: Option<PathBuf>,
-    /// A setting of Kafka's over its defaults; may be repeated. The durable comparison is
-    /// log.flush.interval.messages=1.
+    /// A setting of Kafka's over its defaults; may be repeated. `compare` sets those that
+    /// make it sync by itself, with `--tiers synced`.
     #[arg(long = "kafka-set", value_name = "NAME=VALUE")]
     pub kafka_set: Vec<String>,
     /// A directory that has RocketMQ's jars. [default: OUT/rocketmq/lib, fetched with Maven]
     #[arg(long, value_name = "DIR")]
     pub rocketmq_lib: Option<PathBuf>,
-    /// A setting of RocketMQ's broker over its defaults; may be repeated. The durable comparison is
-    /// flushDiskType=SYNC_FLUSH.
+    /// A setting of RocketMQ's broker over its defaults; may be repeated. `compare` sets
+    /// those that make it sync by itself, with `--tiers synced`.
     #[arg(long = "rocketmq-set", value_name = "NAME=VALUE")]
     pub rocketmq_set: Vec<String>,
     /// Where results, logs and the fetched jars go.
     #[arg(long, value_name = "DIR", default_value = "target/perf")]
     pub out: PathBuf,
-    /// Where the brokers keep their data while they run, both on the same file system.
+    /// Where the brokers keep their data while they run, all on the same file system.
     /// [default: OUT/data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::config::{Config, ConfigError, ConfigErrors, Sources};
 
-/// A message broker for Kafka's clients on one durable commit log.
+/// A message broker for Kafka's and RocketMQ's clients on one durable commit log.
 ///
 /// Without a command it serves in development mode: data in ./mainstem-data, Kafka's clients on
 /// 127.0.0.1:9092, RocketMQ's on 127.0.0.1:10911 with its name server on 127.0.0.1:9876, metrics and
@@ -127,7 +127,7 @@ pub struct TuneArgs {
     pub root: PathBuf,
 }
 
-/// How to measure a disk. Takes 512 MiB of it meanwhile.
+/// How to measure a disk. Takes 256 MiB of it meanwhile.
 #[derive(Debug, Args)]
 pub struct BenchDiskArgs {
     /// A directory on the disk; the one above it where it is not there yet.

@@ -119,7 +119,7 @@ pub struct Measured {
 }
 
 /// Measures the disk that holds `directory`, for about `time`, beside the filling of the file. Takes
-/// 512 MiB of it meanwhile, in files that nobody else sees and that are gone however it ends.
+/// 256 MiB of it meanwhile, in files that nobody else sees and that are gone however it ends.
 ///
 /// # Errors
 /// See [`DiskBenchError`].

@@ -210,7 +210,7 @@ pub struct TimeOptions {
     /// The measured time.
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
-    /// Time before it. [default: 2; 0 with --records]
+    /// Time before it. [default: 2; 0 where a number of records is asked for]
     #[arg(long)]
     pub warmup_seconds: Option<f64>,
     /// The broker's process id, to measure what it uses.
