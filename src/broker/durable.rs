@@ -8,6 +8,8 @@ use std::{
     task::{Poll, Waker},
 };
 
+use futures_lite::future::yield_now;
+
 use super::Broker;
 use crate::{
     base::{Position, QueueId},
@@ -146,7 +148,9 @@ impl Broker {
     pub(super) async fn log_progress(&self) -> Result<(), LogStopped> {
         let durable = self.log.durable();
         if self.log.reserved() == durable {
-            // All of it moved before this was asked.
+            // All of it moved before this was asked. Who stands in line for the room may be on this
+            // shard.
+            yield_now().await;
             return Ok(());
         }
         let next = durable.plus(1);

@@ -159,6 +159,11 @@ impl Found {
     }
 }
 
+fn keep_newest(found: &mut Vec<Found>, max: usize) {
+    found.sort_by_key(|found| Reverse((found.stored_ms, found.offset)));
+    found.truncate(max);
+}
+
 impl Broker {
     /// Messages with a key, of Kafka's where their topic wants it, as RocketMQ's records, the newest first. Whatever of
     /// the log cannot be read is passed over, and so are segments that were sealed a moment ago.
@@ -179,8 +184,7 @@ impl Broker {
                 Box::pin(async move { owner.of_queue_with_key(queue, &offsets, &of_owner).await })
             });
             found.extend(records.await?);
-            found.sort_by_key(|found| Reverse((found.stored_ms, found.offset)));
-            found.truncate(query.max);
+            keep_newest(&mut found, query.max);
         }
         Ok(found.into_iter().map(|found| found.record).collect())
     }
@@ -224,6 +228,9 @@ impl Broker {
             let Some(last) = entries.last() else { return found };
             at = last.next_offset();
             for entry in entries.iter().filter(|entry| query.is_in_time(entry.append_time)) {
+                if found.len() > 2 * query.max {
+                    keep_newest(&mut found, query.max);
+                }
                 match entry.dialect {
                     Dialect::RocketMq => found.extend(self.if_wanted(queue, entry, query).await),
                     Dialect::Kafka if query.topic.settings.key_index => {
@@ -271,8 +278,9 @@ impl Broker {
                 offsets.push(offset);
             }
         });
-        // The newest are asked for.
-        for &offset in offsets.iter().rev().take(query.max) {
+        // The newest are asked for; upwards, since a batch is converted from an offset on.
+        let older = offsets.len().saturating_sub(query.max);
+        for &offset in &offsets[older..] {
             let record = self.message_at(queue, offset).await.ok().flatten();
             found.extend(record.filter(|record| query.wants(record)).and_then(Found::new));
         }

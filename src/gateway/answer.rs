@@ -99,6 +99,13 @@ impl Answers {
         .await
     }
 
+    /// Bytes of the answers there are, but for what lies in the log.
+    pub(super) fn queued_bytes(&self) -> usize {
+        let line = self.line.borrow();
+        let parts = line.answers.iter().flat_map(|answer| &answer.parts);
+        parts.map(|part| if let Part::Bytes(bytes) = part { bytes.len() } else { 0 }).sum()
+    }
+
     async fn first_after(&self) -> Option<Position> {
         poll_fn(|context| {
             let mut line = self.line.borrow_mut();

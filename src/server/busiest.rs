@@ -1,13 +1,9 @@
 //! The busiest topics and the slowest groups of all shards, for the admin port.
 
-use std::{
-    collections::BTreeSet,
-    rc::Rc,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
+use tokio::sync::Mutex;
 
 use crate::{
     admin::{GroupLag, TOP_MOST, Top, TopicRate},
@@ -16,42 +12,43 @@ use crate::{
     env::{Clock, LocalFuture},
 };
 
-/// Who asks again so soon gets the same rates, so that each window is long enough for one.
+/// Who asks again so soon gets the same: a walk over all queues and groups is not to be had for nothing.
 const WINDOW_MIN: Duration = Duration::from_millis(500);
 
 /// All topics' messages at a moment.
-#[derive(Clone, Default)]
+#[derive(Default)]
 struct Sample {
     at: Duration,
     messages: HashMap<TopicId, u64>,
 }
 
-/// The samples that the last rates were made of.
-#[derive(Default)]
-struct Window {
-    earlier: Option<Arc<Sample>>,
-    last: Option<Arc<Sample>>,
-}
-
 /// Compares what there is with what there was when somebody asked last. Shared between threads.
 pub struct Busiest {
     clock: Arc<dyn Clock>,
-    window: Mutex<Window>,
+    /// What was found last. Held while the shards are asked, so that they are by one at a time.
+    last: Mutex<Option<(Sample, Top)>>,
 }
 
 impl Busiest {
     /// Nobody has asked yet.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, window: Mutex::default() }
+        Self { clock, last: Mutex::default() }
     }
 
-    /// Asks all shards.
+    /// Asks all shards, but for what was found a moment ago.
     pub async fn top(&self, mailboxes: &Mailboxes) -> Top {
+        let mut last = self.last.lock().await;
+        let at = self.clock.monotonic();
+        if let Some((sample, top)) = &*last
+            && at.saturating_sub(sample.at) < WINDOW_MIN
+        {
+            return top.clone();
+        }
         let ends =
             each(mailboxes, |broker| Box::pin(async move { broker.queue_ends().await })).await;
         let ends: Arc<Ends> = Arc::new(ends.into_iter().flatten().collect());
-        let mut now = Sample { at: self.clock.monotonic(), ..Sample::default() };
+        let mut now = Sample { at, ..Sample::default() };
         for (partition, end) in ends.iter() {
             *now.messages.entry(partition.topic).or_default() += u64::try_from(*end).unwrap_or(0);
         }
@@ -61,8 +58,7 @@ impl Busiest {
         });
         let mut lags: Vec<_> = lags.await.into_iter().flatten().collect();
         keep_slowest(&mut lags, TOP_MOST);
-        let (earlier, now) = self.window(now);
-        let (window_s, rates) = rates(earlier.as_deref(), &now);
+        let (window_s, rates) = rates(last.as_ref().map(|(earlier, _)| earlier), &now);
 
         let named = rates.iter().map(|(topic, ..)| *topic);
         let named: BTreeSet<_> = named.chain(lags.iter().map(|lag| lag.worst.topic)).collect();
@@ -76,22 +72,9 @@ impl Busiest {
             let (group, lag_messages) = (lag.group.to_string(), lag.lag);
             Some(GroupLag { group, lag_messages, worst, worst_lag_messages: lag.worst_lag })
         });
-        Top { window_s, topics: topics.collect(), groups: groups.collect() }
-    }
-
-    /// The samples to compare: this one with the last, or the last two if the last is too new.
-    fn window(&self, now: Sample) -> (Option<Arc<Sample>>, Arc<Sample>) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        match &window.last {
-            Some(last) if now.at.saturating_sub(last.at) < WINDOW_MIN => {
-                (window.earlier.clone(), Arc::clone(last))
-            }
-            _ => {
-                let now = Arc::new(now);
-                window.earlier = window.last.replace(Arc::clone(&now));
-                (window.earlier.clone(), now)
-            }
-        }
+        let top = Top { window_s, topics: topics.collect(), groups: groups.collect() };
+        *last = Some((now, top.clone()));
+        top
     }
 }
 
@@ -148,8 +131,11 @@ async fn names(mailboxes: &Mailboxes, topics: BTreeSet<TopicId>) -> HashMap<Topi
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use futures_lite::future::block_on;
+
     use super::*;
-    use crate::env::blocking::SystemClock;
 
     fn sample(at_ms: u64, messages: &[(u8, u64)]) -> Sample {
         let messages = messages.iter().map(|(topic, messages)| (TopicId([*topic; 16]), *messages));
@@ -173,17 +159,35 @@ mod tests {
         assert_eq!(rates[0], (TopicId([49; 16]), 0.0, 49));
     }
 
+    struct StoppedClock(AtomicU64);
+
+    impl Clock for StoppedClock {
+        fn wall_ms(&self) -> i64 {
+            0
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.0.load(Ordering::Relaxed))
+        }
+    }
+
+    /// A shard that knows nothing and answers nobody.
+    fn no_shard() -> Mailboxes {
+        Box::new([flume::bounded(1).0])
+    }
+
     #[test]
     fn a_window_is_never_too_short() {
-        let busiest = Busiest::new(Arc::new(SystemClock::default()));
-        let compared = |at_ms| {
-            let (earlier, now) = busiest.window(sample(at_ms, &[]));
-            (earlier.map(|earlier| earlier.at.as_millis()), now.at.as_millis())
+        let clock = Arc::new(StoppedClock(AtomicU64::new(0)));
+        let busiest = Busiest::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let asked = |at_ms| {
+            clock.0.store(at_ms, Ordering::Relaxed);
+            block_on(busiest.top(&no_shard())).window_s
         };
-        assert_eq!(compared(1_000), (None, 1_000));
-        assert_eq!(compared(1_100), (None, 1_000));
-        assert_eq!(compared(2_000), (Some(1_000), 2_000));
-        assert_eq!(compared(2_499), (Some(1_000), 2_000));
-        assert_eq!(compared(2_500), (Some(2_000), 2_500));
+        assert_eq!(asked(1_000), 0.0);
+        assert_eq!(asked(1_100), 0.0, "the same");
+        assert_eq!(asked(2_000), 1.0);
+        assert_eq!(asked(2_499), 1.0, "the same");
+        assert_eq!(asked(2_500), 0.5);
     }
 }

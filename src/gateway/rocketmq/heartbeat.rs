@@ -34,11 +34,13 @@ pub(super) async fn handle(
     // One group that cannot be entered does not keep the client from the others.
     let mut entered = Ok(());
     for consumer in heartbeat.consumer_data_set {
-        if consumer.message_model == MessageModel::Clustering {
-            retry::prepare(gateway, &consumer.group_name).await;
+        let retries = consumer.message_model == MessageModel::Clustering;
+        let (group, wanted) = (consumer.group_name.clone(), subscriptions(&consumer));
+        let outcome = client.enter(gateway, &connection, consumer, wanted).await;
+        if retries && outcome.is_ok() {
+            retry::prepare(gateway, &group).await;
         }
-        let wanted = subscriptions(&consumer);
-        entered = entered.and(client.enter(gateway, &connection, consumer, wanted).await);
+        entered = entered.and(outcome);
     }
     entered?;
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);

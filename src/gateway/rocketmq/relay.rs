@@ -15,6 +15,10 @@ use crate::{
     wire::rocketmq::{RemotingCommand, RequestCode},
 };
 
+/// Bytes that may wait for a client before it is asked nothing more: one that does not read would have
+/// the broker keep all that others ask of it.
+const QUEUED_MAX: usize = 16 << 20;
+
 /// A request for a client.
 pub(super) struct Question {
     /// The client's id.
@@ -70,6 +74,10 @@ pub(super) async fn pass_questions(
 ) {
     while let Ok(Delivery { code, fields, body, answer }) = deliveries.recv_async().await {
         let Some(client) = client.upgrade() else { return };
+        if answer.is_disconnected() || answers.queued_bytes() > QUEUED_MAX {
+            // Whoever asked has gone, or is told that there is no answer.
+            continue;
+        }
         let Some(code) = RequestCode::from_number(code) else { continue };
         let mut request =
             RemotingCommand::request(code, client.asks(answer), client.serialization());

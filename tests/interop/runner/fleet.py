@@ -64,7 +64,7 @@ def broker(case, home, name_servers):
         "listenPort": free_port(), "namesrvAddr": name_servers, "autoCreateTopicEnable": "true",
         "storePathRootDir": home / "store", "storePathCommitLog": home / "store" / "commitlog",
         "mappedFileSizeCommitLog": 16 << 20, "mappedFileSizeConsumeQueue": 60_000, "diskMaxUsedSpaceRatio": 95,
-        "haListenPort": free_port(), "compressedRegister": "true",
+        "haListenPort": free_port(),
     }  # fmt: skip
     return server(case, home, "org.apache.rocketmq.broker.BrokerStartup", settings, "boot success")
 
