@@ -34,13 +34,11 @@ pub(super) async fn handle(
     // One group that cannot be entered does not keep the client from the others.
     let mut entered = Ok(());
     for consumer in heartbeat.consumer_data_set {
-        let retries = consumer.message_model == MessageModel::Clustering;
-        let (group, wanted) = (consumer.group_name.clone(), subscriptions(&consumer));
-        let outcome = client.enter(gateway, &connection, consumer, wanted).await;
-        if retries && outcome.is_ok() {
-            retry::prepare(gateway, &group).await;
+        if consumer.message_model == MessageModel::Clustering {
+            retry::prepare(gateway, &consumer.group_name).await;
         }
-        entered = entered.and(outcome);
+        let wanted = subscriptions(&consumer);
+        entered = entered.and(client.enter(gateway, &connection, consumer, wanted).await);
     }
     entered?;
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);

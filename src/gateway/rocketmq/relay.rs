@@ -74,8 +74,8 @@ pub(super) async fn pass_questions(
 ) {
     while let Ok(Delivery { code, fields, body, answer }) = deliveries.recv_async().await {
         let Some(client) = client.upgrade() else { return };
-        if answer.is_disconnected() || answers.queued_bytes() > QUEUED_MAX {
-            // Whoever asked has gone, or is told that there is no answer.
+        if answers.queued_bytes() > QUEUED_MAX {
+            // Whoever asked is told that there is no answer.
             continue;
         }
         let Some(code) = RequestCode::from_number(code) else { continue };
