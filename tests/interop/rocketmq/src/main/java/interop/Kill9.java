@@ -199,7 +199,8 @@ public final class Kill9 {
         } catch (MQBrokerException refused) {
             check(System.currentTimeMillis() >= entry.dueMs, "not recalled: " + refused);
         } catch (Exception killed) {
-            // Recalled or not.
+            // Recalled or not, the answer is lost: it may come or not.
+            entry.promiseNothing();
         }
     }
 

@@ -32,6 +32,10 @@ final class Ledger {
         boolean acknowledged() {
             return acknowledgedMs != Long.MAX_VALUE;
         }
+
+        void promiseNothing() {
+            acknowledgedMs = Long.MAX_VALUE;
+        }
     }
 
     final String topic;
