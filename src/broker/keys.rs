@@ -165,8 +165,9 @@ fn keep_newest(found: &mut Vec<Found>, max: usize) {
 }
 
 impl Broker {
-    /// Messages with a key, of Kafka's where their topic wants it, as RocketMQ's records, the newest first. Whatever of
-    /// the log cannot be read is passed over, and so are segments that were sealed a moment ago.
+    /// Messages with a key, the newest first, as RocketMQ's records; Kafka's too where their topic
+    /// wants it. Whatever of the log cannot be read is passed over, and so are segments that were
+    /// sealed a moment ago.
     ///
     /// # Errors
     /// [`Stopping`].
@@ -218,8 +219,7 @@ impl Broker {
         self.apply_durable();
         let mut found = Vec::new();
         for &offset in offsets {
-            let record = self.message_at(queue, offset).await.ok().flatten();
-            found.extend(record.filter(|record| query.wants(record)).and_then(Found::new));
+            found.extend(self.at_offset(queue, offset, query).await);
         }
         let Some(mut at) = self.index.unsealed_start(queue) else { return found };
         loop {
@@ -241,6 +241,17 @@ impl Broker {
             }
             self.env.tasks.sleep(Duration::ZERO).await;
         }
+    }
+
+    /// The message at an offset, if it is asked for.
+    async fn at_offset(
+        self: &Rc<Self>,
+        queue: QueueId,
+        offset: i64,
+        query: &KeyQuery,
+    ) -> Option<Found> {
+        let record = self.message_at(queue, offset).await.ok().flatten();
+        record.filter(|record| query.wants(record)).and_then(Found::new)
     }
 
     /// A message of RocketMQ's, if it is asked for.
@@ -281,8 +292,7 @@ impl Broker {
         // The newest are asked for; upwards, since a batch is converted from an offset on.
         let older = offsets.len().saturating_sub(query.max);
         for &offset in &offsets[older..] {
-            let record = self.message_at(queue, offset).await.ok().flatten();
-            found.extend(record.filter(|record| query.wants(record)).and_then(Found::new));
+            found.extend(self.at_offset(queue, offset, query).await);
         }
         self.env.tasks.sleep(Duration::ZERO).await;
     }

@@ -366,7 +366,7 @@ impl Broker {
             queues: self.queues.borrow().len() as u64,
             groups: self.group_count() as u64,
             timers_pending: self.timers_pending(),
-            messages_pulled: self.traffic().1.total,
+            messages_pulled: self.traffic.borrow().pulled(),
             ..self.figures.get()
         }
     }

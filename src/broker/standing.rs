@@ -17,7 +17,8 @@ use crate::base::QueueId;
 /// The first offset that cannot be read yet, by partition.
 pub type Ends = HashMap<TopicPartition, i64>;
 
-/// Queues or groups that are walked before others get their turn.
+/// Queues that are walked before others get their turn, and groups that are noted before only the
+/// slowest of them are kept.
 const STEP: usize = 512;
 
 /// How far a group is behind the ends of the partitions it has committed offsets of.

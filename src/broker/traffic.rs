@@ -220,6 +220,11 @@ impl Traffic {
         self.queues = topics.map(|pulls| pulls.to.len()).sum();
     }
 
+    /// Messages that were pulled since the start.
+    pub(super) fn pulled(&self) -> u64 {
+        self.gets.total
+    }
+
     fn pulls(&self, group: &str, topic: &str) -> Option<&Pulls> {
         self.groups.get(group)?.get(topic)
     }

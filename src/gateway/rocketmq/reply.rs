@@ -4,7 +4,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use bytes::BytesMut;
+use bytes::Bytes;
 
 use super::{
     Gateway, Handled,
@@ -66,7 +66,7 @@ pub(super) fn begin(
         code: RequestCode::PushReplyMessageToClient,
         fields,
         // A copy: the frame it lies in is given back when it is handled.
-        body: BytesMut::from(&command.body[..]).freeze(),
+        body: Bytes::copy_from_slice(&command.body),
     };
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     let sent = SendMessageResponse { msg_id: "0", queue_id: header.queue_id, ..Default::default() };

@@ -1,6 +1,7 @@
 //! UPDATE_AND_CREATE_TOPIC (17), UPDATE_AND_CREATE_TOPIC_LIST (18), GET_ALL_TOPIC_CONFIG (21),
-//! DELETE_TOPIC_IN_BROKER (215), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305), GET_TOPIC_CONFIG (351): a topic as RocketMQ's administrators know it. What Mainstem's topics have no place for is
-//! kept in their configs, by names that begin with `mainstem.rocketmq.`.
+//! DELETE_TOPIC_IN_BROKER (215), GET_SYSTEM_TOPIC_LIST_FROM_BROKER (305), GET_TOPIC_CONFIG (351): a
+//! topic as RocketMQ's administrators know it. What Mainstem's topics have no place for is kept in
+//! their configs, by names that begin with `mainstem.rocketmq.`.
 
 use std::sync::Arc;
 
