@@ -236,6 +236,33 @@ fn one_consumer_is_asked_by_way_of_the_broker() {
         assert!(told.remark.contains("not online"), "{}", told.remark);
     }
 
+    // One who does not read has no more answers kept for it than fit.
+    const ASKED: usize = 24;
+    for _ in 0..ASKED {
+        let request = info(&mut tool, "consumers", "one");
+        tool.send(&request);
+    }
+    for _ in 0..ASKED {
+        let asked = member.next().unwrap();
+        let mut told: RemotingCommand<'_> = member.request(RequestCode::HeartBeat);
+        told.opaque = asked.opaque;
+        let mut told = RemotingCommand::answer(&told, ResponseCode::Success);
+        told.body = vec![7; 4 << 20].into();
+        member.send(&told);
+    }
+    // Its own requests come behind them.
+    let heartbeat = heartbeat_request(&mut member, "one", by_tags("*", 0));
+    member.ask(&heartbeat).expect(ResponseCode::Success);
+    let told: Vec<_> = (0..ASKED).map(|_| tool.next().unwrap()).collect();
+    let (kept, refused): (Vec<_>, Vec<_>) =
+        told.iter().partition(|told| told.code == ResponseCode::Success.number());
+    assert!(kept.len() >= 4 && kept.iter().all(|told| told.body.len() == 4 << 20));
+    assert!(!refused.is_empty(), "all {ASKED} were kept");
+    for told in refused {
+        assert_eq!(told.code, ResponseCode::SystemBusy.number(), "{}", told.remark);
+        assert!(told.remark.contains("were not read"), "{}", told.remark);
+    }
+
     // A message, which it is to consume once more.
     let id = super::rocketmq::pull(&mut tool, "orders", 0, "*").body;
     let id = Record::parse(&id).unwrap().offset_message_id().to_string();

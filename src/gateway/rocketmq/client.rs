@@ -19,7 +19,7 @@ use super::{
 use crate::{
     base::QueueId,
     broker::{Attendance, ClientAnswer, Delivery, Member, Notice, Session, Subscriptions},
-    gateway::group_call::shown_host,
+    gateway::{answer::Answers, group_call::shown_host},
     wire::rocketmq::{
         RemotingCommand, ResponseCode, Serialization,
         body::{Connection, ConsumerData, MessageModel},
@@ -63,6 +63,8 @@ pub(super) struct Client {
     pub session: Session,
     pub notices: flume::Sender<Notice>,
     pub deliveries: flume::Sender<Delivery>,
+    /// What is on its way to it.
+    pub answers: Rc<Answers>,
     /// Requests that are worked on beside the others.
     pub under_way: Cell<usize>,
     serialization: Cell<Serialization>,
@@ -85,7 +87,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(gateway: &Gateway, peer: SocketAddr) -> (Self, Told) {
+    pub(super) fn new(gateway: &Gateway, peer: SocketAddr, answers: Rc<Answers>) -> (Self, Told) {
         let number = gateway.next_connection();
         let (notices, of_notices) = flume::bounded(NOTICES);
         let (deliveries, of_deliveries) = flume::bounded(DELIVERIES);
@@ -94,6 +96,7 @@ impl Client {
             session: Session { shard: gateway.broker.shard(), number },
             notices,
             deliveries,
+            answers,
             under_way: Cell::default(),
             serialization: Cell::default(),
             opaque: Cell::default(),

@@ -25,7 +25,8 @@ use crate::{
 /// Serves a client of the broker until its connection ends. On the connection's shard.
 pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
-    let (client, Told { notices, deliveries }) = Client::new(gateway, connection.peer());
+    let (client, Told { notices, deliveries }) =
+        Client::new(gateway, connection.peer(), Rc::clone(&answers));
     let client = Rc::new(client);
     let tasks = Rc::clone(&gateway.broker.env().tasks);
     let passing =

@@ -153,9 +153,11 @@ impl Gateway {
                 Some(group_offset::update(gateway, client, command))
             }
             RequestCode::GetConsumerRunningInfo => {
-                Some(admin::consumer::running_info(gateway, command))
+                Some(admin::consumer::running_info(gateway, client, command))
             }
-            RequestCode::ConsumeMessageDirectly => Some(admin::consumer::consume(gateway, command)),
+            RequestCode::ConsumeMessageDirectly => {
+                Some(admin::consumer::consume(gateway, client, command))
+            }
             _ => None,
         }
     }

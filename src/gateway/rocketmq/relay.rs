@@ -15,9 +15,14 @@ use crate::{
     wire::rocketmq::{RemotingCommand, RequestCode},
 };
 
-/// Bytes that may wait for a client before it is asked nothing more: one that does not read would have
-/// the broker keep all that others ask of it.
+/// Bytes that may wait for a client before no more of others' are put behind them: one that does not
+/// read would have the broker keep all that others ask of it, and all that they answer.
 const QUEUED_MAX: usize = 16 << 20;
+
+/// Whether a client is to read first.
+pub(super) fn is_full(answers: &Answers) -> bool {
+    answers.queued_bytes() > QUEUED_MAX
+}
 
 /// A request for a client.
 pub(super) struct Question {
@@ -74,7 +79,7 @@ pub(super) async fn pass_questions(
 ) {
     while let Ok(Delivery { code, fields, body, answer }) = deliveries.recv_async().await {
         let Some(client) = client.upgrade() else { return };
-        if answers.queued_bytes() > QUEUED_MAX {
+        if is_full(&answers) {
             // Whoever asked is told that there is no answer.
             continue;
         }

@@ -1,17 +1,21 @@
-//! GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309): what administrators ask of one consumer,
-//! which answers by way of this broker.
+//! GET_CONSUMER_RUNNING_INFO (307), CONSUME_MESSAGE_DIRECTLY (309): what administrators ask of one
+//! consumer, which answers by way of this broker.
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use super::{
-    super::relay::{Question, Told},
+    super::{
+        client::Client,
+        relay::{self, Question, Told},
+    },
     Gateway, Handled, Refusal, encoded,
 };
 use crate::{
     base::QueueId,
     env::LocalFuture,
+    gateway::answer::Answers,
     wire::rocketmq::{
         OffsetMessageId, RemotingCommand, RequestCode, ResponseCode,
         header::{ConsumeMessageDirectlyRequest, GetConsumerRunningInfoRequest},
@@ -23,27 +27,37 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 type Begun = Result<LocalFuture<'static, Handled>, Refusal>;
 
-pub(in super::super) fn running_info(gateway: Rc<Gateway>, command: &RemotingCommand<'_>) -> Begun {
+pub(in super::super) fn running_info(
+    gateway: Rc<Gateway>,
+    client: &Client,
+    command: &RemotingCommand<'_>,
+) -> Begun {
     let asked = GetConsumerRunningInfoRequest::parse(&command.fields)?;
     let question = question(command, RequestCode::GetConsumerRunningInfo, asked.client_id);
     let (group, answer) = (asked.consumer_group.to_owned(), answer_to(command));
-    Ok(Box::pin(async move { relay(&gateway, &group, question, answer).await }))
+    let answers = Rc::clone(&client.answers);
+    Ok(Box::pin(async move { relay(&gateway, &group, question, answer, &answers).await }))
 }
 
 /// A consumer is given a message once more, and says what came of it.
-pub(in super::super) fn consume(gateway: Rc<Gateway>, command: &RemotingCommand<'_>) -> Begun {
+pub(in super::super) fn consume(
+    gateway: Rc<Gateway>,
+    client: &Client,
+    command: &RemotingCommand<'_>,
+) -> Begun {
     let asked = ConsumeMessageDirectlyRequest::parse(&command.fields)?;
     let id = asked.msg_id.and_then(OffsetMessageId::parse);
     let id = id.ok_or_else(|| failed("msgId is no offsetMsgId"))?;
-    let client = asked.client_id.ok_or_else(|| failed("the custom field <clientId> is null"))?;
-    let mut question = question(command, RequestCode::ConsumeMessageDirectly, client);
+    let to = asked.client_id.ok_or_else(|| failed("the custom field <clientId> is null"))?;
+    let mut question = question(command, RequestCode::ConsumeMessageDirectly, to);
     let broker_name = gateway.settings.broker_name.clone();
     question.fields.retain(|(name, _)| name != "brokerName");
     question.fields.push(("brokerName".to_owned(), broker_name));
     let (group, answer) = (asked.consumer_group.to_owned(), answer_to(command));
+    let answers = Rc::clone(&client.answers);
     Ok(Box::pin(async move {
         question.body = message(&gateway, id.physical_offset).await?;
-        relay(&gateway, &group, question, answer).await
+        relay(&gateway, &group, question, answer, &answers).await
     }))
 }
 
@@ -76,12 +90,13 @@ async fn message(gateway: &Gateway, locator: i64) -> Result<Bytes, Refusal> {
     found.await?.ok().flatten().ok_or_else(not_found)
 }
 
-/// Asks a member of a group, and answers as it does.
+/// Asks a member of a group, and answers as it does, behind the `answers` that there are already.
 async fn relay(
     gateway: &Gateway,
     group: &str,
     question: Question,
     mut answer: RemotingCommand<'static>,
+    answers: &Answers,
 ) -> Handled {
     let (broker, of) = (&gateway.broker, group.to_owned());
     let client: Arc<str> = question.to.as_str().into();
@@ -94,6 +109,12 @@ async fn relay(
         false => Told::NotThere,
     };
     match told {
+        Told::Answer(_) if relay::is_full(answers) => {
+            let remark = format!(
+                "consumer <{group}> <{client}> has answered, but earlier answers were not read"
+            );
+            Err(Refusal::new(ResponseCode::SystemBusy, remark))
+        }
         Told::Answer(told) => {
             answer.code = told.code;
             answer.remark = told.remark.filter(|remark| !remark.is_empty()).map(Into::into);
