@@ -248,6 +248,6 @@ impl Broker {
             timers.dropped_below(to);
         }
         drop(queues);
-        self.count_dropped(id, from, to);
+        self.count_dropped(id);
     }
 }

@@ -363,4 +363,4 @@ impl<'p> Taking<'p> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

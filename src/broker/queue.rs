@@ -42,9 +42,12 @@ pub(super) struct Queue {
     /// The offset the next message gets.
     pub(super) next_offset: i64,
     pub(super) producers: Producers,
-    /// Bytes of payload between log start and high watermark.
+    /// Bytes of payload between `counted_from` and high watermark.
     pub(super) bytes: u64,
-    /// No message between log start and high watermark lies before this position.
+    /// Where what is counted begins: the log start, or in front of it until what lies between them is
+    /// taken off. Index and log keep that as long.
+    pub(super) counted_from: i64,
+    /// No message between `counted_from` and high watermark lies before this position.
     pub(super) oldest: Position,
     /// Offsets whose messages are lost, ascending; only while the log is damaged.
     pub(super) lost: Vec<Range<i64>>,
@@ -65,6 +68,7 @@ impl Queue {
             next_offset: 0,
             producers: Producers::default(),
             bytes: 0,
+            counted_from: 0,
             oldest: Position(0),
             lost: Vec::new(),
             timers: (*topic.name == *TIMERS_TOPIC).then(timers),
@@ -91,6 +95,18 @@ impl Queue {
         self.log_start >= self.high_watermark
     }
 
+    /// Something of it in the log is still read or counted.
+    pub(super) fn holds_log(&self) -> bool {
+        self.counted_from < self.high_watermark
+    }
+
+    /// Counts from `offset` on, `bytes` less; the next message lies at `oldest`, if there is one.
+    pub(super) fn count_from(&mut self, offset: i64, bytes: u64, oldest: Option<Position>) {
+        self.counted_from = offset;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.oldest = oldest.map_or(self.oldest, |oldest| oldest.max(self.oldest));
+    }
+
     /// Wakes `watch` when messages are committed, or the queue is gone.
     pub(super) fn watch(&mut self, watch: &Rc<Watch>) {
         // Watches that another queue fired, or whose reader gave up, stay behind.
@@ -108,6 +124,7 @@ impl Queue {
     pub(super) fn restored(topic: &Topic, snapshot: QueueSnapshot) -> Self {
         let mut queue = Self::new(snapshot.id, topic);
         queue.log_start = snapshot.log_start;
+        queue.counted_from = snapshot.log_start;
         queue.next_offset = snapshot.next_offset.max(snapshot.log_start);
         queue.high_watermark = queue.next_offset;
         queue.producers = snapshot.producers;
@@ -119,7 +136,7 @@ impl Queue {
     /// Takes in committed messages up to `next`.
     pub(super) fn commit(&mut self, entry: &IndexEntry) {
         debug_assert!(self.high_watermark == entry.base_offset);
-        if self.is_empty() {
+        if !self.holds_log() {
             self.oldest = entry.position;
         }
         self.high_watermark = entry.next_offset();

@@ -2,7 +2,7 @@
 
 use std::{rc::Rc, time::Duration};
 
-use super::Broker;
+use super::{Broker, queue::Queue};
 use crate::{
     base::{Dialect, Position, QueueId},
     storage::queue_index::{Budget, IndexEntry, IndexError},
@@ -57,6 +57,10 @@ impl Broker {
     async fn retain_queue(self: &Rc<Self>, id: QueueId) -> Result<(), String> {
         let now_ms = self.env.clock.wall_ms();
         loop {
+            // What has gone already is not to count as excess.
+            while self.count_some_dropped(id).await.map_err(|error| error.to_string())? {
+                self.env.tasks.sleep(Duration::ZERO).await;
+            }
             let Some((start, end, bytes, settings)) = self.queues.borrow().get(&id).map(|queue| {
                 let settings = queue.settings.clone();
                 (queue.log_start, queue.high_watermark, queue.bytes, settings)
@@ -109,61 +113,65 @@ impl Broker {
         self.index.range(id, offset, Budget { entries: ENTRIES, bytes: u64::MAX }).await
     }
 
-    /// Takes the bytes between two starts off a queue's account, in the background. Should the index be
+    /// Takes what lies before a queue's log start off its account, in the background. Should the index be
     /// rebuilt just then, that is waited for: a queue that counts too much would drop too much.
-    pub(super) fn count_dropped(self: &Rc<Self>, id: QueueId, from: i64, to: i64) {
+    pub(super) fn count_dropped(self: &Rc<Self>, id: QueueId) {
         let broker = Rc::clone(self);
         self.env.tasks.spawn(Box::pin(async move {
-            let mut at = from;
-            while at < to {
-                let entries = broker.looked_up(id, async || broker.entries(id, at).await);
-                let Some(entries) = entries.await else { return };
-                let Some(last) = entries.last() else { return };
-                let whole = entries
-                    .iter()
-                    .take_while(|entry| entry.base_offset + i64::from(entry.count) <= to);
-                let bytes: u64 = whole.map(|entry| u64::from(entry.length)).sum();
-                at = last.next_offset();
-                if let Some(queue) = broker.queues.borrow_mut().get_mut(&id) {
-                    queue.bytes = queue.bytes.saturating_sub(bytes);
+            loop {
+                match broker.count_some_dropped(id).await {
+                    Ok(true) => {}
+                    Ok(false) => return,
+                    Err(error) => {
+                        tracing::debug!(queue = id.0, %error, "the index is asked again");
+                        broker.env.tasks.sleep(ASK_AGAIN).await;
+                        if broker.log.failure().is_some() {
+                            return;
+                        }
+                    }
                 }
-            }
-            // Where the first message that is left lies.
-            let first =
-                broker.looked_up(id, async || broker.index.first_at_or_after(id, to).await).await;
-            if let (Some(queue), Some(Some(first))) =
-                (broker.queues.borrow_mut().get_mut(&id), first)
-            {
-                queue.oldest = queue.oldest.max(first.position);
             }
         }));
     }
 
-    /// What the index says of a queue, as soon as it can; nothing once the queue is gone or the log has
-    /// stopped.
-    async fn looked_up<T>(
-        &self,
-        id: QueueId,
-        look_up: impl AsyncFn() -> Result<T, IndexError>,
-    ) -> Option<T> {
-        loop {
-            match look_up().await {
-                Ok(found) => return Some(found),
-                Err(error) => tracing::debug!(queue = id.0, %error, "the index is asked again"),
-            }
-            self.env.tasks.sleep(ASK_AGAIN).await;
-            if self.log.failure().is_some() || !self.queues.borrow().contains_key(&id) {
-                return None;
-            }
+    /// Takes up to [`ENTRIES`] entries before a queue's log start off its account; true if more are to
+    /// come.
+    async fn count_some_dropped(self: &Rc<Self>, id: QueueId) -> Result<bool, IndexError> {
+        let bounds = |queue: &Queue| (queue.counted_from, queue.log_start, queue.high_watermark);
+        let Some((from, to, end)) = self.queues.borrow().get(&id).map(bounds) else {
+            return Ok(false);
+        };
+        if from >= to {
+            return Ok(false);
         }
+        let entries = self.entries(id, from).await?;
+        let dropped = entries.partition_point(|entry| entry.next_offset() <= to);
+        let (dropped, kept) = entries.split_at(dropped);
+        let bytes = dropped.iter().map(|entry| u64::from(entry.length)).sum();
+        let counted = match dropped.last() {
+            Some(last) if kept.is_empty() => last.next_offset(),
+            _ => to,
+        };
+        // Where the first message that is left lies.
+        let first = match kept.first() {
+            None => self.index.first_at_or_after(id, counted).await?,
+            found => found.copied(),
+        };
+        let mut queues = self.queues.borrow_mut();
+        let Some(queue) = queues.get_mut(&id) else { return Ok(false) };
+        // Another may have counted it meanwhile, and what came meanwhile may be the first that is left.
+        if queue.counted_from == from && (first.is_some() || queue.high_watermark == end) {
+            queue.count_from(counted, bytes, first.map(|first| first.position));
+        }
+        Ok(queue.counted_from < queue.log_start)
     }
 
-    /// No message of this shard's queues lies before the position returned; `None` if there is no
-    /// message.
+    /// No message of this shard's queues that is read or counted lies before the position returned;
+    /// `None` if there is none.
     #[must_use]
     pub fn oldest_message(&self) -> Option<Position> {
         let queues = self.queues.borrow();
-        queues.values().filter(|queue| !queue.is_empty()).map(|queue| queue.oldest).min()
+        queues.values().filter(|queue| queue.holds_log()).map(|queue| queue.oldest).min()
     }
 
     /// Moves the starts of this shard's queues past everything that lies before `position`, whatever
@@ -200,5 +208,56 @@ impl Broker {
             }
         }
         cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::block_on;
+
+    use super::*;
+    use crate::broker::pull::tests::{QUEUE, broker, send_kafkas};
+
+    fn starts(broker: &Rc<Broker>) -> (i64, i64) {
+        (broker.index_starts()[0].1, broker.ends(QUEUE).unwrap().0)
+    }
+
+    #[test]
+    fn what_is_dropped_can_be_found_until_it_is_counted() {
+        let broker = broker();
+        send_kafkas(&broker, &["a"]);
+        let one = broker.queue_bytes(QUEUE).unwrap();
+        let first = broker.oldest_message();
+        send_kafkas(&broker, &["b", "c"]);
+        let two = broker.queue_bytes(QUEUE).unwrap() - one;
+        send_kafkas(&broker, &["d"]);
+        let bytes = || broker.queue_bytes(QUEUE).unwrap();
+        let count = || block_on(broker.count_some_dropped(QUEUE)).unwrap();
+
+        // Into the middle of the second batch, which stays whole.
+        broker.log_start_durable(QUEUE, 2);
+        assert_eq!((starts(&broker), bytes()), ((0, 2), one + two + one));
+        assert_eq!(broker.oldest_message(), first);
+        assert!(!count());
+        assert_eq!((starts(&broker), bytes()), ((2, 2), two + one));
+        let second = broker.oldest_message();
+        assert!(second > first);
+
+        // All of it, which holds the log until it is counted.
+        broker.log_start_durable(QUEUE, 3);
+        broker.log_start_durable(QUEUE, 4);
+        assert_eq!((starts(&broker), broker.oldest_message()), ((2, 4), second));
+        // What comes in between neither loses its place nor is taken off.
+        send_kafkas(&broker, &["e"]);
+        assert_eq!(broker.oldest_message(), second);
+        assert!(!count());
+        assert_eq!((starts(&broker), bytes()), ((4, 4), one));
+        let last = broker.oldest_message();
+        assert!(last > second);
+        broker.log_start_durable(QUEUE, 5);
+        assert!(!count() && !count());
+        assert_eq!((starts(&broker), bytes(), broker.oldest_message()), ((5, 5), 0, None));
+        send_kafkas(&broker, &["f"]);
+        assert!(broker.oldest_message() > last);
     }
 }

@@ -100,9 +100,10 @@ impl Broker {
         *self.key_files.borrow_mut() = keys;
     }
 
-    /// First readable offsets of this shard's queues.
+    /// The first offsets of this shard's queues that index files must lead to: the readable ones, and
+    /// those that are still to be taken off a queue's bytes.
     #[must_use]
-    pub fn log_starts(&self) -> Vec<(QueueId, i64)> {
-        self.queues.borrow().iter().map(|(id, queue)| (*id, queue.log_start)).collect()
+    pub fn index_starts(&self) -> Vec<(QueueId, i64)> {
+        self.queues.borrow().iter().map(|(id, queue)| (*id, queue.counted_from)).collect()
     }
 }

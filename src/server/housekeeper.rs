@@ -271,7 +271,7 @@ impl Housekeeper {
     }
 
     fn merge(&mut self) -> Result<(), ServerError> {
-        let starts = self.log_starts();
+        let starts = self.index_starts();
         loop {
             match self.runs.merge_some(&|queue| starts.get(&queue).copied()) {
                 Ok(true) => self.install_indexes(),
@@ -283,9 +283,9 @@ impl Housekeeper {
         }
     }
 
-    /// First readable offsets of all queues.
-    pub(super) fn log_starts(&self) -> HashMap<QueueId, i64> {
-        let starts = self.ask_all(|broker| Box::pin(async move { broker.log_starts() }));
+    /// The first offsets of all queues that index files must lead to.
+    pub(super) fn index_starts(&self) -> HashMap<QueueId, i64> {
+        let starts = self.ask_all(|broker| Box::pin(async move { broker.index_starts() }));
         starts.into_iter().flatten().collect()
     }
 

@@ -55,9 +55,8 @@ impl Housekeeper {
     /// Puts one run for each segment in place of a damaged one: so no more than a segment's entries
     /// are in memory. Merging makes few of them again.
     fn rebuild(&mut self, run: Arc<Run>) -> Result<(), ServerError> {
-        // What lies before a log start stays until runs are merged, as in other runs: whoever moved the
-        // start may still have to count what that took away.
-        let starts = self.log_starts();
+        // What lies in front of them stays until runs are merged, as in other runs.
+        let starts = self.index_starts();
         let keep = |queue: QueueId| starts.contains_key(&queue);
         let segments = self.segments.all();
         let (disk, log_id) = (Arc::clone(self.pool.disk()), self.log_id);

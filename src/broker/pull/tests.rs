@@ -37,10 +37,10 @@ impl Tasks for NoTasks {
     }
 }
 
-const QUEUE: QueueId = QueueId(0);
+pub(in crate::broker) const QUEUE: QueueId = QueueId(0);
 
 /// A broker with a topic of one queue, whose messages show before they are durable.
-fn broker() -> Rc<Broker> {
+pub(in crate::broker) fn broker() -> Rc<Broker> {
     let memory = MirrorMemory::new(256 << 10, Pages::Common).unwrap();
     let limits =
         LogLimits { block_bytes: 16 << 10, inflight_bytes: 64 << 10, payload_bytes_max: 32 << 10 };
@@ -110,7 +110,7 @@ fn state() -> ShardState {
     }
 }
 
-fn send_kafkas(broker: &Rc<Broker>, values: &[&str]) {
+pub(in crate::broker) fn send_kafkas(broker: &Rc<Broker>, values: &[&str]) {
     let mut builder = BatchBuilder::new();
     for value in values {
         builder.record(4_000, Some(b"key"), Some(value.as_bytes()), &[("TAGS", Some(b"K"))]);
