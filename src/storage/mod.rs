@@ -4,3 +4,5 @@ pub mod checkpoint;
 pub mod commit_log;
 pub mod key_index;
 pub mod queue_index;
+
+mod new_file;

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     base::{Position, checksum},
     env::{ColdRead, Disk, OpenMode},
-    storage::queue_index::LogRange,
+    storage::{new_file::NewFile, queue_index::LogRange},
 };
 
 /// Pages that are written, or read when all are, with one call.
@@ -99,14 +99,10 @@ impl KeyFile {
         entries: impl Iterator<Item = Result<KeyEntry, KeyError>>,
     ) -> Result<Self, KeyError> {
         let name = file_name(covers);
-        let (path, temporary) = (dir.join(&name), dir.join(name.clone() + ".tmp"));
-        let failed = |source| KeyError::Io { path: temporary.clone(), source };
-        match disk.remove(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let file = disk.open(&temporary, OpenMode::Create).map_err(failed)?;
-        let stamp = checksum::crc32c(name.as_bytes());
+        let (path, stamp) = (dir.join(&name), checksum::crc32c(name.as_bytes()));
+        let failed = |source| KeyError::Io { path: path.clone(), source };
+        let new = NewFile::create(disk, dir, name).map_err(failed)?;
+        let file = new.file();
         let mut header = Header { covers, entries: 0, stored_s: (u32::MAX, 0) };
         let (mut of_page, mut bulk, mut next) = (Vec::with_capacity(PER_PAGE), Vec::new(), 1u64);
         let mut entries = entries.peekable();
@@ -129,9 +125,7 @@ impl KeyFile {
             }
         }
         file.write_at(&header.encode(stamp), 0).map_err(failed)?;
-        file.sync().map_err(failed)?;
-        disk.rename(&temporary, &path).map_err(failed)?;
-        disk.sync_dir(dir).map_err(failed)?;
+        new.keep().map_err(failed)?;
         Ok(Self { path, stamp, header, damaged: AtomicBool::new(false) })
     }
 

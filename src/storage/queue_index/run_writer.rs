@@ -1,9 +1,6 @@
 //! Writing a run, in one pass and in memory that does not grow with it.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::Path;
 
 use super::{
     IndexEntry, IndexError, Result,
@@ -14,7 +11,8 @@ use super::{
 };
 use crate::{
     base::QueueId,
-    env::{Disk, File, OpenMode},
+    env::{Disk, File},
+    storage::new_file::NewFile,
 };
 
 /// Pages that are written with one call.
@@ -33,8 +31,7 @@ pub(super) struct RunWriter<'a> {
     dir: &'a Path,
     name: RunName,
     stamp: u32,
-    temporary: PathBuf,
-    file: Arc<dyn File>,
+    file: NewFile<'a>,
     directory: Part<DirectoryEntry>,
     fences: Part<Fence>,
     entries: Part<StoredEntry>,
@@ -51,14 +48,8 @@ impl<'a> RunWriter<'a> {
         name: RunName,
         bounds: Bounds,
     ) -> Result<Self> {
-        let temporary = dir.join(name.file_name() + ".tmp");
-        match disk.remove(&temporary) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(io_error(&temporary, error));
-            }
-            _ => {}
-        }
-        let file = disk.open(&temporary, OpenMode::Create).map_err(|e| io_error(&temporary, e))?;
+        let failed = |error| io_error(&dir.join(name.file_name()), error);
+        let file = NewFile::create(disk, dir, name.file_name()).map_err(failed)?;
         let directory_pages = DirectoryEntry::pages(bounds.queues);
         let fence_pages = Fence::pages(StoredEntry::pages(bounds.entries));
         let page = |number: u64| u32::try_from(number).expect("a run has fewer than 2^32 pages");
@@ -67,7 +58,6 @@ impl<'a> RunWriter<'a> {
             dir,
             name,
             stamp: name.stamp(),
-            temporary,
             file,
             directory: Part::new(1),
             fences: Part::new(page(1 + directory_pages)),
@@ -119,9 +109,9 @@ impl<'a> RunWriter<'a> {
             if self.fences.at_page_start() {
                 self.tops.push(TopFence(fence));
             }
-            self.fences.push(&*self.file, self.stamp, &fence).map_err(|e| self.failed(e))?;
+            self.fences.push(self.file.file(), self.stamp, &fence).map_err(|e| self.failed(e))?;
         }
-        self.entries.push(&*self.file, self.stamp, &stored).map_err(|e| self.failed(e))
+        self.entries.push(self.file.file(), self.stamp, &stored).map_err(|e| self.failed(e))
     }
 
     fn end_queue(&mut self) -> Result<()> {
@@ -129,7 +119,7 @@ impl<'a> RunWriter<'a> {
         if self.directory.at_page_start() {
             self.keys.push(DirectoryKey(queue.queue));
         }
-        self.directory.push(&*self.file, self.stamp, &queue).map_err(|e| self.failed(e))
+        self.directory.push(self.file.file(), self.stamp, &queue).map_err(|e| self.failed(e))
     }
 
     /// Makes the run durable under its name and opens it.
@@ -137,15 +127,13 @@ impl<'a> RunWriter<'a> {
         self.end_queue()?;
         let header = self.write_rest().map_err(|e| self.failed(e))?;
         assert!(header.is_consistent(), "more was pushed than was announced: {header:?}");
-        self.file.sync().map_err(|e| self.failed(e))?;
-        let path = self.dir.join(self.name.file_name());
-        self.disk.rename(&self.temporary, &path).map_err(|e| self.failed(e))?;
-        self.disk.sync_dir(self.dir).map_err(|e| io_error(self.dir, e))?;
+        let path = self.file.path();
+        self.file.keep().map_err(|error| io_error(&path, error))?;
         Run::open(self.disk, self.dir, self.name)
     }
 
     fn write_rest(&mut self) -> std::io::Result<Header> {
-        let (file, stamp) = (&*self.file, self.stamp);
+        let (file, stamp) = (self.file.file(), self.stamp);
         let (directory_page, fence_page) = (self.directory.first, self.fences.first);
         let entry_page = self.entries.first;
         let (queue_count, entry_count) = (self.directory.items, self.entries.items);
@@ -177,14 +165,7 @@ impl<'a> RunWriter<'a> {
     }
 
     fn failed(&self, source: std::io::Error) -> IndexError {
-        io_error(&self.temporary, source)
-    }
-}
-
-impl Drop for RunWriter<'_> {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed when the runs are opened.
-        let _ = self.disk.remove(&self.temporary);
+        io_error(&self.file.path(), source)
     }
 }
 
