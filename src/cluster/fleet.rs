@@ -14,6 +14,9 @@ const BROKERS: usize = 1_024;
 /// Topics of all of them, each counted once for each broker that has it.
 const TOPICS: usize = 1_000_000;
 
+/// Bytes of a name or an address. RocketMQ's groups have 255 at most, and their retry topics a few more.
+const NAME_BYTES: usize = 512;
+
 /// The id of the replica that writes.
 const MASTER: i64 = 0;
 
@@ -87,6 +90,9 @@ pub enum FleetError {
     /// There are as many as there may be.
     #[error("{BROKERS} brokers are registered already")]
     TooManyBrokers,
+    /// What is kept of each is bounded too.
+    #[error("a name or an address is longer than {NAME_BYTES} bytes")]
+    NameTooLong,
     /// They have as many topics as they may.
     #[error("the registered brokers have {TOPICS} topics already")]
     TooManyTopics,
@@ -162,6 +168,11 @@ impl Fleet {
     }
 
     fn check_room(&self, broker: &Registration) -> Result<(), FleetError> {
+        let names = [&broker.cluster, &broker.name, &broker.address, &broker.ha_address];
+        let mut names = names.into_iter().chain(broker.topics.iter().map(|(name, _)| name));
+        if names.any(|name| name.len() > NAME_BYTES) {
+            return Err(FleetError::NameTooLong);
+        }
         let known = self.members.get(&broker.name);
         let brokers: usize = self.members.values().map(|member| member.replicas.len()).sum();
         if brokers >= BROKERS && !known.is_some_and(|of| of.replicas.contains_key(&broker.id)) {
@@ -331,6 +342,24 @@ mod tests {
         assert_eq!(perms(&fleet), [4, 6], "it is not opened by what it says");
         assert_eq!(fleet.set_closed("a", false), 2);
         assert_eq!(perms(&fleet), [6, 6]);
+    }
+
+    #[test]
+    fn what_is_kept_of_each_is_bounded() {
+        let mut fleet = Fleet::default();
+        let longest = "n".repeat(NAME_BYTES);
+        fleet.register(at(1), broker("a", 0, &[&longest])).unwrap();
+        let longer = longest + "n";
+        let long: Arc<str> = longer.as_str().into();
+        for refused in [
+            broker(&longer, 0, &[]),
+            broker("a", 0, &[&longer]),
+            Registration { cluster: Arc::clone(&long), ..broker("a", 0, &[]) },
+            Registration { address: Arc::clone(&long), ..broker("a", 0, &[]) },
+            Registration { ha_address: long, ..broker("a", 0, &[]) },
+        ] {
+            assert_eq!(fleet.register(at(1), refused), Err(FleetError::NameTooLong));
+        }
     }
 
     #[test]
