@@ -75,11 +75,21 @@ impl Reading {
     }
 }
 
+/// By the first of the address's places that takes it: `localhost` may be two, and the broker at one.
+fn connect(address: &str) -> io::Result<TcpStream> {
+    let mut failed = io::ErrorKind::AddrNotAvailable.into();
+    for place in address.to_socket_addrs()? {
+        match TcpStream::connect_timeout(&place, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
 /// One page of the admin port's, which closes after each.
 fn get(address: &str, path: &str) -> io::Result<String> {
-    let mut places = address.to_socket_addrs()?;
-    let place = places.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    let mut stream = TcpStream::connect_timeout(&place, PATIENCE)?;
+    let mut stream = connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
