@@ -122,7 +122,9 @@ pub fn undo(machine: &Machine<'_>, record: &Path) -> Result<String, TuneError> {
     allowed(machine)?;
     let kept = read_record(record)?;
     let backwards = kept.iter().rev().map(|change| (change, &change.before));
-    let (said, refused) = write_all(machine, backwards);
+    let (said, mut refused) = write_all(machine, backwards);
+    // The record is in the order in which they were written.
+    refused.reverse();
     if refused.is_empty() {
         fs::remove_file(record)
             .map_err(|source| TuneError::Record { path: record.to_owned(), source })?;
