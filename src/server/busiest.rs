@@ -1,15 +1,16 @@
 //! The busiest topics and the slowest groups of all shards, for the admin port.
 
-use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 use tokio::sync::Mutex;
 
+use super::all_shards::each;
 use crate::{
     admin::{GroupLag, TOP_MOST, Top, TopicRate},
     base::TopicId,
-    broker::{Broker, Ends, Job, Mailboxes, keep_slowest},
-    env::{Clock, LocalFuture},
+    broker::{Ends, Job, Mailboxes, keep_slowest},
+    env::Clock,
 };
 
 /// Who asks again so soon gets the same: a walk over all queues and groups is not to be had for nothing.
@@ -90,29 +91,6 @@ fn rates(earlier: Option<&Sample>, now: &Sample) -> (f64, Vec<(TopicId, f64, u64
     rates.sort_by(|a, b| b.1.total_cmp(&a.1).then(b.2.cmp(&a.2)).then(a.0.cmp(&b.0)));
     rates.truncate(TOP_MOST);
     (window_s, rates)
-}
-
-/// The same work on every shard, and all results.
-async fn each<R: Send + 'static>(
-    mailboxes: &Mailboxes,
-    work: impl Fn(Rc<Broker>) -> LocalFuture<'static, R> + Clone + Send + 'static,
-) -> Vec<R> {
-    let (answer, answers) = flume::unbounded();
-    for mailbox in mailboxes.iter() {
-        let (answer, work) = (answer.clone(), work.clone());
-        let job: Job = Box::new(move |broker| {
-            Box::pin(async move {
-                let _ = answer.send(work(broker).await);
-            })
-        });
-        let _ = mailbox.send_async(job).await;
-    }
-    drop(answer);
-    let mut results = Vec::new();
-    while let Ok(result) = answers.recv_async().await {
-        results.push(result);
-    }
-    results
 }
 
 /// The names of topics, by the first shard's copy of the cluster's state.

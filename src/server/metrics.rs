@@ -5,11 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use super::{busiest::Busiest, housekeeper::HousekeeperFigures};
+use super::{all_shards::each, busiest::Busiest, housekeeper::HousekeeperFigures};
 use crate::{
     admin::{Collecting, Family, MetricsSource, Snapshot, Top},
     base::{Stage, Stages},
-    broker::{Job, Mailboxes, ShardFigures},
+    broker::{Mailboxes, ShardFigures},
     gateway::RequestMemory,
     storage::commit_log::{
         CommitLog,
@@ -46,18 +46,10 @@ impl MetricsSource for Metrics {
         Box::pin(async move {
             let mut stages = Stages::default();
             let mut figures = ShardFigures::default();
-            let (answer, answers) = flume::unbounded();
-            for mailbox in self.mailboxes.iter() {
-                let answer = answer.clone();
-                let job: Job = Box::new(move |broker| {
-                    Box::pin(async move {
-                        let _ = answer.send((broker.stages(), broker.figures()));
-                    })
-                });
-                let _ = mailbox.send_async(job).await;
-            }
-            drop(answer);
-            while let Ok((part, counted)) = answers.recv_async().await {
+            let counted = each(&self.mailboxes, |broker| {
+                Box::pin(async move { (broker.stages(), broker.figures()) })
+            });
+            for (part, counted) in counted.await {
                 stages.merge(&part);
                 figures.merge(&counted);
             }

@@ -6,6 +6,7 @@
 //! ```
 
 mod acceptor;
+mod all_shards;
 mod busiest;
 pub mod check;
 pub mod cli;

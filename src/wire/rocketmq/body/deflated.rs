@@ -1,4 +1,5 @@
-//! A broker's registration, deflated (`RegisterBrokerBody.java`, brokers with `compressedRegister=true`).
+//! A broker's registration, deflated (`RegisterBrokerBody.java`, brokers with
+//! `compressedRegister=true`).
 //!
 //! ```text
 //! zlib of: length i32 | data version, JSON | topics i32 | per topic: length i32 | topic
@@ -9,6 +10,9 @@
 
 use super::{RegisterBrokerBody, TopicConfig, TopicFilterType, from_json};
 use crate::wire::{WireError, kafka::compression};
+
+/// Characters of a topic that cannot be read that an error tells.
+const SHOWN: usize = 100;
 
 impl RegisterBrokerBody {
     /// Reads a deflated registration.
@@ -33,7 +37,9 @@ impl RegisterBrokerBody {
 
 fn topic(bytes: &[u8]) -> Result<TopicConfig, WireError> {
     let text = str::from_utf8(bytes).map_err(|_| WireError::NotUtf8)?;
-    let broken = || WireError::Deflated(format!("{text:?} is no topic"));
+    // Who reads it needs no more to find the topic, which may have all the bytes there are.
+    let shown = || text.chars().take(SHOWN).collect::<String>();
+    let broken = || WireError::Deflated(format!("{:?} is no topic", shown()));
     let mut words = text.splitn(6, ' ');
     let mut word = || words.next().ok_or_else(broken);
     let topic_name = word()?.to_owned();
@@ -129,6 +135,9 @@ mod tests {
         let claims = deflated(b"\0\0\0\x02{}\x7f\xff\xff\xff\0\0\0\x0ct 1 1 6 X {}");
         let refused = RegisterBrokerBody::inflate(&claims, 1 << 20);
         assert!(matches!(refused, Err(WireError::Truncated { .. })), "{refused:?}");
+        let endless = [&b"\0\0\0\x02{}\0\0\0\x01\0\x01\0\0"[..], &[b'x'; 1 << 16]].concat();
+        let refused = RegisterBrokerBody::inflate(&deflated(&endless), 1 << 20).unwrap_err();
+        assert!(refused.to_string().len() < 200, "{refused}");
     }
 
     proptest! {
