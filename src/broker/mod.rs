@@ -300,6 +300,7 @@ impl Broker {
         tasks.spawn(Box::pin(Rc::clone(&broker).call_writer()));
         tasks.spawn(Box::pin(Rc::clone(&broker).retain()));
         tasks.spawn(Box::pin(Rc::clone(&broker).fire_timers()));
+        broker.count_all_dropped();
         broker
     }
 

@@ -100,13 +100,6 @@ impl Queue {
         self.counted_from < self.high_watermark
     }
 
-    /// Counts from `offset` on, `bytes` less; the next message lies at `oldest`, if there is one.
-    pub(super) fn count_from(&mut self, offset: i64, bytes: u64, oldest: Option<Position>) {
-        self.counted_from = offset;
-        self.bytes = self.bytes.saturating_sub(bytes);
-        self.oldest = oldest.map_or(self.oldest, |oldest| oldest.max(self.oldest));
-    }
-
     /// Wakes `watch` when messages are committed, or the queue is gone.
     pub(super) fn watch(&mut self, watch: &Rc<Watch>) {
         // Watches that another queue fired, or whose reader gave up, stay behind.
@@ -124,7 +117,7 @@ impl Queue {
     pub(super) fn restored(topic: &Topic, snapshot: QueueSnapshot) -> Self {
         let mut queue = Self::new(snapshot.id, topic);
         queue.log_start = snapshot.log_start;
-        queue.counted_from = snapshot.log_start;
+        queue.counted_from = snapshot.counted_from;
         queue.next_offset = snapshot.next_offset.max(snapshot.log_start);
         queue.high_watermark = queue.next_offset;
         queue.producers = snapshot.producers;

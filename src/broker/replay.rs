@@ -11,6 +11,7 @@ use super::{
     group::GroupRecord,
     losses::{Ledger, LostOffsets},
     producers::Sequence,
+    retention::Dropped,
     seal::QueueSnapshot,
     timers::{TimerFrame, TimerKey, TimersSnapshot},
 };
@@ -153,6 +154,15 @@ impl Replay {
                 }
                 Ok(())
             }
+            FrameKind::Dropped => {
+                let dropped = Dropped::of(frame.meta.base_offset, frame.payload);
+                let bytes = frame.payload.len();
+                let dropped = dropped.ok_or_else(|| format!("{bytes} bytes drop nothing"))?;
+                if let Some(queue) = self.queue(frame.meta.queue) {
+                    dropped.take_off(&mut queue.counted_from, &mut queue.bytes);
+                }
+                Ok(())
+            }
             FrameKind::TimersFired => self.timer(frame, TimersSnapshot::fired),
             FrameKind::TimerRecalled => self.timer(frame, TimersSnapshot::recalled),
             FrameKind::ProducerSequence => self.sequence(frame),
@@ -209,7 +219,7 @@ impl Replay {
         let Some(queue) = self.queue(meta.queue) else { return Ok(None) };
         let next = meta.base_offset + i64::from(meta.count);
         if next > queue.next_offset {
-            if queue.log_start >= queue.next_offset {
+            if queue.counted_from >= queue.next_offset {
                 queue.oldest = frame.payload_at;
             }
             queue.next_offset = next;

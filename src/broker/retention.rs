@@ -2,10 +2,13 @@
 
 use std::{rc::Rc, time::Duration};
 
-use super::{Broker, queue::Queue};
+use super::{Broker, ControlError, OffsetError, queue::Queue};
 use crate::{
     base::{Dialect, Position, QueueId},
-    storage::queue_index::{Budget, IndexEntry, IndexError},
+    storage::{
+        commit_log::frame::{FrameKind, FrameMeta},
+        queue_index::{Budget, IndexEntry, IndexError},
+    },
 };
 
 /// Entries looked at between two chances for other work.
@@ -21,6 +24,38 @@ fn time_of(entry: &IndexEntry) -> i64 {
     match entry.dialect {
         Dialect::Kafka => entry.max_timestamp,
         Dialect::RocketMq => entry.append_time,
+    }
+}
+
+/// What is taken off a queue's account: the bytes of what lies between two offsets.
+pub(super) struct Dropped {
+    from: i64,
+    to: i64,
+    bytes: u64,
+}
+
+impl Dropped {
+    /// Where it begins and how many bytes it has, for the frame whose base offset is its end.
+    fn payload(&self) -> [u8; 16] {
+        let mut payload = [0; 16];
+        payload[..8].copy_from_slice(&self.from.to_le_bytes());
+        payload[8..].copy_from_slice(&self.bytes.to_le_bytes());
+        payload
+    }
+
+    /// Reads [`Dropped::payload`].
+    pub(super) fn of(to: i64, payload: &[u8]) -> Option<Self> {
+        let (from, bytes) = payload.split_first_chunk()?;
+        let bytes = u64::from_le_bytes(bytes.try_into().ok()?);
+        Some(Self { from: i64::from_le_bytes(*from), to, bytes })
+    }
+
+    /// Changes an account. What was taken off already is not again.
+    pub(super) fn take_off(&self, counted_from: &mut i64, bytes: &mut u64) {
+        if *counted_from == self.from {
+            *counted_from = self.to;
+            *bytes = bytes.saturating_sub(self.bytes);
+        }
     }
 }
 
@@ -58,7 +93,7 @@ impl Broker {
         let now_ms = self.env.clock.wall_ms();
         loop {
             // What has gone already is not to count as excess.
-            while self.count_some_dropped(id).await.map_err(|error| error.to_string())? {
+            while self.take_off_some(id).await.map_err(|error| error.to_string())? {
                 self.env.tasks.sleep(Duration::ZERO).await;
             }
             let Some((start, end, bytes, settings)) = self.queues.borrow().get(&id).map(|queue| {
@@ -118,52 +153,80 @@ impl Broker {
     pub(super) fn count_dropped(self: &Rc<Self>, id: QueueId) {
         let broker = Rc::clone(self);
         self.env.tasks.spawn(Box::pin(async move {
-            loop {
-                match broker.count_some_dropped(id).await {
-                    Ok(true) => {}
-                    Ok(false) => return,
-                    Err(error) => {
-                        tracing::debug!(queue = id.0, %error, "the index is asked again");
-                        broker.env.tasks.sleep(ASK_AGAIN).await;
-                        if broker.log.failure().is_some() {
-                            return;
-                        }
-                    }
+            while let Err(error) = broker.settle(id).await {
+                tracing::debug!(queue = id.0, %error, "what was dropped is counted later");
+                broker.env.tasks.sleep(ASK_AGAIN).await;
+                if broker.log.failure().is_some() {
+                    return;
                 }
             }
         }));
     }
 
-    /// Takes up to [`ENTRIES`] entries before a queue's log start off its account; true if more are to
-    /// come.
-    async fn count_some_dropped(self: &Rc<Self>, id: QueueId) -> Result<bool, IndexError> {
-        let bounds = |queue: &Queue| (queue.counted_from, queue.log_start, queue.high_watermark);
-        let Some((from, to, end)) = self.queues.borrow().get(&id).map(bounds) else {
-            return Ok(false);
-        };
-        if from >= to {
+    /// Goes on with what a restart interrupted.
+    pub(super) fn count_all_dropped(self: &Rc<Self>) {
+        let queues = self.queues.borrow();
+        let open = queues.iter().filter(|(_, queue)| queue.counted_from < queue.log_start);
+        let open: Vec<_> = open.map(|(id, _)| *id).collect();
+        drop(queues);
+        open.into_iter().for_each(|id| self.count_dropped(id));
+    }
+
+    async fn settle(self: &Rc<Self>, id: QueueId) -> Result<(), OffsetError> {
+        while self.take_off_some(id).await? {}
+        Ok(self.find_oldest(id).await?)
+    }
+
+    /// Takes some of what lies before a queue's log start off its account; true if there was any.
+    async fn take_off_some(self: &Rc<Self>, id: QueueId) -> Result<bool, OffsetError> {
+        let Some(dropped) = self.next_dropped(id).await? else { return Ok(false) };
+        // Nobody would write it any more. The checkpoint tells what is still to be taken off.
+        if self.timers.stopping.get() {
             return Ok(false);
         }
+        let mut meta = FrameMeta::control(FrameKind::Dropped, self.env.clock.wall_ms());
+        (meta.queue, meta.base_offset) = (id, dropped.to);
+        // In the log, so that what was counted once is not after a crash, when it may be in no index.
+        let appended = self.append_control_frame(&meta, &dropped.payload()).await?;
+        self.control_pending(appended.end, move |broker| broker.dropped_durable(id, &dropped));
+        self.durable(appended.end).await.map_err(ControlError::from)?;
+        self.apply_durable();
+        Ok(true)
+    }
+
+    /// What up to [`ENTRIES`] entries before a queue's log start take off its account.
+    async fn next_dropped(&self, id: QueueId) -> Result<Option<Dropped>, IndexError> {
+        let bounds = |queue: &Queue| (queue.counted_from, queue.log_start);
+        let bounds = self.queues.borrow().get(&id).map(bounds);
+        let Some((from, start)) = bounds.filter(|(from, start)| from < start) else {
+            return Ok(None);
+        };
         let entries = self.entries(id, from).await?;
-        let dropped = entries.partition_point(|entry| entry.next_offset() <= to);
-        let (dropped, kept) = entries.split_at(dropped);
-        let bytes = dropped.iter().map(|entry| u64::from(entry.length)).sum();
-        let counted = match dropped.last() {
-            Some(last) if kept.is_empty() => last.next_offset(),
-            _ => to,
+        // One that the log start lies in stays whole.
+        let dropped = entries.partition_point(|entry| entry.next_offset() <= start);
+        let bytes = entries[..dropped].iter().map(|entry| u64::from(entry.length)).sum();
+        let to = match entries[..dropped].last() {
+            Some(last) if dropped == entries.len() => last.next_offset(),
+            _ => start,
         };
-        // Where the first message that is left lies.
-        let first = match kept.first() {
-            None => self.index.first_at_or_after(id, counted).await?,
-            found => found.copied(),
-        };
-        let mut queues = self.queues.borrow_mut();
-        let Some(queue) = queues.get_mut(&id) else { return Ok(false) };
-        // Another may have counted it meanwhile, and what came meanwhile may be the first that is left.
-        if queue.counted_from == from && (first.is_some() || queue.high_watermark == end) {
-            queue.count_from(counted, bytes, first.map(|first| first.position));
+        Ok(Some(Dropped { from, to, bytes }))
+    }
+
+    fn dropped_durable(&self, id: QueueId, dropped: &Dropped) {
+        if let Some(queue) = self.queues.borrow_mut().get_mut(&id) {
+            dropped.take_off(&mut queue.counted_from, &mut queue.bytes);
         }
-        Ok(queue.counted_from < queue.log_start)
+    }
+
+    /// Looks where the first message lies that is left of a queue.
+    async fn find_oldest(&self, id: QueueId) -> Result<(), IndexError> {
+        let from = self.queues.borrow().get(&id).map(|queue| queue.counted_from);
+        let Some(from) = from else { return Ok(()) };
+        let first = self.index.first_at_or_after(id, from).await?;
+        if let (Some(queue), Some(first)) = (self.queues.borrow_mut().get_mut(&id), first) {
+            queue.oldest = queue.oldest.max(first.position);
+        }
+        Ok(())
     }
 
     /// No message of this shard's queues that is read or counted lies before the position returned;
@@ -232,13 +295,20 @@ mod tests {
         let two = broker.queue_bytes(QUEUE).unwrap() - one;
         send_kafkas(&broker, &["d"]);
         let bytes = || broker.queue_bytes(QUEUE).unwrap();
-        let count = || block_on(broker.count_some_dropped(QUEUE)).unwrap();
+        let count = || {
+            while let Some(dropped) = block_on(broker.next_dropped(QUEUE)).unwrap() {
+                let read = Dropped::of(dropped.to, &dropped.payload()).unwrap();
+                // A second time it changes nothing.
+                (0..2).for_each(|_| broker.dropped_durable(QUEUE, &read));
+            }
+            block_on(broker.find_oldest(QUEUE)).unwrap();
+        };
 
         // Into the middle of the second batch, which stays whole.
         broker.log_start_durable(QUEUE, 2);
         assert_eq!((starts(&broker), bytes()), ((0, 2), one + two + one));
         assert_eq!(broker.oldest_message(), first);
-        assert!(!count());
+        count();
         assert_eq!((starts(&broker), bytes()), ((2, 2), two + one));
         let second = broker.oldest_message();
         assert!(second > first);
@@ -250,12 +320,13 @@ mod tests {
         // What comes in between neither loses its place nor is taken off.
         send_kafkas(&broker, &["e"]);
         assert_eq!(broker.oldest_message(), second);
-        assert!(!count());
+        count();
         assert_eq!((starts(&broker), bytes()), ((4, 4), one));
         let last = broker.oldest_message();
         assert!(last > second);
         broker.log_start_durable(QUEUE, 5);
-        assert!(!count() && !count());
+        count();
+        count();
         assert_eq!((starts(&broker), bytes(), broker.oldest_message()), ((5, 5), 0, None));
         send_kafkas(&broker, &["f"]);
         assert!(broker.oldest_message() > last);

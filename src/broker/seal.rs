@@ -24,8 +24,12 @@ pub struct QueueSnapshot {
     pub log_start: i64,
     /// The offset the next message gets.
     pub next_offset: i64,
-    /// Bytes of payload between them.
+    /// Bytes of payload from `counted_from` on.
     pub bytes: u64,
+    /// The log start, or in front of it while what lies between them is still to be taken off. A
+    /// checkpoint tells of it beside, where it differs.
+    #[serde(skip)]
+    pub counted_from: i64,
     /// No message between them lies before this position.
     pub oldest: Position,
     /// Its idempotent producers.
@@ -41,6 +45,7 @@ impl QueueSnapshot {
             log_start: 0,
             next_offset: 0,
             bytes: 0,
+            counted_from: 0,
             oldest: Position(0),
             producers: Producers::default(),
         }
@@ -76,6 +81,7 @@ impl Broker {
             log_start: queue.log_start,
             next_offset: queue.next_offset,
             bytes: queue.bytes,
+            counted_from: queue.counted_from,
             oldest: queue.oldest,
             producers: queue.producers.clone(),
         });

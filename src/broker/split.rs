@@ -78,8 +78,8 @@ struct Part {
 }
 
 impl SplitBatch {
-    /// Divides a batch that was sent with `bytes` bytes. `due_ms` tells of each of its records when it is due, in
-    /// milliseconds since 1970; none: at once.
+    /// Divides a batch that was sent with `bytes` bytes. `due_ms` tells of each of its records when it is
+    /// due, in milliseconds since 1970; none: at once.
     ///
     /// # Errors
     /// Records that cannot be read, or not be compressed again.

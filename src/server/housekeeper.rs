@@ -422,6 +422,8 @@ pub const QUEUES: &str = "queues";
 pub const GROUPS: &str = "groups";
 /// How far timers have come, likewise.
 pub const TIMERS: &str = "timers";
+/// Queues of which more is to be taken off than was, and from which offset on; likewise.
+pub const UNCOUNTED: &str = "uncounted";
 
 fn write_sections(writer: &mut CheckpointWriter, parts: &[ShardSnapshot]) -> io::Result<()> {
     writer.section(CLUSTER)?;
@@ -439,6 +441,11 @@ fn write_sections(writer: &mut CheckpointWriter, parts: &[ShardSnapshot]) -> io:
     writer.section(TIMERS)?;
     for timers in parts.iter().flat_map(|part| &part.timers) {
         write_record(writer, timers)?;
+    }
+    writer.section(UNCOUNTED)?;
+    let queues = parts.iter().flat_map(|part| &part.queues);
+    for queue in queues.filter(|queue| queue.counted_from < queue.log_start) {
+        write_record(writer, &(queue.id, queue.counted_from))?;
     }
     Ok(())
 }

@@ -192,6 +192,7 @@ pub fn dump(config: &Config) -> Result<(), ServerError> {
             FrameKind::TimersFired => "timers-fired",
             FrameKind::TimerRecalled => "timer-recalled",
             FrameKind::ProducerSequence => "producer-sequence",
+            FrameKind::Dropped => "dropped",
         };
         let of_queue =
             !matches!(meta.kind, FrameKind::Void | FrameKind::Cluster | FrameKind::Group);

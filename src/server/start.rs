@@ -7,13 +7,14 @@ use std::{
     sync::Arc,
 };
 
+use hashbrown::HashMap;
 use serde::de::DeserializeOwned;
 
 use super::{
     ServerError,
     damage::Damage,
     data_dir::DataDir,
-    housekeeper::{CLUSTER, GROUPS, QUEUES, TIMERS},
+    housekeeper::{CLUSTER, GROUPS, QUEUES, TIMERS, UNCOUNTED},
 };
 use crate::{
     base::{Position, QueueId},
@@ -255,10 +256,15 @@ fn read_checkpoint(checkpoint: &Checkpoint, setup: Setup) -> io::Result<Replay> 
     let mut cluster = Vec::new();
     section(CLUSTER)?.read_to_end(&mut cluster)?;
     let cluster = ClusterState::restore(setup, &cluster).map_err(io::Error::other)?;
-    let queues: Vec<QueueSnapshot> = read_records(section(QUEUES)?)?;
+    let mut queues: Vec<QueueSnapshot> = read_records(section(QUEUES)?)?;
     let groups: Vec<GroupRecord> = read_records(section(GROUPS)?)?;
-    // Checkpoints of earlier versions tell of no timers.
+    // Checkpoints of earlier versions tell of no timers, and of nothing uncounted.
     let timers = checkpoint.section(TIMERS).map_or_else(|| Ok(Vec::new()), read_records)?;
+    let uncounted = checkpoint.section(UNCOUNTED).map_or_else(|| Ok(Vec::new()), read_records)?;
+    let uncounted: HashMap<QueueId, i64> = uncounted.into_iter().collect();
+    for queue in &mut queues {
+        queue.counted_from = uncounted.get(&queue.id).copied().unwrap_or(queue.log_start);
+    }
     Ok(Replay::new(cluster, queues, groups, timers))
 }
 

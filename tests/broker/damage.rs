@@ -316,6 +316,16 @@ fn an_index_file_damaged_under_a_running_broker_is_rebuilt_without_a_restart() {
     until("it is taken off", || size(&mut wire) == all / 3);
     assert!(broker.metric("index_damaged_total") > 0, "nothing was damaged");
     broker.stop();
+    // Nor is that forgotten when the broker stops before.
+    damage();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let admin = Administrator::new(&broker.kafka);
+    assert_eq!(admin.delete_records("orders", Offset::Offset(8)), Ok(8));
+    broker.stop();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut wire = Wire::connect(&broker.kafka);
+    until("it is taken off", || size(&mut wire) == all / 9);
+    broker.stop();
     verified(data.path());
 }
 

@@ -1,11 +1,13 @@
 //! What is kept, for how long, and how it is read once it has left memory.
 
+use kafka_protocol::messages::DescribeLogDirsRequest;
 use rdkafka::{Message as _, Offset};
 
 use super::{
     client::{Sender, Sent, consumer_at, read, send_one, take, watermarks},
     process::{BrokerProcess, DataDir, until, verified},
     topics::Administrator,
+    wire::Wire,
 };
 
 pub const MIB: usize = 1 << 20;
@@ -56,6 +58,28 @@ fn a_partition_is_kept_to_its_size_and_space_comes_back() {
     verified(data.path());
     let broker = BrokerProcess::start(data.path(), &RETENTION);
     assert_eq!(watermarks(&broker.kafka, "orders", 0), (start, count));
+}
+
+#[test]
+fn what_was_deleted_is_not_counted_after_a_crash() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    for number in 0..9 {
+        assert_eq!(send_one(&broker.kafka, "orders", "the same"), Ok(number));
+    }
+    let size = |broker: &BrokerProcess| {
+        let asked = DescribeLogDirsRequest::default().with_topics(None);
+        let mut wire = Wire::connect(&broker.kafka);
+        wire.ask(4, &asked).results[0].topics[0].partitions[0].partition_size
+    };
+    let all = size(&broker);
+    let admin = Administrator::new(&broker.kafka);
+    assert_eq!(admin.delete_records("orders", Offset::Offset(6)), Ok(6));
+    until("it is taken off", || size(&broker) == all / 3);
+    broker.kill();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    until("it is taken off again", || size(&broker) == all / 3);
+    broker.stop();
 }
 
 #[test]

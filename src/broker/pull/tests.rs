@@ -96,6 +96,7 @@ fn state() -> ShardState {
         log_start: 0,
         next_offset: 0,
         bytes: 0,
+        counted_from: 0,
         oldest: Position(0),
         producers: Producers::default(),
     };

@@ -72,8 +72,8 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     encoded(&answer)
 }
 
-/// Whether a topic would be the retry topic of a group that has none, as Kafka's groups do: mqadmin finds
-/// a group by where that topic is.
+/// Whether a topic would be the retry topic of a group that has none, as Kafka's groups do: mqadmin
+/// finds a group by where that topic is.
 async fn retries_nothing(gateway: &Gateway, topic: &str) -> Result<bool, Stopping> {
     let Some(group) = topic.strip_prefix(RETRY) else { return Ok(false) };
     let broker = &gateway.broker;

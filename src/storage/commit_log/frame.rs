@@ -44,6 +44,9 @@ pub enum FrameKind {
     /// An idempotent producer's batch of which its queue's frames do not tell; its sequence numbers
     /// are the payload, its base offset -1 if the queue got none of it.
     ProducerSequence = 21,
+    /// What lies before a queue's log start was taken off its account, up to the base offset; from
+    /// where, and how many bytes, is the payload.
+    Dropped = 22,
 }
 
 impl FrameKind {
@@ -61,6 +64,7 @@ impl FrameKind {
             19 => Self::TimersFired,
             20 => Self::TimerRecalled,
             21 => Self::ProducerSequence,
+            22 => Self::Dropped,
             _ => return None,
         })
     }

@@ -57,8 +57,8 @@ fn tier_of(bytes: u64) -> u32 {
     (bytes / SMALLEST_TIER_BYTES).max(1).ilog2() / FAN_IN.ilog2()
 }
 
-/// Writes neighbouring runs, oldest first, as the run `name`. `log_start` says where a queue's log starts, and
-/// `None` for a queue that was deleted: entries in front of it are left out.
+/// Writes neighbouring runs, oldest first, as the run `name`. `log_start` says from where a queue's
+/// entries are still needed, and `None` for a queue that was deleted: those in front are left out.
 pub(super) fn merge(
     disk: &dyn Disk,
     dir: &Path,

@@ -317,8 +317,8 @@ impl RunStore {
         same.map(|name| name.edition + 1).max().unwrap_or(0)
     }
 
-    /// Merges a few runs if that pays; false if it does not. `log_start` says where a queue's log
-    /// starts, `None` for a deleted queue: what lies in front is left out.
+    /// Merges a few runs if that pays; false if it does not. `log_start` says from where a queue's
+    /// entries are still needed, `None` for a deleted queue: what lies in front is left out.
     ///
     /// # Errors
     /// When a run is damaged or the disk fails; then nothing has changed.
