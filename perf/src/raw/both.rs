@@ -2,9 +2,8 @@
 
 use super::consume::{self, CONSUMER};
 use super::control::{Control, Window};
-use super::options::{FetchOptions, SendOptions, TimeOptions, TopicOptions};
+use super::options::{FetchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions};
 use super::produce::{self, PRODUCER, describe};
-use super::producer::Pace;
 use super::summary::RawReport;
 use crate::error::Result;
 use clap::Args;
@@ -18,9 +17,8 @@ pub struct BothArgs {
     topics: TopicOptions,
     #[command(flatten)]
     send: SendOptions,
-    /// Requests of each connection that may be unanswered at a time.
-    #[arg(long, default_value_t = 4)]
-    in_flight: usize,
+    #[command(flatten)]
+    flight: FlightOptions,
     #[command(flatten)]
     fetch: FetchOptions,
     #[command(flatten)]
@@ -34,7 +32,7 @@ pub struct BothArgs {
 /// The broker cannot be reached, or refuses.
 pub fn both(args: &BothArgs) -> Result<RawReport> {
     let control = Control::new();
-    let plan = args.send.plan(&args.topics, Pace::InFlight(args.in_flight.max(1)), None)?;
+    let plan = args.send.plan(&args.topics, args.flight.pace(), None)?;
     let ends = plan.topics.create(&plan.brokers)?;
     let fetching = args.fetch.plan(&args.topics, Some(&control));
     let consumers = consume::start(&fetching, &control, &consume::following(ends), CONSUMER);

@@ -155,6 +155,21 @@ impl SendOptions {
     }
 }
 
+/// How much is on its way at a time.
+#[derive(Args, Debug, Clone)]
+pub struct FlightOptions {
+    /// Requests of each connection that may be unanswered at a time.
+    #[arg(long, default_value_t = 4)]
+    in_flight: usize,
+}
+
+impl FlightOptions {
+    /// As fast as answers come.
+    pub fn pace(&self) -> Pace {
+        Pace::InFlight(self.in_flight.max(1))
+    }
+}
+
 /// How it is fetched.
 #[derive(Args, Debug, Clone)]
 pub struct FetchOptions {

@@ -1,8 +1,8 @@
 //! `raw produce`: prepared batches as fast as the broker takes them.
 
 use super::control::{Control, Team, Window};
-use super::options::{SendOptions, TimeOptions, TopicOptions};
-use super::producer::{Pace, Produced, ProducerPlan};
+use super::options::{FlightOptions, SendOptions, TimeOptions, TopicOptions};
+use super::producer::{Produced, ProducerPlan};
 use super::setup_connection::LATEST;
 use super::summary::RawReport;
 use crate::error::Result;
@@ -24,9 +24,8 @@ pub struct ProduceArgs {
     topics: TopicOptions,
     #[command(flatten)]
     send: SendOptions,
-    /// Requests of each connection that may be unanswered at a time.
-    #[arg(long, default_value_t = 4)]
-    in_flight: usize,
+    #[command(flatten)]
+    flight: FlightOptions,
     /// Records in all, as whole batches, instead of a time.
     #[arg(long)]
     records: Option<u64>,
@@ -44,7 +43,7 @@ pub fn start(plan: &ProducerPlan, control: &Arc<Control>) -> Team<Produced> {
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
-    let mut plan = args.send.plan(&args.topics, Pace::InFlight(args.in_flight.max(1)), None)?;
+    let mut plan = args.send.plan(&args.topics, args.flight.pace(), None)?;
     plan.batches = args.records.map(|records| records.div_ceil(plan.batch.records));
     let began_at: i64 = plan.topics.create(&plan.brokers)?.iter().sum();
 

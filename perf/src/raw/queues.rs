@@ -1,9 +1,8 @@
 //! `raw queues`: very many partitions with one record each.
 
 use super::control::{Control, Reading, Window};
-use super::options::{SendOptions, TimeOptions, TopicOptions};
+use super::options::{FlightOptions, SendOptions, TimeOptions, TopicOptions};
 use super::produce::{self, PRODUCER, describe};
-use super::producer::Pace;
 use super::summary::{QueuesReport, RawReport};
 use crate::error::Result;
 use clap::Args;
@@ -17,9 +16,8 @@ pub struct QueuesArgs {
     topics: TopicOptions,
     #[command(flatten)]
     send: SendOptions,
-    /// Requests of each connection that may be unanswered at a time.
-    #[arg(long, default_value_t = 4)]
-    in_flight: usize,
+    #[command(flatten)]
+    flight: FlightOptions,
     /// Time after the last answer before the broker's memory is looked at.
     #[arg(long, default_value_t = 5.0)]
     settle_seconds: f64,
@@ -33,7 +31,7 @@ pub struct QueuesArgs {
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn queues(args: &QueuesArgs) -> Result<RawReport> {
-    let mut plan = args.send.plan(&args.topics, Pace::InFlight(args.in_flight.max(1)), Some(1))?;
+    let mut plan = args.send.plan(&args.topics, args.flight.pace(), Some(1))?;
     plan.batches = Some(u64::from(plan.topics.places()));
     let control = Control::new();
     let nothing = Reading::nothing(PRODUCER, plan.threads);
