@@ -116,3 +116,34 @@ fn print(result: &impl Serialize, ok: bool) -> bool {
     println!("{}", serde_json::to_string(result).expect("results have only string keys"));
     ok
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_holds_together() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_would_do_nothing_is_not_offered() {
+        let takes = |line: &str| Cli::try_parse_from(line.split_whitespace()).is_ok();
+        for (line, option) in [
+            ("perf raw queues --brokers b:1", "--seconds 1"),
+            ("perf raw queues --brokers b:1", "--batch-bytes 1"),
+            ("perf raw rocketmq-pull --namesrv b:1", "--seconds 1"),
+            ("perf raw latency --brokers b:1", "--batch-bytes 1"),
+            ("perf raw latency --brokers b:1", "--cold-topic t"),
+            ("perf raw consume --brokers b:1", "--seconds 1"),
+            ("perf raw consume --brokers b:1", "--warmup-seconds 1"),
+            ("perf raw produce --brokers b:1 --records 1", "--seconds 1"),
+        ] {
+            assert!(takes(line), "{line}");
+            assert!(!takes(&format!("{line} {option}")), "{line} {option}");
+        }
+        assert!(takes("perf raw consume --brokers b:1 --follow --seconds 1"));
+        assert!(!takes("perf raw produce --brokers b:1 --seconds=-1"));
+    }
+}

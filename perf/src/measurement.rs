@@ -287,6 +287,8 @@ fn word(value: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::load;
+    use clap::Parser;
 
     fn arguments(more: &str, rate: Option<f64>) -> String {
         let text = format!("name = \"a\"\nshows = \"b\"\nsystems = [\"kafka\"]\n{more}");
@@ -329,6 +331,22 @@ mod tests {
             "raw rocketmq-send --topic a --topics 1 --queues 8 --message-bytes 1024 --seconds 3 \
              --namesrv host:1 --pid 7"
         );
+    }
+
+    #[test]
+    fn what_is_shipped_is_understood() {
+        for workload in load(None, false, &[]).expect("what is shipped is right") {
+            let (rate, target) = match workload.has_own_broker() {
+                true => (None, Target::Own(words("--mainstem m"))),
+                false => {
+                    let rate = workload.rate.map(|_| FIRST_RATE);
+                    (rate, Target::Running { address: "host:1".into(), pid: Some(7) })
+                }
+            };
+            let arguments = workload.arguments(&target, rate).expect("it runs there");
+            let line = ["perf".to_owned()].into_iter().chain(arguments);
+            crate::Cli::try_parse_from(line).map(drop).expect(&workload.name);
+        }
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use super::consume::{self, CONSUMER};
 use super::control::{Control, Window};
-use super::options::{FetchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions};
+use super::options::{
+    BatchOptions, FetchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
+};
 use super::produce::{self, PRODUCER, describe};
 use super::summary::RawReport;
 use crate::error::Result;
 use clap::Args;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 /// What to send and fetch.
 #[derive(Args, Debug, Clone)]
@@ -18,11 +19,15 @@ pub struct BothArgs {
     #[command(flatten)]
     send: SendOptions,
     #[command(flatten)]
+    batch: BatchOptions,
+    #[command(flatten)]
     flight: FlightOptions,
     #[command(flatten)]
     fetch: FetchOptions,
     #[command(flatten)]
     time: TimeOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 /// Writes while the tail is read. The rates are those of the measured time; every record of the run
@@ -32,15 +37,15 @@ pub struct BothArgs {
 /// The broker cannot be reached, or refuses.
 pub fn both(args: &BothArgs) -> Result<RawReport> {
     let control = Control::new();
-    let plan = args.send.plan(&args.topics, args.flight.pace(), None)?;
+    let plan = args.send.plan(&args.topics, args.flight.pace(), args.batch.size())?;
     let ends = plan.topics.create(&plan.brokers)?;
     let fetching = args.fetch.plan(&args.topics, Some(&control));
     let consumers = consume::start(&fetching, &control, &consume::following(ends), CONSUMER);
     let producers = produce::start(&plan, &control);
-    producers.watch(Duration::from_secs_f64(args.time.warmup_seconds.unwrap_or(2.0)));
+    producers.watch(args.time.warmup());
     let readings = || vec![producers.reading(), consumers.reading()];
-    let window = Window::open(&control, args.time.pid, readings())?;
-    producers.watch(Duration::from_secs_f64(args.time.seconds));
+    let window = Window::open(&control, args.watch.pid, readings())?;
+    producers.watch(args.time.seconds);
     let measured = window.close(&control, &readings())?;
     control.stop_sending.store(true, Relaxed);
     let produced = producers.join()?;

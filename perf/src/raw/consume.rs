@@ -2,7 +2,7 @@
 
 use super::consumer::{Consumed, ConsumerPlan, Cursor};
 use super::control::{Control, Reading, Team, Window};
-use super::options::{FetchOptions, TimeOptions, TopicOptions};
+use super::options::{FetchOptions, TimeOptions, TopicOptions, WatchOptions};
 use super::setup_connection::{EARLIEST, LATEST};
 use super::stream_check::StreamCheck;
 use super::summary::RawReport;
@@ -36,6 +36,8 @@ pub struct ConsumeArgs {
     records: Option<u64>,
     #[command(flatten)]
     time: TimeOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 /// Starts the receiving threads of a plan.
@@ -83,7 +85,7 @@ pub fn consume(args: &ConsumeArgs) -> Result<RawReport> {
     }
     // From before the first fetch: what came before would count as read for nothing.
     let nothing = Reading::nothing(CONSUMER, plan.threads);
-    let window = Window::open(&control, args.time.pid, vec![nothing])?;
+    let window = Window::open(&control, args.watch.pid, vec![nothing])?;
     let team = start(&plan, &control, &cursors, CONSUMER);
     read_on(&team, expected, &control);
     let measured = window.close(&control, &[team.reading()])?;
@@ -100,9 +102,9 @@ pub fn consume(args: &ConsumeArgs) -> Result<RawReport> {
 fn follow(args: &ConsumeArgs, plan: &ConsumerPlan, control: &Arc<Control>) -> Result<RawReport> {
     let ends = plan.topics.offsets(&plan.brokers, LATEST)?;
     let team = start(plan, control, &following(ends), CONSUMER);
-    team.watch(Duration::from_secs_f64(args.time.warmup_seconds.unwrap_or(2.0)));
-    let window = Window::open(control, args.time.pid, vec![team.reading()])?;
-    team.watch(Duration::from_secs_f64(args.time.seconds));
+    team.watch(args.time.warmup());
+    let window = Window::open(control, args.watch.pid, vec![team.reading()])?;
+    team.watch(args.time.seconds);
     let measured = window.close(control, &[team.reading()])?;
     control.stop_reading.store(true, Relaxed);
     let consumed = team.join()?;

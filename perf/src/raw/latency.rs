@@ -5,7 +5,9 @@ use super::consume::{self, CONSUMER};
 use super::consumer::Consumed;
 use super::control::{Control, Team, Window};
 use super::idle::IdleConnections;
-use super::options::{FetchOptions, SendOptions, TimeOptions, TopicOptions};
+use super::options::{
+    BatchSize, FetchOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
+};
 use super::produce::{self, PRODUCER, describe};
 use super::producer::Pace;
 use super::summary::{ColdReaderReport, RawReport, merged};
@@ -40,6 +42,8 @@ pub struct LatencyArgs {
     fetch: FetchOptions,
     #[command(flatten)]
     time: TimeOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
     /// Connections that are opened before, each for one exchange, and then do nothing.
     #[arg(long, default_value_t = 0)]
     idle_connections: usize,
@@ -48,10 +52,10 @@ pub struct LatencyArgs {
     #[arg(long)]
     cold_reader: Option<f64>,
     /// What it reads, written before, as by `raw produce`.
-    #[arg(long, default_value = "cold")]
+    #[arg(long, default_value = "cold", requires = "cold_reader")]
     cold_topic: String,
     /// Partitions of the cold topic.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 6, requires = "cold_reader")]
     cold_partitions: u32,
 }
 
@@ -61,7 +65,7 @@ pub struct LatencyArgs {
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
-    let pid = args.time.pid;
+    let pid = args.watch.pid;
     let idle = IdleConnections::open(&args.topics.brokers, args.idle_connections, pid)?;
     let control = Control::new();
     let topics = args.topics.topics();
@@ -70,18 +74,17 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
         records_per_second: args.rate,
         start_ns: control.now_ns() + START.as_nanos() as u64,
     };
-    let plan = args.send.plan(&args.topics, pace, Some(args.batch_records))?;
+    let plan = args.send.plan(&args.topics, pace, BatchSize::Records(args.batch_records))?;
     let fetching = args.fetch.plan(&args.topics, Some(&control));
     let consumers = consume::start(&fetching, &control, &consume::following(ends), CONSUMER);
     let producers = produce::start(&plan, &control);
-    let warmup = Duration::from_secs_f64(args.time.warmup_seconds.unwrap_or(2.0));
-    producers.watch(START + warmup);
+    producers.watch(START + args.time.warmup());
     let readings = || vec![producers.reading(), consumers.reading()];
     let window = Window::open(&control, pid, readings())?;
-    producers.watch(Duration::from_secs_f64(args.time.seconds));
+    producers.watch(args.time.seconds);
     let cold = args.cold_reader.map(|gb| read_cold(args, gb, &control)).transpose()?;
     if cold.is_some() {
-        producers.watch(Duration::from_secs_f64(args.time.seconds));
+        producers.watch(args.time.seconds);
     }
     let measured = window.close(&control, &readings())?;
     control.stop_sending.store(true, Relaxed);

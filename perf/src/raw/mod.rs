@@ -44,6 +44,7 @@ pub enum RawWorkload {
     /// Write as fast as the broker takes it.
     Produce(produce::ProduceArgs),
     /// Read everything the topics hold, or follow their ends.
+    #[command(mut_group("TimeOptions", |times| times.requires("follow")))]
     Consume(consume::ConsumeArgs),
     /// Write, and read the same at the tail meanwhile.
     Both(both::BothArgs),

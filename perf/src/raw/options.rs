@@ -13,6 +13,10 @@ use super::topics::RawTopics;
 use crate::error::{PerfError, Result};
 use clap::{Args, ValueEnum};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The time before the measured time, unless the user says otherwise.
+const WARMUP: Duration = Duration::from_secs(2);
 
 /// Which broker, which topics.
 #[derive(Args, Debug, Clone)]
@@ -86,15 +90,36 @@ pub enum Acks {
     All,
 }
 
+/// How large batches are.
+#[derive(Args, Debug, Clone)]
+pub struct BatchOptions {
+    /// Bytes of a batch, which holds as many records as fit, and at least one.
+    #[arg(long, default_value_t = 1 << 20)]
+    batch_bytes: usize,
+}
+
+impl BatchOptions {
+    /// Full ones.
+    pub fn size(&self) -> BatchSize {
+        BatchSize::Bytes(self.batch_bytes)
+    }
+}
+
+/// What decides a batch's number of records.
+#[derive(Debug, Clone, Copy)]
+pub enum BatchSize {
+    /// As many as fit into so many bytes, and at least one.
+    Bytes(usize),
+    /// So many, and at least one.
+    Records(usize),
+}
+
 /// What is sent, and over how many connections.
 #[derive(Args, Debug, Clone)]
 pub struct SendOptions {
     /// Bytes of each record; at least 32.
     #[arg(long, default_value_t = 1024)]
     pub record_bytes: usize,
-    /// Bytes of a batch, which holds as many records as fit, and at least one.
-    #[arg(long, default_value_t = 1 << 20)]
-    pub batch_bytes: usize,
     /// Batches of a request, each for another partition.
     #[arg(long, default_value_t = 1)]
     pub batches_per_request: usize,
@@ -117,12 +142,7 @@ impl SendOptions {
     ///
     /// # Errors
     /// The options do not go together, or the broker gives no producer id.
-    pub fn plan(
-        &self,
-        topics: &TopicOptions,
-        pace: Pace,
-        batch_records: Option<usize>,
-    ) -> Result<ProducerPlan> {
+    pub fn plan(&self, topics: &TopicOptions, pace: Pace, size: BatchSize) -> Result<ProducerPlan> {
         if self.record_bytes < STAMP_BYTES {
             let least = format!("a record has at least {STAMP_BYTES} bytes");
             return Err(PerfError::Failed(least));
@@ -131,9 +151,9 @@ impl SendOptions {
             true => Some(SetupConnection::open(&topics.brokers)?.init_producer_id()?),
             false => None,
         };
-        let batch = match batch_records {
-            Some(records) => PreparedBatch::of(records.max(1), self.record_bytes, id),
-            None => PreparedBatch::filling(self.batch_bytes, self.record_bytes, id),
+        let batch = match size {
+            BatchSize::Bytes(bytes) => PreparedBatch::filling(bytes, self.record_bytes, id),
+            BatchSize::Records(records) => PreparedBatch::of(records.max(1), self.record_bytes, id),
         };
         let connections = self.connections.max(1);
         let plan = ProducerPlan {
@@ -219,15 +239,33 @@ impl FetchOptions {
     }
 }
 
-/// How long, and what is watched.
+/// How long.
 #[derive(Args, Debug, Clone)]
 pub struct TimeOptions {
     /// The measured time.
-    #[arg(long, default_value_t = 10.0)]
-    pub seconds: f64,
+    #[arg(long, value_parser = seconds, default_value = "10")]
+    pub seconds: Duration,
     /// Time before it. [default: 2; 0 where a number of records is asked for]
-    #[arg(long)]
-    pub warmup_seconds: Option<f64>,
+    #[arg(long, value_parser = seconds)]
+    pub warmup_seconds: Option<Duration>,
+}
+
+impl TimeOptions {
+    /// The time before the measured time.
+    pub fn warmup(&self) -> Duration {
+        self.warmup_seconds.unwrap_or(WARMUP)
+    }
+}
+
+/// A time given in seconds.
+pub fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+/// What is watched.
+#[derive(Args, Debug, Clone)]
+pub struct WatchOptions {
     /// The broker's process id, to measure what it uses.
     #[arg(long)]
     pub pid: Option<u32>,

@@ -1,7 +1,9 @@
 //! `raw produce`: prepared batches as fast as the broker takes them.
 
 use super::control::{Control, Team, Window};
-use super::options::{FlightOptions, SendOptions, TimeOptions, TopicOptions};
+use super::options::{
+    BatchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
+};
 use super::producer::{Produced, ProducerPlan};
 use super::setup_connection::LATEST;
 use super::summary::RawReport;
@@ -25,12 +27,16 @@ pub struct ProduceArgs {
     #[command(flatten)]
     send: SendOptions,
     #[command(flatten)]
+    batch: BatchOptions,
+    #[command(flatten)]
     flight: FlightOptions,
     /// Records in all, as whole batches, instead of a time.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "seconds")]
     records: Option<u64>,
     #[command(flatten)]
     time: TimeOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 /// Starts the sending threads of a plan.
@@ -43,18 +49,21 @@ pub fn start(plan: &ProducerPlan, control: &Arc<Control>) -> Team<Produced> {
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
-    let mut plan = args.send.plan(&args.topics, args.flight.pace(), None)?;
+    let mut plan = args.send.plan(&args.topics, args.flight.pace(), args.batch.size())?;
     plan.batches = args.records.map(|records| records.div_ceil(plan.batch.records));
     let began_at: i64 = plan.topics.create(&plan.brokers)?.iter().sum();
 
-    let warmup = args.time.warmup_seconds.unwrap_or(if args.records.is_some() { 0.0 } else { 2.0 });
+    let warmup = match args.records {
+        Some(_) => args.time.warmup_seconds.unwrap_or_default(),
+        None => args.time.warmup(),
+    };
     let control = Control::new();
     let team = start(&plan, &control);
-    team.watch(Duration::from_secs_f64(warmup));
-    let window = Window::open(&control, args.time.pid, vec![team.reading()])?;
+    team.watch(warmup);
+    let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
     match plan.batches {
         Some(_) => team.wait(),
-        None => team.watch(Duration::from_secs_f64(args.time.seconds)),
+        None => team.watch(args.time.seconds),
     }
     let measured = window.close(&control, &[team.reading()])?;
     control.stop_sending.store(true, Relaxed);

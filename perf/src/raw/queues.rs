@@ -1,7 +1,7 @@
 //! `raw queues`: very many partitions with one record each.
 
 use super::control::{Control, Reading, Window};
-use super::options::{FlightOptions, SendOptions, TimeOptions, TopicOptions};
+use super::options::{BatchSize, FlightOptions, SendOptions, TopicOptions, WatchOptions, seconds};
 use super::produce::{self, PRODUCER, describe};
 use super::summary::{QueuesReport, RawReport};
 use crate::error::Result;
@@ -19,10 +19,10 @@ pub struct QueuesArgs {
     #[command(flatten)]
     flight: FlightOptions,
     /// Time after the last answer before the broker's memory is looked at.
-    #[arg(long, default_value_t = 5.0)]
-    settle_seconds: f64,
+    #[arg(long, value_parser = seconds, default_value = "5")]
+    settle_seconds: Duration,
     #[command(flatten)]
-    time: TimeOptions,
+    watch: WatchOptions,
 }
 
 /// Creates the topics and writes one batch of one record to each partition. What the broker used
@@ -31,18 +31,18 @@ pub struct QueuesArgs {
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn queues(args: &QueuesArgs) -> Result<RawReport> {
-    let mut plan = args.send.plan(&args.topics, args.flight.pace(), Some(1))?;
+    let mut plan = args.send.plan(&args.topics, args.flight.pace(), BatchSize::Records(1))?;
     plan.batches = Some(u64::from(plan.topics.places()));
     let control = Control::new();
     let nothing = Reading::nothing(PRODUCER, plan.threads);
-    let window = Window::open(&control, args.time.pid, vec![nothing])?;
+    let window = Window::open(&control, args.watch.pid, vec![nothing])?;
     let began = Instant::now();
     let began_at: i64 = plan.topics.create(&plan.brokers)?.iter().sum();
     let created = began.elapsed();
     let team = produce::start(&plan, &control);
     team.wait();
     let filled = began.elapsed() - created;
-    sleep(Duration::from_secs_f64(args.settle_seconds));
+    sleep(args.settle_seconds);
     let measured = window.close(&control, &[team.reading()])?;
     let produced = team.join()?;
 

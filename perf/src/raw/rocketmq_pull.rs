@@ -4,7 +4,7 @@ use super::consume::{CONSUMER, judge_count, read_on};
 use super::consumer::{Consumed, Cursor};
 use super::control::{Control, Reading, Team, Window};
 use super::message_puller::PullerPlan;
-use super::options::{RocketmqOptions, TimeOptions};
+use super::options::{RocketmqOptions, WatchOptions};
 use super::remoting_setup::{GET_MAX_OFFSET, GET_MIN_OFFSET, RemotingSetup};
 use super::summary::RawReport;
 use crate::error::{PerfError, Result};
@@ -28,7 +28,7 @@ pub struct RocketmqPullArgs {
     #[arg(long)]
     records: Option<u64>,
     #[command(flatten)]
-    time: TimeOptions,
+    watch: WatchOptions,
 }
 
 /// Pulls every queue from its beginning to its end.
@@ -61,7 +61,7 @@ pub fn pull(args: &RocketmqPullArgs) -> Result<RawReport> {
     };
     let control = Control::new();
     let nothing = Reading::nothing(CONSUMER, plan.threads);
-    let window = Window::open(&control, args.time.pid, vec![nothing])?;
+    let window = Window::open(&control, args.watch.pid, vec![nothing])?;
     let team: Team<Consumed> = Team::start(
         CONSUMER,
         (0..plan.threads).map(|thread| plan.task(&control, &cursors, thread)),

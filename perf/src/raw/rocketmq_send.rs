@@ -2,7 +2,7 @@
 
 use super::control::{Control, Team, Window};
 use super::message_sender::SenderPlan;
-use super::options::{RocketmqOptions, TimeOptions};
+use super::options::{RocketmqOptions, TimeOptions, WatchOptions};
 use super::produce::PRODUCER;
 use super::producer::Produced;
 use super::remoting_setup::{GET_MAX_OFFSET, RemotingSetup};
@@ -11,7 +11,6 @@ use super::summary::RawReport;
 use crate::error::{PerfError, Result};
 use clap::Args;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 
 /// What to send.
 #[derive(Args, Debug, Clone)]
@@ -35,6 +34,8 @@ pub struct RocketmqSendArgs {
     threads: usize,
     #[command(flatten)]
     time: TimeOptions,
+    #[command(flatten)]
+    watch: WatchOptions,
 }
 
 /// Sends, and looks at the end whether the queues have become longer by what was sent.
@@ -65,9 +66,9 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     let control = Control::new();
     let team: Team<Produced> =
         Team::start(PRODUCER, (0..plan.threads).map(|thread| plan.task(&control, thread)));
-    team.watch(Duration::from_secs_f64(args.time.warmup_seconds.unwrap_or(2.0)));
-    let window = Window::open(&control, args.time.pid, vec![team.reading()])?;
-    team.watch(Duration::from_secs_f64(args.time.seconds));
+    team.watch(args.time.warmup());
+    let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
+    team.watch(args.time.seconds);
     let measured = window.close(&control, &[team.reading()])?;
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
