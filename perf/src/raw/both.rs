@@ -2,6 +2,7 @@
 
 use super::consume::{self, CONSUMER};
 use super::control::{Control, Window};
+use super::cursor::following;
 use super::options::{
     BatchOptions, FetchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
@@ -40,7 +41,7 @@ pub fn both(args: &BothArgs) -> Result<RawReport> {
     let plan = args.send.plan(&args.topics, args.flight.pace(), args.batch.size())?;
     let ends = plan.topics.create(&plan.brokers)?;
     let fetching = args.fetch.plan(&args.topics, Some(&control));
-    let consumers = consume::start(&fetching, &control, &consume::following(ends), CONSUMER);
+    let consumers = consume::start(&fetching, &control, &following(ends), CONSUMER);
     let producers = produce::start(&plan, &control);
     producers.watch(args.time.warmup());
     let readings = || vec![producers.reading(), consumers.reading()];

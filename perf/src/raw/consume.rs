@@ -1,7 +1,8 @@
 //! `raw consume`: everything the topics hold, or what comes to their ends.
 
-use super::consumer::{Consumed, ConsumerPlan, Cursor};
+use super::consumer::{Consumed, ConsumerPlan};
 use super::control::{Control, Reading, Team, Window};
+use super::cursor::{Cursor, between, following, held};
 use super::options::{FetchOptions, TimeOptions, TopicOptions, WatchOptions};
 use super::setup_connection::{EARLIEST, LATEST};
 use super::stream_check::StreamCheck;
@@ -50,12 +51,6 @@ pub fn start(
     Team::start(name, (0..plan.threads).map(|thread| plan.task(control, cursors, thread)))
 }
 
-/// Cursors that follow all partitions from these offsets on.
-pub fn following(offsets: Vec<i64>) -> Vec<Cursor> {
-    let places = (0..).zip(offsets);
-    places.map(|(place, offset)| Cursor { place, offset, end: i64::MAX }).collect()
-}
-
 /// Cursors through all that the partitions hold now.
 ///
 /// # Errors
@@ -63,8 +58,7 @@ pub fn following(offsets: Vec<i64>) -> Vec<Cursor> {
 pub fn through(plan: &ConsumerPlan) -> Result<Vec<Cursor>> {
     let starts = plan.topics.offsets(&plan.brokers, EARLIEST)?;
     let ends = plan.topics.offsets(&plan.brokers, LATEST)?;
-    let places = (0..).zip(starts.into_iter().zip(ends));
-    Ok(places.map(|(place, (offset, end))| Cursor { place, offset, end }).collect())
+    Ok(between(starts, ends))
 }
 
 /// Reads, from the start of the partitions or at their end.
@@ -78,8 +72,7 @@ pub fn consume(args: &ConsumeArgs) -> Result<RawReport> {
         return follow(args, &plan, &control);
     }
     let cursors = through(&plan)?;
-    let held: i64 = cursors.iter().map(|cursor| cursor.end - cursor.offset).sum();
-    let expected = args.records.unwrap_or(held as u64);
+    let expected = args.records.unwrap_or_else(|| held(&cursors));
     if expected == 0 {
         return Err(PerfError::Failed("the topics are empty".into()));
     }

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::control::{Control, Gauge};
+use super::cursor::{Cursor, lanes};
 use super::fetch_frame::{self, FetchLimits};
 use super::poller::Poller;
 use super::record_batch::{SeenBatch, walk};
@@ -15,17 +16,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 const LOOK: Duration = Duration::from_millis(50);
-
-/// A partition and how far it was read.
-#[derive(Clone, Copy, Debug)]
-pub struct Cursor {
-    /// The partition's place.
-    pub place: u32,
-    /// The next offset.
-    pub offset: i64,
-    /// Where reading ends; `i64::MAX` follows the tail.
-    pub end: i64,
-}
 
 /// What all receiving threads do together.
 #[derive(Clone)]
@@ -89,10 +79,7 @@ impl ConsumerPlan {
         thread: usize,
     ) -> impl FnOnce(Arc<Gauge>) -> Result<Consumed> + Send + 'static {
         let (plan, control) = (self.clone(), control.clone());
-        let lanes: Vec<Vec<Cursor>> = (thread..self.connections)
-            .step_by(self.threads)
-            .map(|lane| cursors.iter().copied().skip(lane).step_by(self.connections).collect())
-            .collect();
+        let lanes = lanes(cursors, self.connections, self.threads, thread);
         move |gauge| Receiver::new(plan, control, lanes, gauge)?.run()
     }
 

@@ -4,6 +4,7 @@
 use super::consume::{self, CONSUMER};
 use super::consumer::Consumed;
 use super::control::{Control, Team, Window};
+use super::cursor::following;
 use super::idle::IdleConnections;
 use super::options::{
     BatchSize, FetchOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
@@ -76,7 +77,7 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
     };
     let plan = args.send.plan(&args.topics, pace, BatchSize::Records(args.batch_records))?;
     let fetching = args.fetch.plan(&args.topics, Some(&control));
-    let consumers = consume::start(&fetching, &control, &consume::following(ends), CONSUMER);
+    let consumers = consume::start(&fetching, &control, &following(ends), CONSUMER);
     let producers = produce::start(&plan, &control);
     producers.watch(START + args.time.warmup());
     let readings = || vec![producers.reading(), consumers.reading()];

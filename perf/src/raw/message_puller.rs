@@ -1,8 +1,9 @@
 //! The receiving side of RocketMQ's workloads: connections with one pull under way for each queue.
 
 use super::connection::Connection;
-use super::consumer::{Consumed, Cursor};
+use super::consumer::Consumed;
 use super::control::{Control, Gauge};
+use super::cursor::{Cursor, lanes};
 use super::message_frame::GROUP;
 use super::poller::Poller;
 use super::record_batch::SeenBatch;
@@ -65,10 +66,7 @@ impl PullerPlan {
         thread: usize,
     ) -> impl FnOnce(Arc<Gauge>) -> Result<Consumed> + Send + 'static {
         let (plan, control) = (self.clone(), control.clone());
-        let lanes: Vec<Vec<Cursor>> = (thread..self.connections)
-            .step_by(self.threads)
-            .map(|lane| cursors.iter().copied().skip(lane).step_by(self.connections).collect())
-            .collect();
+        let lanes = lanes(cursors, self.connections, self.threads, thread);
         move |gauge| run(&plan, &control, lanes, &gauge)
     }
 

@@ -10,6 +10,7 @@ mod connection;
 mod consume;
 mod consumer;
 mod control;
+mod cursor;
 mod fetch_frame;
 mod fields;
 mod idle;

@@ -1,8 +1,9 @@
 //! `raw rocketmq-pull`: everything the queues hold.
 
 use super::consume::{CONSUMER, judge_count, read_on};
-use super::consumer::{Consumed, Cursor};
+use super::consumer::Consumed;
 use super::control::{Control, Reading, Team, Window};
+use super::cursor::{between, held};
 use super::message_puller::PullerPlan;
 use super::options::{RocketmqOptions, WatchOptions};
 use super::remoting_setup::{GET_MAX_OFFSET, GET_MIN_OFFSET, RemotingSetup};
@@ -41,11 +42,8 @@ pub fn pull(args: &RocketmqPullArgs) -> Result<RawReport> {
     let mut setup = RemotingSetup::open(&broker.address)?;
     let starts = setup.offsets(&topics, GET_MIN_OFFSET)?;
     let ends = setup.offsets(&topics, GET_MAX_OFFSET)?;
-    let places = (0..).zip(starts.into_iter().zip(ends));
-    let cursors: Vec<_> =
-        places.map(|(place, (offset, end))| Cursor { place, offset, end }).collect();
-    let held: i64 = cursors.iter().map(|cursor| cursor.end - cursor.offset).sum();
-    let expected = args.records.unwrap_or(held as u64);
+    let cursors = between(starts, ends);
+    let expected = args.records.unwrap_or_else(|| held(&cursors));
     if expected == 0 {
         return Err(PerfError::Failed("the queues are empty".into()));
     }
