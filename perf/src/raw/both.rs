@@ -10,7 +10,6 @@ use super::produce::{self, PRODUCER, describe};
 use super::summary::RawReport;
 use crate::error::Result;
 use clap::Args;
-use std::sync::atomic::Ordering::Relaxed;
 
 /// What to send and fetch.
 #[derive(Args, Debug, Clone)]
@@ -48,11 +47,7 @@ pub fn both(args: &BothArgs) -> Result<RawReport> {
     let window = Window::open(&control, args.watch.pid, readings())?;
     producers.watch(args.time.seconds);
     let measured = window.close(&control, &readings())?;
-    control.stop_sending.store(true, Relaxed);
-    let produced = producers.join()?;
-    let sent = produced.iter().map(|p| p.sent).sum();
-    consume::read_on(&consumers, sent, &control);
-    let consumed = consumers.join()?;
+    let (produced, consumed) = consume::drain(producers, consumers, &control)?;
 
     let mut report = RawReport::new("raw both", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);

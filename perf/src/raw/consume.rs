@@ -1,9 +1,10 @@
 //! `raw consume`: everything the topics hold, or what comes to their ends.
 
 use super::consumer::{Consumed, ConsumerPlan};
-use super::control::{Control, Reading, Team, Window};
+use super::control::{Control, Gauge, Reading, Team, Window};
 use super::cursor::{Cursor, between, following, held};
 use super::options::{FetchOptions, TimeOptions, TopicOptions, WatchOptions};
+use super::producer::Produced;
 use super::setup_connection::{EARLIEST, LATEST};
 use super::stream_check::StreamCheck;
 use super::summary::RawReport;
@@ -73,23 +74,49 @@ pub fn consume(args: &ConsumeArgs) -> Result<RawReport> {
     }
     let cursors = through(&plan)?;
     let expected = args.records.unwrap_or_else(|| held(&cursors));
+    let tasks = (0..plan.threads).map(|thread| plan.task(&control, &cursors, thread));
+    let mut report = read_all("raw consume", &control, args.watch.pid, tasks, expected)?;
+    report.partitions = Some(plan.topics.places());
+    Ok(report.finish())
+}
+
+/// Lets receiving threads read until there are so many records, measured as a whole.
+///
+/// # Errors
+/// A thread failed; there is nothing to read.
+pub fn read_all<W>(
+    workload: &'static str,
+    control: &Control,
+    pid: Option<u32>,
+    tasks: impl ExactSizeIterator<Item = W>,
+    expected: u64,
+) -> Result<RawReport>
+where
+    W: FnOnce(Arc<Gauge>) -> Result<Consumed> + Send + 'static,
+{
     if expected == 0 {
-        return Err(PerfError::Failed("the topics are empty".into()));
+        return Err(PerfError::Failed("there is nothing to read".into()));
     }
-    // From before the first fetch: what came before would count as read for nothing.
-    let nothing = Reading::nothing(CONSUMER, plan.threads);
-    let window = Window::open(&control, args.watch.pid, vec![nothing])?;
-    let team = start(&plan, &control, &cursors, CONSUMER);
-    read_on(&team, expected, &control);
-    let measured = window.close(&control, &[team.reading()])?;
+    // From before the first request: what came before would count as read for nothing.
+    let nothing = Reading::nothing(CONSUMER, tasks.len());
+    let window = Window::open(control, pid, vec![nothing])?;
+    let team = Team::start(CONSUMER, tasks);
+    read_on(&team, expected, control);
+    let measured = window.close(control, &[team.reading()])?;
     let consumed = team.join()?;
 
-    let record_bytes = consumed.iter().map(|c| c.record_bytes).max().unwrap_or(0);
-    let mut report = RawReport::new("raw consume", CONSUMER, record_bytes, measured);
-    report.partitions = Some(plan.topics.places());
-    judge_count(&mut report, &consumed, expected);
+    let records: u64 = consumed.iter().map(|c| c.records).sum();
+    let mut report = RawReport::new(workload, CONSUMER, record_bytes(&consumed), measured);
+    if records != expected {
+        report.report.failures.push(format!("{records} records read, not {expected}"));
+    }
     report.judge_reading(&consumed, &[]);
-    Ok(report.finish())
+    Ok(report)
+}
+
+/// Bytes of a record, as the threads saw them last.
+fn record_bytes(consumed: &[Consumed]) -> usize {
+    consumed.iter().map(|c| c.record_bytes).max().unwrap_or(0)
 }
 
 fn follow(args: &ConsumeArgs, plan: &ConsumerPlan, control: &Arc<Control>) -> Result<RawReport> {
@@ -101,15 +128,30 @@ fn follow(args: &ConsumeArgs, plan: &ConsumerPlan, control: &Arc<Control>) -> Re
     let measured = window.close(control, &[team.reading()])?;
     control.stop_reading.store(true, Relaxed);
     let consumed = team.join()?;
-    let record_bytes = consumed.iter().map(|c| c.record_bytes).max().unwrap_or(0);
-    let mut report = RawReport::new("raw consume --follow", CONSUMER, record_bytes, measured);
+    let bytes = record_bytes(&consumed);
+    let mut report = RawReport::new("raw consume --follow", CONSUMER, bytes, measured);
     report.partitions = Some(plan.topics.places());
     report.judge_reading(&consumed, &[]);
     Ok(report.finish())
 }
 
+/// Ends the sending, and the reading once all that was sent has come.
+///
+/// # Errors
+/// A thread failed.
+pub fn drain(
+    producers: Team<Produced>,
+    consumers: Team<Consumed>,
+    control: &Control,
+) -> Result<(Vec<Produced>, Vec<Consumed>)> {
+    control.stop_sending.store(true, Relaxed);
+    let produced = producers.join()?;
+    read_on(&consumers, produced.iter().map(|p| p.sent).sum(), control);
+    Ok((produced, consumers.join()?))
+}
+
 /// Waits until so many records were read, or none come any more; then the reading ends.
-pub fn read_on<T: Send + 'static>(team: &Team<T>, records: u64, control: &Control) {
+fn read_on(team: &Team<Consumed>, records: u64, control: &Control) {
     let (mut seen, mut since) = (team.records(), Instant::now());
     while team.records() < records && !team.all_ended() && since.elapsed() < STALL_TIMEOUT {
         sleep(LOOK);
@@ -118,14 +160,6 @@ pub fn read_on<T: Send + 'static>(team: &Team<T>, records: u64, control: &Contro
         }
     }
     control.stop_reading.store(true, Relaxed);
-}
-
-/// Notes whether as many records were read as there were to be.
-pub fn judge_count(report: &mut RawReport, consumed: &[Consumed], expected: u64) {
-    let records: u64 = consumed.iter().map(|c| c.records).sum();
-    if records != expected {
-        report.report.failures.push(format!("{records} records read, not {expected}"));
-    }
 }
 
 /// What all threads found; `sent` has the streams' lengths where they are known.

@@ -16,7 +16,6 @@ use crate::error::Result;
 use crate::report::{END_TO_END_LATENCY, PUBLISH_DELAY_LATENCY, Percentiles};
 use clap::Args;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// The name of the cold reader's thread in a report.
@@ -88,11 +87,7 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
         producers.watch(args.time.seconds);
     }
     let measured = window.close(&control, &readings())?;
-    control.stop_sending.store(true, Relaxed);
-    let produced = producers.join()?;
-    let sent = produced.iter().map(|p| p.sent).sum();
-    consume::read_on(&consumers, sent, &control);
-    let consumed = consumers.join()?;
+    let (produced, consumed) = consume::drain(producers, consumers, &control)?;
 
     let mut report = RawReport::new("raw latency", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);

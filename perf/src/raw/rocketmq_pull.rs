@@ -1,14 +1,13 @@
 //! `raw rocketmq-pull`: everything the queues hold.
 
-use super::consume::{CONSUMER, judge_count, read_on};
-use super::consumer::Consumed;
-use super::control::{Control, Reading, Team, Window};
+use super::consume::read_all;
+use super::control::Control;
 use super::cursor::{between, held};
 use super::message_puller::PullerPlan;
 use super::options::{RocketmqOptions, WatchOptions};
 use super::remoting_setup::{GET_MAX_OFFSET, GET_MIN_OFFSET, RemotingSetup};
 use super::summary::RawReport;
-use crate::error::{PerfError, Result};
+use crate::error::Result;
 use clap::Args;
 
 /// What to pull.
@@ -44,9 +43,6 @@ pub fn pull(args: &RocketmqPullArgs) -> Result<RawReport> {
     let ends = setup.offsets(&topics, GET_MAX_OFFSET)?;
     let cursors = between(starts, ends);
     let expected = args.records.unwrap_or_else(|| held(&cursors));
-    if expected == 0 {
-        return Err(PerfError::Failed("the queues are empty".into()));
-    }
     let connections = args.connections.clamp(1, topics.places() as usize);
     let plan = PullerPlan {
         broker,
@@ -58,20 +54,8 @@ pub fn pull(args: &RocketmqPullArgs) -> Result<RawReport> {
         only_run: None,
     };
     let control = Control::new();
-    let nothing = Reading::nothing(CONSUMER, plan.threads);
-    let window = Window::open(&control, args.watch.pid, vec![nothing])?;
-    let team: Team<Consumed> = Team::start(
-        CONSUMER,
-        (0..plan.threads).map(|thread| plan.task(&control, &cursors, thread)),
-    );
-    read_on(&team, expected, &control);
-    let measured = window.close(&control, &[team.reading()])?;
-    let consumed = team.join()?;
-
-    let record_bytes = consumed.iter().map(|c| c.record_bytes).max().unwrap_or(0);
-    let mut report = RawReport::new("raw rocketmq-pull", CONSUMER, record_bytes, measured);
+    let tasks = (0..plan.threads).map(|thread| plan.task(&control, &cursors, thread));
+    let mut report = read_all("raw rocketmq-pull", &control, args.watch.pid, tasks, expected)?;
     report.partitions = Some(plan.topics.places());
-    judge_count(&mut report, &consumed, expected);
-    report.judge_reading(&consumed, &[]);
     Ok(report.finish())
 }
