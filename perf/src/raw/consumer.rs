@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::control::{Control, Gauge};
 use super::cursor::{Cursor, lanes};
 use super::fetch_frame::{self, FetchLimits};
-use super::poller::Poller;
+use super::poller::{self, Poller};
 use super::record_batch::{SeenBatch, walk};
 use super::stream_check::StreamCheck;
 use super::topics::RawTopics;
@@ -119,11 +119,9 @@ impl Receiver {
         cursors: Vec<Vec<Cursor>>,
         gauge: Arc<Gauge>,
     ) -> Result<Self> {
-        let poller = Poller::new(gauge.clone())?;
-        let lanes: Vec<Lane> = cursors.into_iter().map(|c| plan.lane(c)).collect::<Result<_>>()?;
-        for (index, lane) in lanes.iter().enumerate() {
-            poller.watch(&lane.connection, index)?;
-        }
+        let mut lanes: Vec<Lane> =
+            cursors.into_iter().map(|c| plan.lane(c)).collect::<Result<_>>()?;
+        let poller = Poller::new(gauge.clone(), &mut lanes)?;
         let done = Consumed::new(plan.only_run);
         let index_of = vec![u32::MAX; plan.topics.places() as usize];
         Ok(Self { plan, control, gauge, lanes, index_of, poller, done })
@@ -140,16 +138,7 @@ impl Receiver {
                 return Ok(self.finish());
             }
             let Self { plan, control, gauge, lanes, index_of, poller, done } = &mut self;
-            poller.wait(LOOK, |event| {
-                let lane = &mut lanes[event.connection];
-                if event.writable {
-                    lane.connection.unblock();
-                }
-                if event.readable {
-                    lane.receive(plan, control, gauge, index_of, done)?;
-                }
-                Ok(())
-            })?;
+            poller.wait(LOOK, lanes, |lane| lane.receive(plan, control, gauge, index_of, done))?;
         }
     }
 
@@ -157,6 +146,12 @@ impl Receiver {
         let left = self.lanes.iter().flat_map(|lane| lane.active.iter().chain(&lane.later));
         self.done.count_unread(left);
         self.done
+    }
+}
+
+impl poller::Lane for Lane {
+    fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 }
 

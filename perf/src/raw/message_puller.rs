@@ -5,7 +5,7 @@ use super::consumer::Consumed;
 use super::control::{Control, Gauge};
 use super::cursor::{Cursor, lanes};
 use super::message_frame::GROUP;
-use super::poller::Poller;
+use super::poller::{self, Poller};
 use super::record_batch::SeenBatch;
 use super::remoting_frame::{Answer, Serialization, walk_messages, write};
 use super::remoting_setup::NamedBroker;
@@ -70,6 +70,17 @@ impl PullerPlan {
         move |gauge| run(&plan, &control, lanes, &gauge)
     }
 
+    fn lane(&self, mut cursors: Vec<Cursor>) -> Result<Lane> {
+        cursors.retain(|cursor| cursor.offset < cursor.end);
+        Ok(Lane {
+            connection: Connection::open(&self.broker.address)?,
+            outgoing: (0..cursors.len()).collect(),
+            cursors,
+            frame: Vec::new(),
+            under_way: false,
+        })
+    }
+
     fn pull(&self, number: usize, cursor: &Cursor) -> Vec<u8> {
         let (topic, queue) = self.topics.place(cursor.place);
         let (queue, offset) = (queue.to_string(), cursor.offset.to_string());
@@ -97,15 +108,9 @@ fn run(
     cursors: Vec<Vec<Cursor>>,
     gauge: &Arc<Gauge>,
 ) -> Result<Consumed> {
-    let mut poller = Poller::new(gauge.clone())?;
-    let mut lanes = Vec::new();
-    for (index, mut cursors) in cursors.into_iter().enumerate() {
-        cursors.retain(|cursor| cursor.offset < cursor.end);
-        let connection = Connection::open(&plan.broker.address)?;
-        poller.watch(&connection, index)?;
-        let outgoing = (0..cursors.len()).collect();
-        lanes.push(Lane { connection, cursors, outgoing, frame: Vec::new(), under_way: false });
-    }
+    let lanes = cursors.into_iter().map(|cursors| plan.lane(cursors));
+    let mut lanes: Vec<Lane> = lanes.collect::<Result<_>>()?;
+    let mut poller = Poller::new(gauge.clone(), &mut lanes)?;
     let mut done = Consumed::new(plan.only_run);
     loop {
         for lane in &mut lanes {
@@ -115,19 +120,16 @@ fn run(
         if control.stop_reading.load(Relaxed) || lanes.iter().all(read) {
             break;
         }
-        poller.wait(LOOK, |event| {
-            let lane = &mut lanes[event.connection];
-            if event.writable {
-                lane.connection.unblock();
-            }
-            if event.readable {
-                lane.receive(control, gauge, &mut done)?;
-            }
-            Ok(())
-        })?;
+        poller.wait(LOOK, &mut lanes, |lane| lane.receive(control, gauge, &mut done))?;
     }
     done.count_unread(lanes.iter().flat_map(|lane| &lane.cursors));
     Ok(done)
+}
+
+impl poller::Lane for Lane {
+    fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
 }
 
 impl Lane {

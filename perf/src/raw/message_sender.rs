@@ -4,7 +4,7 @@
 use super::connection::Connection;
 use super::control::{Control, Gauge};
 use super::message_frame::{MessageFrame, MessagePlace};
-use super::poller::Poller;
+use super::poller::{self, Poller};
 use super::producer::Produced;
 use super::remoting_frame::{Answer, Serialization};
 use super::remoting_setup::NamedBroker;
@@ -120,14 +120,11 @@ fn run(
     thread: usize,
     gauge: &Arc<Gauge>,
 ) -> Result<Produced> {
-    let mut poller = Poller::new(gauge.clone())?;
     let numbers = (thread..plan.connections).step_by(plan.threads);
     let mut source = PayloadSource::new(plan.message_bytes, control.run);
     let lanes = numbers.map(|number| plan.lane(number, &mut source));
     let mut lanes: Vec<Lane> = lanes.collect::<Result<_>>()?;
-    for (index, lane) in lanes.iter().enumerate() {
-        poller.watch(&lane.connection, index)?;
-    }
+    let mut poller = Poller::new(gauge.clone(), &mut lanes)?;
     let mut done = Produced::default();
     let mut last_answers = None;
     loop {
@@ -141,21 +138,18 @@ fn run(
                 break;
             }
         }
-        poller.wait(LOOK, |event| {
-            let lane = &mut lanes[event.connection];
-            if event.writable {
-                lane.connection.unblock();
-            }
-            if event.readable {
-                lane.receive(plan, control, gauge, &mut done)?;
-            }
-            Ok(())
-        })?;
+        poller.wait(LOOK, &mut lanes, |lane| lane.receive(plan, control, gauge, &mut done))?;
     }
     let streams = lanes.iter().flat_map(|lane| lane.slots.iter().flat_map(|slot| &slot.streams));
     done.streams = streams.map(|stream| (stream.id, stream.length)).collect();
     done.errors = done.sent - done.acknowledged;
     Ok(done)
+}
+
+impl poller::Lane for Lane {
+    fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
 }
 
 impl Lane {
@@ -231,13 +225,7 @@ impl Lane {
                     None
                 }
             };
-            if let Some(fault) = fault {
-                done.errors += messages;
-                done.last_error = Some(fault);
-                return Ok(());
-            }
-            done.acknowledged += messages;
-            gauge.count(messages);
+            done.note(messages, fault, gauge);
             if control.measured.holds(slot.began_ns) {
                 done.latency.saturating_record(control.now_ns().saturating_sub(slot.began_ns));
             }

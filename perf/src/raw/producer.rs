@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::control::{Control, Gauge};
-use super::poller::Poller;
+use super::poller::{self, Poller};
 use super::produce_frame::{ProduceFrame, walk_answer};
 use super::record_batch::PreparedBatch;
 use super::stamp::Stamp;
@@ -84,6 +84,19 @@ impl Default for Produced {
             last_error: None,
             latency: new_histogram(),
             lateness: new_histogram(),
+        }
+    }
+}
+
+impl Produced {
+    /// Notes what became of so many records: a fault, or an acknowledgement.
+    pub fn note(&mut self, records: u64, fault: Option<String>, gauge: &Gauge) {
+        if fault.is_some() {
+            self.errors += records;
+            self.last_error = fault;
+        } else {
+            self.acknowledged += records;
+            gauge.count(records);
         }
     }
 }
@@ -201,12 +214,10 @@ impl Sender {
         thread: usize,
         gauge: Arc<Gauge>,
     ) -> Result<Self> {
-        let poller = Poller::new(gauge.clone())?;
         let numbers = (thread..plan.connections).step_by(plan.threads);
-        let lanes: Vec<Lane> = numbers.map(|number| plan.lane(number)).collect::<Result<_>>()?;
-        for (index, lane) in lanes.iter().enumerate() {
-            poller.watch(&lane.connection, index)?;
-        }
+        let mut lanes: Vec<Lane> =
+            numbers.map(|number| plan.lane(number)).collect::<Result<_>>()?;
+        let poller = Poller::new(gauge.clone(), &mut lanes)?;
         let done = Produced::default();
         Ok(Self { plan, control, gauge, lanes, poller, done })
     }
@@ -227,16 +238,7 @@ impl Sender {
             }
             let timeout = if stopped { LOOK } else { self.until_due() };
             let Self { plan, control, gauge, lanes, poller, done } = &mut self;
-            poller.wait(timeout, |event| {
-                let lane = &mut lanes[event.connection];
-                if event.writable {
-                    lane.connection.unblock();
-                }
-                if event.readable {
-                    lane.receive(plan, control, gauge, done)?;
-                }
-                Ok(())
-            })?;
+            poller.wait(timeout, lanes, |lane| lane.receive(plan, control, gauge, done))?;
         }
     }
 
@@ -269,8 +271,7 @@ impl Sender {
                 if self.plan.acks == 0 {
                     let records = lane.frame.slots() as u64 * self.plan.batch.records;
                     lane.in_flight.clear();
-                    self.done.acknowledged += records;
-                    self.gauge.count(records);
+                    self.done.note(records, None, &self.gauge);
                 }
             }
             let full = match self.plan.pace {
@@ -304,6 +305,12 @@ impl Sender {
         self.done.streams = streams.map(|stream| (stream.id, stream.length)).collect();
         self.done.errors = self.done.sent - self.done.acknowledged;
         self.done
+    }
+}
+
+impl poller::Lane for Lane {
+    fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
     }
 }
 
@@ -364,13 +371,7 @@ impl Lane {
                         None
                     }
                 };
-                if let Some(fault) = fault {
-                    done.errors += records;
-                    done.last_error = Some(fault);
-                } else {
-                    done.acknowledged += records;
-                    gauge.count(records);
-                }
+                done.note(records, fault, gauge);
             });
             if control.measured.holds(intended_ns) {
                 done.latency.saturating_record(now_ns.saturating_sub(intended_ns));
