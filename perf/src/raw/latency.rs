@@ -15,7 +15,7 @@ use super::summary::{ColdReaderReport, RawReport, merged};
 use crate::error::Result;
 use crate::report::{END_TO_END_LATENCY, PUBLISH_DELAY_LATENCY, Percentiles};
 use clap::Args;
-use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// The name of the cold reader's thread in a report.
@@ -115,7 +115,7 @@ struct ColdReading {
 }
 
 /// Reads back what was written long ago, over a connection and a thread of its own.
-fn read_cold(args: &LatencyArgs, gb: f64, control: &Arc<Control>) -> Result<ColdReading> {
+fn read_cold(args: &LatencyArgs, gb: f64, control: &Control) -> Result<ColdReading> {
     let topics = TopicOptions {
         topic: args.cold_topic.clone(),
         topics: 1,
@@ -128,8 +128,11 @@ fn read_cold(args: &LatencyArgs, gb: f64, control: &Arc<Control>) -> Result<Cold
     let cursors = consume::through(&plan)?;
     control.cold.begin(control.now_ns());
     let began = Instant::now();
-    let team: Team<Consumed> = consume::start(&plan, control, &cursors, COLD_READER);
+    // A run of its own, so that it can be ended while the others go on reading.
+    let own = Control::new();
+    let team: Team<Consumed> = consume::start(&plan, &own, &cursors, COLD_READER);
     team.watch(COLD_TIMEOUT);
+    own.stop_reading.store(true, Relaxed);
     control.cold.end(control.now_ns());
     let seconds = began.elapsed().as_secs_f64();
     let read = team.join()?;
