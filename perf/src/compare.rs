@@ -12,7 +12,7 @@ use crate::pages;
 use crate::progress::Progress;
 use crate::run_directory::{Contestant, Plan, RunDirectory};
 use crate::run_result::{Line, RunResult};
-use crate::system::{Places, System, settle_disk};
+use crate::system::{System, SystemOptions, settle_disk};
 use crate::variant::Variant;
 use crate::workload::{self, Protocol, Setting, Source, SystemName, Tier, Workload};
 use clap::Args;
@@ -54,7 +54,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "DIR", exclusive = true)]
     resume: Option<PathBuf>,
     #[command(flatten)]
-    places: Places,
+    options: SystemOptions,
 }
 
 /// Runs every workload against each system, as often as asked, and writes the report. Says whether
@@ -107,20 +107,20 @@ fn begin(args: &CompareArgs) -> Result<(RunDirectory, Systems)> {
         tiers: args.tiers.clone(),
         contestants: Vec::new(),
         workloads,
-        environment: environment(&args.places.data()),
+        environment: environment(&args.options.places.data()),
         mainstem: args.mainstem.clone().or_else(beside_this_program),
-        places: args.places.clone(),
+        options: args.options.clone(),
     };
     let systems = contestants(&plan, &args.systems)?
         .into_iter()
-        .map(|variant| Ok((variant, variant.system(&plan.places, plan.mainstem.as_deref())?)))
+        .map(|variant| Ok((variant, variant.system(&plan.options, plan.mainstem.as_deref())?)))
         .collect::<Result<Systems>>()?;
     let contestant = |(variant, system): &(Variant, System)| Contestant {
         variant: *variant,
         title: system.title(),
     };
     plan.contestants = systems.iter().map(contestant).collect();
-    let path = args.places.out.join(format!("compare-{}", plan.begun));
+    let path = args.options.places.out.join(format!("compare-{}", plan.begun));
     Ok((RunDirectory::create(path, plan)?, systems))
 }
 
@@ -129,7 +129,7 @@ fn resume(path: PathBuf) -> Result<(RunDirectory, Systems)> {
     let plan = directory.plan();
     let mut systems = Vec::new();
     for Contestant { variant, title } in &plan.contestants {
-        let system = variant.system(&plan.places, plan.mainstem.as_deref())?;
+        let system = variant.system(&plan.options, plan.mainstem.as_deref())?;
         if system.title() != *title {
             let now = system.title();
             let why = format!("this began with {title}; it is {now} now, which is another run");
@@ -218,7 +218,7 @@ impl Turns<'_> {
         workloads: &[&Workload],
     ) -> Result<()> {
         let plan = self.directory.plan();
-        let data = DataDirectory::create(plan.places.data().join(variant.to_string()))?;
+        let data = DataDirectory::create(plan.options.places.data().join(variant.to_string()))?;
         system.prepare(data.path())?;
         settle_disk()?;
         let log = self.directory.log_path(variant, run);
@@ -300,7 +300,7 @@ impl Turns<'_> {
 
     /// What makes this program start a system by itself.
     fn own_target(&self, system: &System, workload: &Workload) -> Target {
-        let places = &self.directory.plan().places;
+        let SystemOptions { places, rocketmq, .. } = &self.directory.plan().options;
         let mut options = system.arguments();
         options.extend(["--out".into(), places.out.display().to_string()]);
         if let Some(data) = &places.data {
@@ -309,7 +309,7 @@ impl Turns<'_> {
         // RocketMQ's programs are the clients, whatever the system.
         let foreign_client = workload.source == Source::RocketmqBenchmark;
         if let (true, System::Mainstem { .. }, Some(lib)) =
-            (foreign_client, system, &places.rocketmq_lib)
+            (foreign_client, system, &rocketmq.rocketmq_lib)
         {
             options.extend(["--rocketmq-lib".into(), lib.display().to_string()]);
         }

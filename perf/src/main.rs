@@ -139,10 +139,14 @@ mod tests {
             ("perf raw consume --brokers b:1", "--seconds 1"),
             ("perf raw consume --brokers b:1", "--warmup-seconds 1"),
             ("perf raw produce --brokers b:1 --records 1", "--seconds 1"),
+            ("perf startup --kafka", "--rocketmq-lib d"),
+            ("perf idle --mainstem m", "--rocketmq-set a=b"),
+            ("perf rocketmq send --rocketmq", "--kafka-lib d"),
         ] {
             assert!(takes(line), "{line}");
             assert!(!takes(&format!("{line} {option}")), "{line} {option}");
         }
+        assert!(!takes("perf startup --rocketmq") && !takes("perf rocketmq send --kafka"));
         assert!(takes("perf raw consume --brokers b:1 --follow --seconds 1"));
         assert!(!takes("perf raw produce --brokers b:1 --seconds=-1"));
     }

@@ -7,7 +7,7 @@ use crate::error::{Doing, PerfError, Result};
 use crate::proc_stat::ProcUse;
 use crate::report::Report;
 use crate::rocketmq_anchor::RocketMqAnchor;
-use crate::system::{System, SystemArgs, settle_disk};
+use crate::system::{RocketmqSystemArgs, System, settle_disk};
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ pub struct RocketMqArgs {
     #[arg(long, default_value_t = 30)]
     lateness_seconds: usize,
     #[command(flatten)]
-    system: SystemArgs,
+    system: RocketmqSystemArgs,
 }
 
 /// What RocketMQ's clients do.
@@ -130,7 +130,7 @@ struct Pending {
 /// # Errors
 /// Something that is needed is missing, or ends.
 pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
-    let system = args.system.system()?;
+    let (system, programs) = args.system.system()?;
     let places = args.system.places();
     let name = system.name();
     let data = DataDirectory::create(places.data().join(format!("rocketmq-{name}")))?;
@@ -141,7 +141,7 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
     let broker = system.start_for_rocketmq(data.path(), &logs.join(format!("{file}.log")))?;
     let bench = Bench {
         args,
-        programs: places.rocketmq()?,
+        programs,
         broker,
         home: data.path().join("client"),
         log: logs.join(format!("{file}.client.log")),

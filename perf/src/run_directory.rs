@@ -3,7 +3,7 @@
 use crate::error::{Doing, PerfError, Result};
 use crate::histogram::{hgrm, merge};
 use crate::run_result::RunResult;
-use crate::system::Places;
+use crate::system::SystemOptions;
 use crate::variant::Variant;
 use crate::workload::{Tier, Workload};
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,8 @@ pub struct Plan {
     /// Our own program, if it takes part.
     pub mainstem: Option<PathBuf>,
     /// How systems are started.
-    pub places: Places,
+    #[serde(rename = "places")]
+    pub options: SystemOptions,
 }
 
 /// One who takes part.
@@ -211,7 +212,7 @@ mod tests {
             workloads,
             environment: Vec::new(),
             mainstem: None,
-            places: Places::default(),
+            options: SystemOptions::default(),
         }
     }
 

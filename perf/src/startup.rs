@@ -8,7 +8,7 @@ use crate::produce;
 use crate::producer::ProducerArgs;
 use crate::reader::{Reader, reader_config};
 use crate::sequence_check::Findings;
-use crate::system::{SystemArgs, settle_disk};
+use crate::system::{KafkaSystemArgs, settle_disk};
 use crate::topic_set::{TopicArgs, TopicSet};
 use crate::workload::Keys;
 use clap::Args;
@@ -23,7 +23,7 @@ const READ_WAIT: Duration = Duration::from_millis(5);
 #[derive(Args, Debug, Clone)]
 pub struct StartupArgs {
     #[command(flatten)]
-    system: SystemArgs,
+    system: KafkaSystemArgs,
     /// Gigabytes written before the broker is killed; 0 measures the empty start alone.
     #[arg(long, default_value_t = 5.0)]
     fill_gb: f64,
@@ -42,7 +42,7 @@ pub struct StartupArgs {
 #[derive(Args, Debug, Clone)]
 pub struct IdleArgs {
     #[command(flatten)]
-    system: SystemArgs,
+    system: KafkaSystemArgs,
     /// Time left alone after it is ready.
     #[arg(long, default_value_t = 5.0)]
     settle_seconds: f64,

@@ -1,4 +1,4 @@
-//! The two systems compared, and how each is started.
+//! The systems compared, and how each is started.
 
 use crate::broker_process::BrokerProcess;
 use crate::error::{Doing, PerfError, Result};
@@ -9,43 +9,61 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Which system to start, and where its files go.
+/// Which system to start for Kafka's clients, and where its files go.
 #[derive(Args, Debug, Clone)]
-pub struct SystemArgs {
+pub struct KafkaSystemArgs {
     /// The `mainstem` program.
-    #[arg(long, value_name = "PATH", required_unless_present_any = ["kafka", "rocketmq"])]
+    #[arg(long, value_name = "PATH", required_unless_present = "kafka")]
     mainstem: Option<PathBuf>,
     /// Start the real Kafka instead.
     #[arg(long, conflicts_with = "mainstem")]
     kafka: bool,
-    /// Start the real RocketMQ instead.
-    #[arg(long, conflicts_with_all = ["mainstem", "kafka"])]
-    rocketmq: bool,
+    #[command(flatten)]
+    options: KafkaOptions,
     #[command(flatten)]
     places: Places,
 }
 
-/// Options of starting either system.
+/// Which system to start for RocketMQ's clients, and where its files go.
+#[derive(Args, Debug, Clone)]
+pub struct RocketmqSystemArgs {
+    /// The `mainstem` program.
+    #[arg(long, value_name = "PATH", required_unless_present = "rocketmq")]
+    mainstem: Option<PathBuf>,
+    /// Start the real RocketMQ instead.
+    #[arg(long, conflicts_with = "mainstem")]
+    rocketmq: bool,
+    #[command(flatten)]
+    options: RocketmqOptions,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// Options of starting any of the systems.
+#[derive(Args, Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SystemOptions {
+    /// Whatever the system.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub places: Places,
+    /// Of Kafka.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub kafka: KafkaOptions,
+    /// Of RocketMQ.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rocketmq: RocketmqOptions,
+}
+
+/// Options of starting whatever system, and those of ours.
 #[derive(Args, Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Places {
     /// One more argument for `mainstem serve`; may be repeated.
     #[arg(long = "mainstem-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub mainstem_args: Vec<String>,
-    /// A directory that has Kafka's jars. [default: OUT/kafka/lib, fetched with Maven]
-    #[arg(long, value_name = "DIR")]
-    pub kafka_lib: Option<PathBuf>,
-    /// A setting of Kafka's over its defaults; may be repeated. `compare` sets those that
-    /// make it sync by itself, with `--tiers synced`.
-    #[arg(long = "kafka-set", value_name = "NAME=VALUE")]
-    pub kafka_set: Vec<String>,
-    /// A directory that has RocketMQ's jars. [default: OUT/rocketmq/lib, fetched with Maven]
-    #[arg(long, value_name = "DIR")]
-    pub rocketmq_lib: Option<PathBuf>,
-    /// A setting of RocketMQ's broker over its defaults; may be repeated. `compare` sets
-    /// those that make it sync by itself, with `--tiers synced`.
-    #[arg(long = "rocketmq-set", value_name = "NAME=VALUE")]
-    pub rocketmq_set: Vec<String>,
     /// Where results, logs and the fetched jars go.
     #[arg(long, value_name = "DIR", default_value = "target/perf")]
     pub out: PathBuf,
@@ -55,29 +73,36 @@ pub struct Places {
     pub data: Option<PathBuf>,
 }
 
+/// Options of starting Kafka.
+#[derive(Args, Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KafkaOptions {
+    /// A directory that has Kafka's jars. [default: OUT/kafka/lib, fetched with Maven]
+    #[arg(long, value_name = "DIR")]
+    pub kafka_lib: Option<PathBuf>,
+    /// A setting of Kafka's over its defaults; may be repeated. `compare` sets those that
+    /// make it sync by itself, with `--tiers synced`.
+    #[arg(long = "kafka-set", value_name = "NAME=VALUE")]
+    pub kafka_set: Vec<String>,
+}
+
+/// Options of starting RocketMQ, or its programs.
+#[derive(Args, Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RocketmqOptions {
+    /// A directory that has RocketMQ's jars. [default: OUT/rocketmq/lib, fetched with Maven]
+    #[arg(long, value_name = "DIR")]
+    pub rocketmq_lib: Option<PathBuf>,
+    /// A setting of RocketMQ's broker over its defaults; may be repeated. `compare` sets
+    /// those that make it sync by itself, with `--tiers synced`.
+    #[arg(long = "rocketmq-set", value_name = "NAME=VALUE")]
+    pub rocketmq_set: Vec<String>,
+}
+
 impl Places {
     /// Where the brokers' data goes.
     pub fn data(&self) -> PathBuf {
         self.data.clone().unwrap_or_else(|| self.out.join("data"))
-    }
-
-    /// Kafka, ready to start.
-    ///
-    /// # Errors
-    /// Java, Maven or the jars are missing.
-    pub fn kafka(&self) -> Result<System> {
-        let cache = self.out.join("kafka");
-        let anchor = KafkaAnchor::prepare(self.kafka_lib.as_deref(), &cache, &self.kafka_set)?;
-        Ok(System::Kafka(anchor))
-    }
-
-    /// RocketMQ, ready to start; its benchmark programs come with it.
-    ///
-    /// # Errors
-    /// Java, Maven or the jars are missing.
-    pub fn rocketmq(&self) -> Result<RocketMqAnchor> {
-        let cache = self.out.join("rocketmq");
-        RocketMqAnchor::prepare(self.rocketmq_lib.as_deref(), &cache, &self.rocketmq_set)
     }
 
     /// Mainstem, ready to start.
@@ -90,7 +115,30 @@ impl Places {
     }
 }
 
-impl SystemArgs {
+impl KafkaOptions {
+    /// Kafka, ready to start.
+    ///
+    /// # Errors
+    /// Java, Maven or the jars are missing.
+    pub fn prepare(&self, places: &Places) -> Result<System> {
+        let cache = places.out.join("kafka");
+        let anchor = KafkaAnchor::prepare(self.kafka_lib.as_deref(), &cache, &self.kafka_set)?;
+        Ok(System::Kafka(anchor))
+    }
+}
+
+impl RocketmqOptions {
+    /// RocketMQ, ready to start; its benchmark programs come with it.
+    ///
+    /// # Errors
+    /// Java, Maven or the jars are missing.
+    pub fn prepare(&self, places: &Places) -> Result<RocketMqAnchor> {
+        let cache = places.out.join("rocketmq");
+        RocketMqAnchor::prepare(self.rocketmq_lib.as_deref(), &cache, &self.rocketmq_set)
+    }
+}
+
+impl KafkaSystemArgs {
     /// The system chosen.
     ///
     /// # Errors
@@ -98,9 +146,28 @@ impl SystemArgs {
     pub fn system(&self) -> Result<System> {
         match &self.mainstem {
             Some(program) => self.places.mainstem(program),
-            None if self.rocketmq => self.places.rocketmq().map(System::RocketMq),
-            None => self.places.kafka(),
+            None => self.options.prepare(&self.places),
         }
+    }
+
+    /// Where its files go.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+}
+
+impl RocketmqSystemArgs {
+    /// The system chosen, and RocketMQ's programs, which are its clients.
+    ///
+    /// # Errors
+    /// What they need is missing.
+    pub fn system(&self) -> Result<(System, RocketMqAnchor)> {
+        let programs = self.options.prepare(&self.places)?;
+        let system = match &self.mainstem {
+            Some(program) => self.places.mainstem(program)?,
+            None => System::RocketMq(programs.clone()),
+        };
+        Ok((system, programs))
     }
 
     /// Where its files go.

@@ -1,7 +1,7 @@
 //! A system together with what it promises when it answers.
 
 use crate::error::{PerfError, Result};
-use crate::system::{Places, System};
+use crate::system::{System, SystemOptions};
 use crate::workload::{SystemName, Tier};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -42,10 +42,10 @@ impl Variant {
     ///
     /// # Errors
     /// Something it needs is missing, or the user's own settings speak of flushing.
-    pub fn system(self, places: &Places, mainstem: Option<&Path>) -> Result<System> {
-        let mut places = places.clone();
+    pub fn system(self, options: &SystemOptions, mainstem: Option<&Path>) -> Result<System> {
+        let SystemOptions { mut places, mut kafka, mut rocketmq } = options.clone();
         let ours = places.mainstem_args.iter();
-        let mut settings = ours.chain(&places.kafka_set).chain(&places.rocketmq_set);
+        let mut settings = ours.chain(&kafka.kafka_set).chain(&rocketmq.rocketmq_set);
         if let Some(s) = settings.find(|s| FLUSH_SETTINGS.iter().any(|f| s.contains(f))) {
             return Err(PerfError::Failed(format!(
                 "{s}: flushing is chosen with --tiers, so that the report says which it was"
@@ -67,15 +67,15 @@ impl Variant {
             }
             (SystemName::Kafka, synced) => {
                 if synced {
-                    places.kafka_set.push("log.flush.interval.messages=1".into());
+                    kafka.kafka_set.push("log.flush.interval.messages=1".into());
                 }
-                places.kafka()
+                kafka.prepare(&places)
             }
             (SystemName::Rocketmq, synced) => {
                 if synced {
-                    places.rocketmq_set.push("flushDiskType=SYNC_FLUSH".into());
+                    rocketmq.rocketmq_set.push("flushDiskType=SYNC_FLUSH".into());
                 }
-                places.rocketmq().map(System::RocketMq)
+                rocketmq.prepare(&places).map(System::RocketMq)
             }
         }
     }

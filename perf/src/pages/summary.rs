@@ -5,6 +5,7 @@ use super::chart::figure;
 use super::metric::{Metric, metrics};
 use crate::run_directory::{Contestant, Plan};
 use crate::run_result::RunResult;
+use crate::system::SystemOptions;
 use crate::variant::Variant;
 use crate::workload::{SystemName, Tier, Workload};
 
@@ -185,10 +186,10 @@ impl<'a> Summary<'a> {
 
     /// The settings over the systems' defaults.
     pub fn settings(&self) -> Vec<String> {
-        let places = &self.plan.places;
+        let SystemOptions { places, kafka, rocketmq } = &self.plan.options;
         let ours = places.mainstem_args.iter().map(|a| format!("mainstem: {a}"));
-        let kafka = places.kafka_set.iter().map(|s| format!("kafka: {s}"));
-        let rocketmq = places.rocketmq_set.iter().map(|s| format!("rocketmq: {s}"));
+        let kafka = kafka.kafka_set.iter().map(|s| format!("kafka: {s}"));
+        let rocketmq = rocketmq.rocketmq_set.iter().map(|s| format!("rocketmq: {s}"));
         ours.chain(kafka).chain(rocketmq).collect()
     }
 }
