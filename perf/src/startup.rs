@@ -74,7 +74,7 @@ struct Restart {
     partitions: usize,
     /// From the start of the new process until it is ready.
     ready_ms: f64,
-    /// From there until a consumer holds a record.
+    /// From that start until a consumer holds a record.
     first_read_ms: f64,
     /// CPU seconds of the new process until then.
     cpu_seconds: f64,

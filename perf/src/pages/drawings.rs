@@ -149,7 +149,8 @@ fn by_topics(summary: &Summary<'_>, source: Source) -> Option<Drawing> {
         y: Axis { label: "MB/s", scale: Scale::Linear },
         series: lines,
     };
-    let note = "Records of 1 KiB, written as fast as the broker takes them.".to_owned();
+    let bytes = wide.record_bytes;
+    let note = format!("Records of {bytes} bytes, written as fast as the broker takes them.");
     drawing(format!("topics-{}", format!("{source:?}").to_lowercase()), note, chart)
 }
 
