@@ -186,6 +186,8 @@ fn once(workload: &Workload, target: &Target, rate: Option<f64>) -> Result<RunRe
 fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<RunResult> {
     let (mut search, mut steps) = (RateSearch::from(FIRST_RATE), Vec::<Step>::new());
     let mut failures = Vec::new();
+    // Of the lowest rate that was not sustained, which is the last of them.
+    let mut client_bound = None;
     while let Some(rate) = search.next() {
         say(&format!("{rate:.0} records a second"));
         let arguments = workload.arguments(target, Some(rate))?;
@@ -198,6 +200,10 @@ fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<Ru
         let step = line.step(rate, workload.p99_limit_ms);
         // A rate too high is no failure; a record lost is one at any rate.
         failures.extend(line.failures.iter().map(|f| format!("at {rate:.0} a second: {f}")));
+        if !step.sustained {
+            let why = line.client_bound(workload);
+            client_bound = why.map(|why| format!("at {rate:.0} a second: {why}"));
+        }
         search.note(step.sustained);
         steps.push(step);
     }
@@ -215,6 +221,7 @@ fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<Ru
     result.steps = steps;
     result.ok &= failures.is_empty();
     result.failures.extend(failures);
+    result.client_bound = result.client_bound.or(client_bound);
     result.figures.insert("highest_rate".into(), highest);
     Ok(result)
 }

@@ -67,7 +67,8 @@ pub struct Report {
     pub acknowledged: Option<u64>,
     /// Records given up, the warm-up included.
     pub errors: Option<u64>,
-    /// How often the producers' queues were full, the warm-up included: the client had to wait.
+    /// How often the producers' queues, or the generator's sockets at a fixed rate, were full, the
+    /// warm-up included: the client had to wait.
     pub sender_waits: Option<u64>,
     /// What the sequence numbers show, where the records were read.
     pub findings: Option<Findings>,

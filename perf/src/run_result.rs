@@ -207,7 +207,8 @@ impl Line {
         Some(seconds(broker) * 1e6 / self.records as f64)
     }
 
-    fn client_bound(&self, workload: &Workload) -> Option<String> {
+    /// Why the client was the bottleneck, if it was.
+    pub fn client_bound(&self, workload: &Workload) -> Option<String> {
         if self.client_limited {
             return Some("a thread of the generator hardly ever waited".into());
         }
@@ -467,6 +468,20 @@ mod tests {
         assert_eq!(line.client_bound(&workload()), None, "so few records fit into the queue");
         line.records = 1_000_000;
         assert!(line.client_bound(&workload()).is_some());
+    }
+
+    #[test]
+    fn a_sender_that_is_late_by_itself_is_the_bottleneck() {
+        let text = "name = \"a\"\nshows = \"b\"\nsystems = [\"kafka\"]\nproducers = 1\n\
+                    consumers = 1\nrate = 5.0\nseconds = 1.0\n";
+        let workload = Workload::parse("a.toml", text, false, &[]).expect("right");
+        let mut late = new_histogram();
+        late.saturating_record(2 * LATE_NS);
+        let mut line = line();
+        line.histograms.insert(PUBLISH_DELAY_LATENCY.into(), Counts::of(&late));
+        assert_eq!(line.client_bound(&workload), None, "it had to wait for the broker");
+        line.sender_waits = Some(0);
+        assert!(line.client_bound(&workload).is_some());
     }
 
     #[test]

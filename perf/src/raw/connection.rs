@@ -19,6 +19,8 @@ pub struct Connection {
     /// Bytes of the frame under way that the socket took.
     sent: usize,
     blocked: bool,
+    /// How often it took no more.
+    stalls: u64,
 }
 
 /// The address of HOST:PORT.
@@ -43,12 +45,24 @@ impl Connection {
         let stream = TcpStream::connect(resolve(address)?).doing(doing)?;
         stream.set_nodelay(true).doing(doing)?;
         stream.set_nonblocking(true).doing(doing)?;
-        Ok(Self { stream, inbox: vec![0; READ_BYTES], filled: 0, sent: 0, blocked: false })
+        Ok(Self {
+            stream,
+            inbox: vec![0; READ_BYTES],
+            filled: 0,
+            sent: 0,
+            blocked: false,
+            stalls: 0,
+        })
     }
 
     /// Notes that the socket takes bytes again.
     pub fn unblock(&mut self) {
         self.blocked = false;
+    }
+
+    /// How often the socket took no more, so that the sender had to wait.
+    pub fn stalls(&self) -> u64 {
+        self.stalls
     }
 
     /// Sends what is left of a frame. Until this says that all of it went out, the same frame is to
@@ -63,7 +77,10 @@ impl Connection {
             }
             match self.stream.write(&frame[self.sent..]) {
                 Ok(taken) => self.sent += taken,
-                Err(e) if e.kind() == ErrorKind::WouldBlock => self.blocked = true,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    self.stalls += 1;
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e).doing(|| "sending".into()),
             }
@@ -169,6 +186,7 @@ mod tests {
         let (mut peer, _) = listener.accept().unwrap();
         let frame = vec![3u8; 32 << 20];
         assert!(!connection.send(&frame).unwrap(), "more than the socket holds");
+        assert_eq!(connection.stalls(), 1);
         let reader = std::thread::spawn(move || {
             let mut all = vec![0; 32 << 20];
             peer.read_exact(&mut all).unwrap();

@@ -92,6 +92,7 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
     let mut report = RawReport::new("raw latency", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
     let late = merged(produced.iter().map(|p| &p.lateness));
+    report.report.sender_waits = Some(produced.iter().map(|p| p.stalls).sum());
     report.sent_late = late.as_ref().map(Percentiles::of);
     late.iter().for_each(|h| report.report.keep(PUBLISH_DELAY_LATENCY, h));
     let streams = report.judge_sending(produced);

@@ -142,6 +142,7 @@ fn run(
     }
     let streams = lanes.iter().flat_map(|lane| lane.slots.iter().flat_map(|slot| &slot.streams));
     done.streams = streams.map(|stream| (stream.id, stream.length)).collect();
+    done.stalls = lanes.iter().map(|lane| lane.connection.stalls()).sum();
     done.errors = done.sent - done.acknowledged;
     Ok(done)
 }

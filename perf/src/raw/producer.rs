@@ -66,6 +66,8 @@ pub struct Produced {
     pub acknowledged: u64,
     /// Records refused or never answered.
     pub errors: u64,
+    /// How often a socket took no more.
+    pub stalls: u64,
     /// What the broker said last of one.
     pub last_error: Option<String>,
     /// From the intended send time, or the sending, to the answer.
@@ -81,6 +83,7 @@ impl Default for Produced {
             sent: 0,
             acknowledged: 0,
             errors: 0,
+            stalls: 0,
             last_error: None,
             latency: new_histogram(),
             lateness: new_histogram(),
@@ -303,6 +306,7 @@ impl Sender {
     fn finish(mut self) -> Produced {
         let streams = self.lanes.iter().flat_map(|lane| &lane.streams);
         self.done.streams = streams.map(|stream| (stream.id, stream.length)).collect();
+        self.done.stalls = self.lanes.iter().map(|lane| lane.connection.stalls()).sum();
         self.done.errors = self.done.sent - self.done.acknowledged;
         self.done
     }

@@ -32,7 +32,8 @@ pub struct RawReport {
     /// What was read in the measured time, where there was writing too.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consumed: Option<ConsumedRate>,
-    /// How late records were sent at a fixed rate: the generator's own fault, part of each latency.
+    /// How late records were sent at a fixed rate, part of each latency: the generator's own fault,
+    /// unless `sender_waits` says that the broker took no more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_late: Option<Percentiles>,
     /// What was to be sent while a cold reader was at work, from then to the consumer's hands;
