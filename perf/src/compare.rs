@@ -151,8 +151,10 @@ fn choose(workloads: &mut Vec<Workload>, only: &[String]) -> Result<()> {
         return Err(PerfError::Failed(format!("no workload {unknown:?}; there are {all}")));
     }
     let mut chosen = only.to_vec();
-    for workload in workloads.iter().rev().filter(|w| only.contains(&w.name)) {
-        chosen.extend(workload.follows().map(str::to_owned));
+    for workload in workloads.iter().rev() {
+        if chosen.contains(&workload.name) {
+            chosen.extend(workload.follows().map(str::to_owned));
+        }
     }
     workloads.retain(|w| chosen.contains(&w.name));
     Ok(())
@@ -330,5 +332,24 @@ fn warm_up(records: u64) -> Vec<Workload> {
     match records {
         0 => Vec::new(),
         _ => texts.iter().map(parse).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_workload_goes_on_from_comes_along() {
+        for (only, wanted) in [
+            ("topics-again", &["topics", "topics-again"][..]),
+            ("raw-latency-cold", &["raw-cold-fill", "raw-latency-cold"]),
+            ("latency", &["latency"]),
+        ] {
+            let mut workloads = workload::load(None, true, &[]).expect("what is shipped is right");
+            choose(&mut workloads, &[only.to_owned()]).expect("there is such a workload");
+            let names: Vec<_> = workloads.iter().map(|w| w.name.as_str()).collect();
+            assert_eq!(names, wanted);
+        }
     }
 }

@@ -73,6 +73,9 @@ pub struct Workload {
     /// one goes on with what the other left there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub topic: Option<String>,
+    /// A workload whose records it reads besides, from a topic that its options name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
     /// How many topics.
     #[serde(default = "one")]
     pub topics: usize,
@@ -340,7 +343,8 @@ impl Workload {
 
     /// The workload whose records it goes on with.
     pub fn follows(&self) -> Option<&str> {
-        self.topic.as_deref().filter(|topic| *topic != self.name)
+        let topic = self.topic.as_deref().filter(|topic| *topic != self.name);
+        topic.or(self.after.as_deref())
     }
 
     /// What is contradictory or missing.
@@ -413,7 +417,7 @@ pub fn load(directory: Option<&Path>, quick: bool, settings: &[Setting]) -> Resu
         }
         let known = |name: &&str| workloads.iter().any(|w: &Workload| w.name == **name);
         if let Some(earlier) = workload.follows().filter(|name| !known(name)) {
-            let why = format!("{place}: topic {earlier:?} is of no workload before this one");
+            let why = format!("{place}: {earlier:?} is no workload before this one");
             return Err(PerfError::Failed(why));
         }
         workloads.push(workload);
