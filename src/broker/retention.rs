@@ -156,7 +156,8 @@ impl Broker {
             while let Err(error) = broker.settle(id).await {
                 tracing::debug!(queue = id.0, %error, "what was dropped is counted later");
                 broker.env.tasks.sleep(ASK_AGAIN).await;
-                if broker.log.failure().is_some() {
+                // The checkpoint tells what is still to be taken off.
+                if broker.log.failure().is_some() || broker.log.closing() {
                     return;
                 }
             }
@@ -180,10 +181,6 @@ impl Broker {
     /// Takes some of what lies before a queue's log start off its account; true if there was any.
     async fn take_off_some(self: &Rc<Self>, id: QueueId) -> Result<bool, OffsetError> {
         let Some(dropped) = self.next_dropped(id).await? else { return Ok(false) };
-        // Nobody would write it any more. The checkpoint tells what is still to be taken off.
-        if self.timers.stopping.get() {
-            return Ok(false);
-        }
         let mut meta = FrameMeta::control(FrameKind::Dropped, self.env.clock.wall_ms());
         (meta.queue, meta.base_offset) = (id, dropped.to);
         // In the log, so that what was counted once is not after a crash, when it may be in no index.

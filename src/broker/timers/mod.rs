@@ -88,7 +88,7 @@ pub(super) struct Timers {
     /// the end.
     turn: Semaphore,
     /// Whoever holds the turn is to give it up soon.
-    pub(super) stopping: Cell<bool>,
+    stopping: Cell<bool>,
 }
 
 impl Default for Timers {

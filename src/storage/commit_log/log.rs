@@ -271,6 +271,9 @@ impl CommitLog {
         }
         let span = span as u32;
         let mut blocks = self.blocks.lock().expect("nobody panics while holding it");
+        if self.closing() {
+            return Err(ReserveError::Stopped);
+        }
         let last = blocks.back_mut().expect("one block is always open");
         let fits = last.frames == 0 || last.used + span <= self.limits.block_bytes;
         let (start, used) =
@@ -357,9 +360,11 @@ impl CommitLog {
         self.fire_signals();
     }
 
-    /// Lets the writers end once they have written everything.
+    /// Refuses every further reservation and lets the writers end once they have written everything.
     pub fn close(&self) {
+        let blocks = self.blocks.lock().expect("nobody panics while holding it");
         self.closing.store(true, Ordering::SeqCst);
+        drop(blocks);
         self.rouse_writer();
     }
 

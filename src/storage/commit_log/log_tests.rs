@@ -235,3 +235,16 @@ fn an_empty_block_is_taken_only_from_an_empty_log() {
     assert_eq!(appended.payload, Position(4096 + 96 + 40));
     assert!(log.take_empty_block().is_none() && log.has_work());
 }
+
+#[test]
+fn a_closed_log_takes_nothing_more_and_keeps_what_it_took() {
+    let log = log();
+    log.reserve(10, false).unwrap().commit(&META);
+    let reserved = log.reserved();
+    log.close();
+    for control in [false, true] {
+        assert_eq!(log.reserve(10, control).err(), Some(ReserveError::Stopped));
+    }
+    assert_eq!(log.reserved(), reserved);
+    assert_eq!(taken(&log, u64::MAX).len(), 1);
+}

@@ -23,7 +23,7 @@ pub enum ReserveError {
     /// The payload is longer than any frame may be.
     #[error("the payload is too long for the log")]
     TooLong,
-    /// The log has stopped for good, see [`CommitLog::failure`].
+    /// The log has stopped for good, see [`CommitLog::failure`], or is closed.
     #[error("the log has stopped")]
     Stopped,
 }
