@@ -58,7 +58,8 @@
 //!
 //! # A fetch request's journey
 //! 1. `gateway::kafka::fetch` asks each queue's owner for index entries from the offset on; when there
-//!    are too few bytes, it waits for more as long as the client allows.
+//!    are too few bytes, it waits for more as long as the client allows. Which queues, the request
+//!    says, or the session that its connection keeps (KIP-227).
 //! 2. The answer is a header and positions. Just before a send, positions become slices of the hot
 //!    tail; one `sendmsg` sends many. What the socket did not take stays a position, so a slow consumer
 //!    holds nothing in place.

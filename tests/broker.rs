@@ -19,6 +19,7 @@ mod broker {
     mod damage;
     mod delay;
     mod disk_full;
+    mod fetch_sessions;
     mod flush;
     mod groups;
     mod hostile;

@@ -78,18 +78,19 @@ impl Read {
 
 impl Broker {
     /// Finds what this shard's queues hold for each request, within `bytes_max` in all: whole
-    /// batches, and at least one in all where there is any (KIP-74).
+    /// batches, the first of which may be larger if it is the answer's `first` one (KIP-74).
     pub async fn read(
         self: &Rc<Self>,
         requests: &[ReadRequest],
         bytes_max: u64,
+        first: bool,
     ) -> Vec<Result<Read, ReadError>> {
         self.apply_durable();
         let mut results = Vec::with_capacity(requests.len());
         let mut bytes = 0;
         for request in requests {
             let left = bytes_max.saturating_sub(bytes);
-            let result = self.read_one(request, left, bytes == 0).await;
+            let result = self.read_one(request, left, first && bytes == 0).await;
             bytes += result.as_ref().map_or(0, Read::bytes);
             results.push(result);
         }

@@ -132,6 +132,8 @@ table! {
         request_memory_bytes: u64 = bytes(256 * MIB, 16 * MIB, TIB), Restart;
         /// Most bytes in one answer to a fetch, whatever the client asks for.
         fetch_max_bytes: u64 = bytes(55 * MIB, 64 * KIB, GIB), Restart;
+        /// Memory for the fetch sessions of all connections together, 320 bytes a partition; a consumer beyond that names all its partitions in each fetch. 0 allows no sessions.
+        fetch_session_bytes: u64 = bytes(64 * MIB, 0, TIB), Restart;
         /// Time without a request after which a connection is closed.
         idle_ms: u64 = millis(10 * MINUTE, SECOND, 7 * DAY), Restart;
         /// Time after which an idle idempotent producer is forgotten.

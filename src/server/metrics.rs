@@ -10,7 +10,7 @@ use crate::{
     admin::{Collecting, Family, MetricsSource, Snapshot, Top},
     base::{Stage, Stages},
     broker::{Mailboxes, ShardFigures},
-    gateway::RequestMemory,
+    gateway::{RequestMemory, kafka::FetchSessionMemory},
     storage::commit_log::{
         CommitLog,
         segment::{SegmentPool, Segments},
@@ -29,6 +29,8 @@ pub struct Metrics {
     pub mailboxes: Arc<Mailboxes>,
     /// Memory for requests.
     pub request_memory: Arc<RequestMemory>,
+    /// Memory for fetch sessions.
+    pub fetch_sessions: Arc<FetchSessionMemory>,
     /// Connections of clients open now.
     pub connections: Arc<AtomicUsize>,
     /// Listeners accept.
@@ -64,6 +66,7 @@ impl MetricsSource for Metrics {
             let taken = self.request_memory.taken_bytes();
             let help = "Memory that large requests have taken, of kafka.request_memory_bytes.";
             snapshot.push(gauge("kafka_request_memory_bytes", help, taken));
+            session_families(&mut snapshot, &self.fetch_sessions);
             snapshot
         })
     }
@@ -180,6 +183,23 @@ fn shard_families(snapshot: &mut Snapshot, figures: &ShardFigures) {
             "Delayed messages that could not be delivered: their topic was deleted, or they are lost.",
         )
         .count(&[], figures.timers_undeliverable),
+    ];
+    families.into_iter().for_each(|family| snapshot.push(family));
+}
+
+fn session_families(snapshot: &mut Snapshot, sessions: &FetchSessionMemory) {
+    let families = [
+        gauge("kafka_fetch_sessions", "Fetch sessions of Kafka's consumers.", sessions.sessions()),
+        gauge(
+            "kafka_fetch_session_bytes",
+            "Memory that fetch sessions have taken, of kafka.fetch_session_bytes.",
+            sessions.taken_bytes(),
+        ),
+        Family::counter(
+            "kafka_incremental_fetches_total",
+            "Fetches in a session, which name only what has changed.",
+        )
+        .count(&[], sessions.fetches()),
     ];
     families.into_iter().for_each(|family| snapshot.push(family));
 }

@@ -47,7 +47,7 @@ use crate::{
     },
     gateway::{
         RequestMemory,
-        kafka::{KafkaSettings, Node},
+        kafka::{FetchSessionMemory, KafkaSettings, Node},
         rocketmq::RocketMqSettings,
     },
     storage::{
@@ -173,6 +173,7 @@ impl Launch<'_> {
         let kafka = Arc::new(self.kafka_settings());
         let rocketmq = Arc::new(self.rocketmq_settings());
         let memory = Arc::new(RequestMemory::new(self.config.kafka.request_memory_bytes));
+        let sessions = Arc::new(FetchSessionMemory::new(self.config.kafka.fetch_session_bytes));
         let (told, ready) = flume::bounded(count);
         let mut running = Vec::new();
         let (mut stops, mut accepts) = (Vec::new(), Vec::new());
@@ -186,6 +187,7 @@ impl Launch<'_> {
                 kafka: Arc::clone(&kafka),
                 rocketmq: Arc::clone(&rocketmq),
                 memory: Arc::clone(&memory),
+                sessions: Arc::clone(&sessions),
                 accepted,
                 stop: stopped,
                 ready: told.clone(),
@@ -249,6 +251,7 @@ impl Launch<'_> {
             pool,
             mailboxes,
             request_memory: memory,
+            fetch_sessions: sessions,
             connections: places.open_counter(),
             ready: Arc::clone(&is_ready),
             holes: holes as u64,

@@ -15,7 +15,7 @@ use crate::{
     env::glommio::Connection,
     gateway::{
         Face, RequestMemory,
-        kafka::{self, KafkaSettings},
+        kafka::{self, FetchSessionMemory, KafkaSettings},
         rocketmq::{self, RocketMqSettings},
     },
 };
@@ -28,6 +28,8 @@ pub struct ShardMain {
     pub rocketmq: Arc<RocketMqSettings>,
     /// Memory for requests, of all shards.
     pub memory: Arc<RequestMemory>,
+    /// Memory for fetch sessions, of all shards.
+    pub sessions: Arc<FetchSessionMemory>,
     /// Connections for this shard.
     pub accepted: flume::Receiver<Accepted>,
     /// Asks to close all connections and say so; closed when the shard is to end.
@@ -46,6 +48,7 @@ impl ShardMain {
                 broker: Rc::clone(&broker),
                 settings: self.kafka,
                 memory: Arc::clone(&self.memory),
+                sessions: self.sessions,
             }),
             rocketmq: Rc::new(rocketmq::Gateway {
                 broker: Rc::clone(&broker),

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{Gateway, Request};
+use super::{Gateway, Request, fetch::FetchSession};
 use crate::{
     env::glommio::Connection,
     gateway::{
@@ -27,9 +27,10 @@ async fn read_requests(
 ) -> Result<(), ConnectionError> {
     let limit = gateway.settings.max_request_bytes;
     let mut frames = Frames::new(connection, &gateway.memory, limit);
+    let mut session = None;
     while let Some(frame) = frames.next().await? {
         connection.touch(gateway.broker.env().clock.monotonic());
-        if let Some(answer) = handle(gateway, connection, frame).await? {
+        if let Some(answer) = handle(gateway, connection, frame, &mut session).await? {
             answers.push(answer);
         }
         // Not read further while too much is unanswered.
@@ -44,6 +45,7 @@ async fn handle(
     gateway: &Gateway,
     connection: &Connection,
     Frame { bytes, memory }: Frame<'_>,
+    session: &mut Option<FetchSession>,
 ) -> Result<Option<Answer>, ConnectionError> {
     let failed = |error| {
         let code = |at: usize| {
@@ -56,7 +58,7 @@ async fn handle(
     let request = Request::parse(&bytes, connection.peer().ip()).map_err(failed)?;
     // Others may wait for another client, whose request may wait for this memory.
     let memory = memory.filter(|_| request.key == ApiKey::Produce);
-    let answer = gateway.handle(&request).await.map_err(failed);
+    let answer = gateway.handle(&request, session).await.map_err(failed);
     drop(memory);
     answer
 }

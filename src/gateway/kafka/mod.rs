@@ -21,7 +21,6 @@ mod describe_producers;
 mod describe_topic_partitions;
 mod error;
 mod fetch;
-mod fetched;
 mod find_coordinator;
 mod group_call;
 mod heartbeat;
@@ -51,6 +50,7 @@ use bytes::Bytes;
 use hashbrown::HashSet;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
+use self::fetch::FetchSession;
 use super::{RequestMemory, answer::Answer, fan_out};
 use crate::{
     broker::Broker,
@@ -61,6 +61,7 @@ use crate::{
 };
 
 pub use connection::serve;
+pub use fetch::FetchSessionMemory;
 pub use node::Node;
 
 /// What the config says about Kafka's face.
@@ -90,6 +91,8 @@ pub struct Gateway {
     pub settings: Arc<KafkaSettings>,
     /// Shared by all shards.
     pub memory: Arc<RequestMemory>,
+    /// Shared by all shards.
+    pub sessions: Arc<FetchSessionMemory>,
 }
 
 /// One request of a client, its header parsed.
@@ -141,12 +144,16 @@ impl Request {
 }
 
 impl Gateway {
-    /// Handles one request; `None` if it wants no answer.
-    async fn handle(&self, request: &Request) -> Result<Option<Answer>, WireError> {
+    /// Handles one request; `None` if it wants no answer. `session` is its connection's.
+    async fn handle(
+        &self,
+        request: &Request,
+        session: &mut Option<FetchSession>,
+    ) -> Result<Option<Answer>, WireError> {
         let (control, node, version) = (&self.broker, &self.settings.node, request.version);
         let answer = match request.key {
             ApiKey::Produce => return produce::handle(self, request).await,
-            ApiKey::Fetch => fetch::handle(self, request).await?,
+            ApiKey::Fetch => fetch::handle(self, request, session).await?,
             ApiKey::ApiVersions if !request.key.serves(version) => {
                 let refusal = api_versions::unsupported_version();
                 let bytes =
