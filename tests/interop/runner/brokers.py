@@ -105,7 +105,7 @@ class Running:
         kind.prepare(self.data_dir, port)
         self.address = f"127.0.0.1:{port}"
         self._settled = threading.Event()
-        self._ready = False
+        self.ready_line = None
         self._log = open(self.log_path, "w")
         self.process = processes.start(
             kind.command(self.data_dir, port),
@@ -113,7 +113,7 @@ class Running:
         )  # fmt: skip
         threading.Thread(target=self._watch_stdout, daemon=True).start()
         self._settled.wait(READY_TIMEOUT_S)
-        if not self._ready:
+        if self.ready_line is None:
             self.kill()
             raise RuntimeError("the broker did not become ready")
 
@@ -122,7 +122,7 @@ class Running:
             self._log.write(line)
             self._log.flush()
             if re.search(self.kind.ready, line):
-                self._ready = True
+                self.ready_line = line
                 self._settled.set()
         self._settled.set()
 
