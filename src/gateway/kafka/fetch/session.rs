@@ -76,6 +76,14 @@ impl FetchSessionMemory {
         self.fetches.load(Ordering::Relaxed)
     }
 
+    /// Whether there is room for all that a request names, so that nothing is made in vain.
+    fn has_room_for(&self, fetch: &FetchRequest<'_>) -> bool {
+        let bytes = fetch.topics.iter().map(|topic| {
+            topic.partitions.len() as u64 * (PARTITION_BYTES + topic.name.len() as u64)
+        });
+        self.taken_bytes() + bytes.sum::<u64>() <= self.bytes_max
+    }
+
     /// Takes `bytes` if there are so many.
     fn take(&self, bytes: u64) -> bool {
         let take = |taken: u64| Some(taken + bytes).filter(|taken| *taken <= self.bytes_max);
@@ -215,8 +223,10 @@ pub(super) fn enter<'s>(
         FIRST_EPOCH => {
             // Whatever there was has the same client, who has no more use for it.
             *session = None;
-            let new = FetchSession::new(new_id(), by_id, Arc::clone(memory));
-            *session = new.updated(cluster, fetch).filter(|new| !new.partitions.is_empty());
+            if memory.has_room_for(fetch) {
+                let new = FetchSession::new(new_id(), by_id, Arc::clone(memory));
+                *session = new.updated(cluster, fetch).filter(|new| !new.partitions.is_empty());
+            }
             return Ok(session.as_ref());
         }
         FINAL_EPOCH => {
