@@ -229,6 +229,8 @@ pub struct Start {
     pub state: ShardState,
     /// This shard's index.
     pub index: QueueIndex,
+    /// The key files there are.
+    pub keys: KeyFileList,
     /// How the log tells this shard that it is durable.
     pub signal: Arc<crate::storage::commit_log::ShardSignal>,
     /// Its other end.
@@ -241,7 +243,7 @@ impl Broker {
     /// Starts the broker of one shard and its tasks.
     #[must_use]
     pub fn start(start: Start) -> Rc<Self> {
-        let Start { env, shard, shared, state, index, signal, durable, mailbox } = start;
+        let Start { env, shard, shared, state, index, keys, signal, durable, mailbox } = start;
         let Shared { log, segments, mailboxes, settings } = shared;
         let cluster = Rc::new(RefCell::new(state.cluster));
         let coordinator = coordinator::Coordinator::new(
@@ -265,7 +267,7 @@ impl Broker {
             cluster,
             queues: RefCell::new(queues),
             index,
-            key_files: RefCell::new(Arc::new([])),
+            key_files: RefCell::new(keys),
             conversions: RefCell::new(conversion::ConversionCache::new(
                 settings.conversion_cache_bytes,
             )),

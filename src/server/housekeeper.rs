@@ -145,7 +145,6 @@ impl Housekeeper {
     fn run(&mut self, stopped: &flume::Receiver<()>) {
         let mut retention_due = self.clock.monotonic() + self.settings.retention_check;
         let [mut prepare_due, mut reindex_due, mut seal_due, mut keys_due] = [Duration::ZERO; 4];
-        self.install_indexes();
         while matches!(stopped.recv_timeout(LOOK), Err(flume::RecvTimeoutError::Timeout)) {
             if self.log.failure().is_some() {
                 continue;

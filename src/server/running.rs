@@ -193,7 +193,8 @@ impl Launch<'_> {
                 ready: told.clone(),
             };
             // Not the durable position, which the writer is moving already.
-            let (shared, list, start) = (shared.clone(), runs.runs(), recovered.end);
+            let (shared, start) = (shared.clone(), recovered.end);
+            let (list, keys) = (runs.runs(), keys.files());
             let make = move |env: Env| {
                 let mut state: ShardState = state;
                 let index = QueueIndex::new(
@@ -204,7 +205,7 @@ impl Launch<'_> {
                 );
                 state.entries.drain(..).for_each(|(queue, entry)| index.push(queue, entry));
                 let shard = ShardId(number as u16);
-                main.run(Start { env, shard, shared, state, index, signal, durable, mailbox })
+                main.run(Start { env, shard, shared, state, index, keys, signal, durable, mailbox })
             };
             let options = self.shard_options(number);
             let (clock, random) =

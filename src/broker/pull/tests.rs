@@ -74,7 +74,8 @@ pub(in crate::broker) fn broker() -> Rc<Broker> {
     };
     let index = QueueIndex::new(cold, 0, Arc::new([]), Position(0));
     let shard = ShardId(0);
-    Broker::start(Start { env, shard, shared, state: state(), index, signal, durable, mailbox })
+    let (state, keys) = (state(), Arc::new([]));
+    Broker::start(Start { env, shard, shared, state, index, keys, signal, durable, mailbox })
 }
 
 fn state() -> ShardState {
