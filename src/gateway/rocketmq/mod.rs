@@ -211,12 +211,15 @@ impl Gateway {
 }
 
 /// An answer that may leave at once.
+/// Room for the header of a usual answer; a send's has some 300 bytes.
+const ANSWER_BYTES: usize = 512;
+
 fn encoded(answer: &RemotingCommand<'_>) -> Handled {
     Ok(written(answer)?)
 }
 
 fn written(command: &RemotingCommand<'_>) -> Result<Answer, WireError> {
-    let mut out = BytesMut::with_capacity(256 + command.body.len());
+    let mut out = BytesMut::with_capacity(ANSWER_BYTES + command.body.len());
     command.encode(&mut out)?;
     Ok(Answer::now(out.freeze()))
 }

@@ -9,6 +9,9 @@ use serde::{
 
 use super::scalar::Scalar;
 
+/// Fields of a send, which has the most.
+const USUAL: usize = 16;
+
 /// Names and values in the order they came, borrowed from the frame where nothing was escaped.
 ///
 /// A name that comes twice has its last value. Values that are null are left out.
@@ -64,7 +67,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for ExtFields<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ExtFields<'de>, A::Error> {
-                let mut fields = ExtFields::new();
+                let mut fields = ExtFields::with_capacity(USUAL);
                 while let Some((name, value)) = map.next_entry::<Scalar<'de>, Scalar<'de>>()? {
                     if let (Some(name), Some(value)) = (name.into_text(), value.into_text()) {
                         fields.push(name, value);
