@@ -7,6 +7,7 @@
 
 mod acceptor;
 mod all_shards;
+mod allocator;
 mod busiest;
 pub mod check;
 pub mod cli;

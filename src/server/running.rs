@@ -19,6 +19,7 @@ use signal_hook::{
 use super::{
     ServerError,
     acceptor::{Acceptor, Places},
+    allocator,
     busiest::Busiest,
     check,
     data_dir::DataDir,
@@ -89,6 +90,7 @@ pub struct Running {
 pub fn start(config: &Config) -> Result<Running, ServerError> {
     // Before anything else, so that a stop during a long start is not lost.
     let signals = Signals::new([SIGTERM, SIGINT]).map_err(ServerError::Start)?;
+    allocator::keep_freed_memory();
     let machine = Machine {
         disk: Arc::new(BlockingDisk),
         clock: Arc::new(SystemClock::default()),
