@@ -19,6 +19,9 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.ConsumeOrderlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerOrderly;
+import org.apache.rocketmq.client.consumer.store.OffsetStore;
+import org.apache.rocketmq.client.consumer.store.ReadOffsetType;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
 import org.apache.rocketmq.client.producer.SendCallback;
 import org.apache.rocketmq.client.producer.SendResult;
@@ -224,6 +227,24 @@ public final class Clients {
         await("the other took over", () -> queues(second) == 4);
         producer.shutdown();
         second.shutdown();
+        settle("push");
+    }
+
+    /**
+     * Brings a group's offsets to the ends of its queues. A member that is given a queue before the one that had it has
+     * committed consumes again what that one did, and its offset is the group's from then on: `after` is to find an end.
+     */
+    private void settle(String group) throws Exception {
+        DefaultMQPushConsumer alone = started(group, "alone", "*", new ConcurrentLinkedQueue<>());
+        OffsetStore offsets = alone.getDefaultMQPushConsumerImpl().getOffsetStore();
+        await("it consumed to the ends", () -> queues(alone) == 4 && held(alone, topic()).stream().allMatch(queue -> {
+            try {
+                return offsets.readOffset(queue, ReadOffsetType.MEMORY_FIRST_THEN_STORE) == alone.maxOffset(queue);
+            } catch (MQClientException error) {
+                throw new AssertionError(error);
+            }
+        }));
+        alone.shutdown();
     }
 
     int queues(DefaultMQPushConsumer consumer) {
