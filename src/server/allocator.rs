@@ -22,7 +22,7 @@ pub fn keep_freed_memory() {
     }
 }
 
-#[cfg(all(test, target_env = "gnu"))]
+#[cfg(test)]
 mod tests {
     use std::{fs, hint::black_box, thread};
 
