@@ -107,24 +107,17 @@ impl Broker {
                 settings.retention_ms.map_or(i64::MIN, |ms| now_ms.saturating_sub_unsigned(ms));
             let mut excess = settings.retention_bytes.map_or(0, |max| bytes.saturating_sub(max));
             let mut dropped = 0u64;
-            let goes = |entry: &IndexEntry| {
-                let length = u64::from(entry.length);
-                if time_of(entry) >= oldest_kept && excess < length {
-                    return false;
-                }
-                excess = excess.saturating_sub(length);
-                true
-            };
-            let mut goes = goes;
             let mut to = start;
             let mut all = true;
             for entry in &entries {
-                if !goes(entry) {
+                let length = u64::from(entry.length);
+                if time_of(entry) >= oldest_kept && excess < length {
                     all = false;
                     break;
                 }
+                excess = excess.saturating_sub(length);
                 to = entry.base_offset + i64::from(entry.count);
-                dropped += u64::from(entry.length);
+                dropped += length;
             }
             if to <= start {
                 return Ok(());

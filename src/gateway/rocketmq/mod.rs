@@ -210,10 +210,10 @@ impl Gateway {
     }
 }
 
-/// An answer that may leave at once.
-/// Room for the header of a usual answer; a send's has some 300 bytes.
+/// Room for the header of a usual answer, in bytes; a send's has some 300.
 const ANSWER_BYTES: usize = 512;
 
+/// An answer that may leave at once.
 fn encoded(answer: &RemotingCommand<'_>) -> Handled {
     Ok(written(answer)?)
 }
