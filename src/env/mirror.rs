@@ -4,7 +4,7 @@ use std::{io, ptr};
 
 use rustix::{
     fs::{MemfdFlags, ftruncate, memfd_create},
-    mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap},
+    mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap},
 };
 
 /// A page of the common size, in bytes.
@@ -15,7 +15,8 @@ pub const HUGE_PAGE: usize = 2 << 20;
 /// What pages a mapping is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
-    /// Of 4 KiB, which take memory only once they are touched.
+    /// Of 4 KiB, which take memory only once they are touched; of 2 MiB, likewise, where the system
+    /// gives such to memory files that ask for them (`transparent_hugepage/shmem_enabled`).
     Common,
     /// Of 2 MiB, out of what the system has set aside for them (`vm.nr_hugepages`): a third less
     /// work at their first touch, and less for each write that goes past the page cache.
@@ -59,9 +60,10 @@ impl MirrorMemory {
         assert!(capacity > 0 && capacity.is_multiple_of(page), "capacity is in whole pages");
         let memory = memfd_create("mainstem-tail", flags)?;
         ftruncate(&memory, capacity as u64)?;
-        let reserved = Reservation::new(capacity * 2 + page)?;
-        // SAFETY: the reservation has a page to spare for this.
-        let start = unsafe { reserved.start.add(reserved.start.align_offset(page)) };
+        // Huge pages are mapped only where the addresses fit them.
+        let reserved = Reservation::new(capacity * 2 + HUGE_PAGE)?;
+        // SAFETY: the reservation has a huge page to spare for this.
+        let start = unsafe { reserved.start.add(reserved.start.align_offset(HUGE_PAGE)) };
         for half in 0..2 {
             // SAFETY: both halves lie inside the reservation made above.
             unsafe {
@@ -75,6 +77,9 @@ impl MirrorMemory {
                 )?;
             }
         }
+        // SAFETY: advice about the mapping made above. A kernel without such pages refuses it, which
+        // changes nothing.
+        let _ = unsafe { madvise(start.cast(), capacity * 2, Advice::LinuxHugepage) };
         Ok(Self { start, capacity, _reserved: reserved })
     }
 

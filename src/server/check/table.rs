@@ -11,7 +11,7 @@ use super::{
 use crate::env::mirror::HUGE_PAGE;
 
 /// All checks, the fatal ones first.
-pub static CHECKS: [Check; 28] = [
+pub static CHECKS: [Check; 29] = [
     fatal("Kernel", "uname -r", "5.8 or later", limits::kernel)
         .since("older ones lack operations of io_uring that are in use", "a reboot"),
     fatal("Locked memory", "ulimit -l, LimitMEMLOCK", "512 KiB, best unlimited", limits::memlock)
@@ -123,6 +123,15 @@ depth",
     .since(
         "`always` gives small buffers 2 MiB, and stalls threads while it makes room",
         "programs that do not ask for them get slower",
+    ),
+    setting(
+        "Huge pages of memory files",
+        "/sys/kernel/mm/transparent_hugepage/shmem_enabled",
+        Wanted::Word(&["advise", "within_size", "always"]),
+    )
+    .since(
+        "the hot tail is one: its first round costs a page fault for 2 MiB, not for each 4 KiB",
+        "programs that ask for them get them",
     ),
     setting("Huge pages", "/proc/sys/vm/nr_hugepages", Wanted::Needed(huge_pages))
         .unless(without_huge_pages)
