@@ -73,8 +73,9 @@ enum Command {
     Startup(startup::StartupArgs),
     /// Start a broker and leave it alone.
     Idle(startup::IdleArgs),
-    /// Measure what a durable record and its delivery cost here at the least, without any broker.
-    Floor(floor::FloorArgs),
+    /// Measure what a broker's work costs here at the least, without any broker.
+    #[command(subcommand)]
+    Floor(floor::Floor),
     /// Drive a broker with prepared frames, so that the client costs next to nothing.
     #[command(subcommand)]
     Raw(raw::RawWorkload),
@@ -109,7 +110,7 @@ fn run(command: &Command) -> error::Result<bool> {
         Command::Latency(args) => latency::latency(args).map(|r| print(&r, r.ok)),
         Command::Startup(args) => startup::startup(args).map(|r| print(&r, r.ok)),
         Command::Idle(args) => startup::idle(args).map(|r| print(&r, true)),
-        Command::Floor(args) => floor::floor(args).map(|r| print(&r, true)),
+        Command::Floor(of) => floor::floor(of).map(|r| print(&r, true)),
         Command::Raw(workload) => raw::run(workload).map(|r| print(&r, r.report.ok)),
         Command::Rocketmq(args) => rocketmq::rocketmq(args).map(|r| print(&r, r.report.ok)),
     }

@@ -1,24 +1,22 @@
-//! The least that a durable record and its delivery cost on this machine: a server that does nothing
-//! else.
+//! A record that comes alone: durable, answered, and in its reader's hands.
 //!
 //! One thread takes records from a connection, hands them to another that writes them durably, then
 //! answers them on the first connection and sends them out on a second one, to whoever has asked. No
 //! protocol, no queues, no index: what is left are the calls and the waking up that no broker on this
-//! kernel and this disk can do without, as long as records come one at a time. What a broker's figures
-//! are held against.
+//! kernel and this disk can do without, as long as records come one at a time.
 
-use crate::error::{Doing, PerfError, Result};
+use super::{SECTOR, Sectors, connected, joined, with_cpu};
+use crate::error::{Doing, Result};
 use crate::histogram::new_histogram;
 use crate::report::Percentiles;
 use clap::Args;
 use hdrhistogram::Histogram;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::OFlags;
-use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -30,12 +28,10 @@ use std::time::{Duration, Instant};
 const AROUND: usize = 100;
 /// The file is written from its beginning on again once it is full.
 const FILE_BYTES: u64 = 64 << 20;
-/// Writes begin and end at multiples of this.
-const SECTOR: usize = 4096;
 
 /// What to measure.
 #[derive(Args, Debug)]
-pub struct FloorArgs {
+pub struct RecordArgs {
     /// A directory on the disk in question; a file there is written and removed.
     #[arg(long)]
     data_dir: PathBuf,
@@ -52,7 +48,7 @@ pub struct FloorArgs {
 
 /// What it costs.
 #[derive(Debug, Serialize)]
-pub struct Floor {
+pub struct RecordFloor {
     /// Records that went through.
     pub records: u64,
     /// CPU microseconds a record of the thread that has the connections.
@@ -91,7 +87,7 @@ struct Server {
 ///
 /// # Errors
 /// When the system refuses a file, a connection or a thread.
-pub fn floor(args: &FloorArgs) -> Result<Floor> {
+pub fn record(args: &RecordArgs) -> Result<RecordFloor> {
     let path = args.data_dir.join("mainstem-perf-floor");
     let result = measure(args, &path);
     let removed = std::fs::remove_file(&path);
@@ -100,7 +96,7 @@ pub fn floor(args: &FloorArgs) -> Result<Floor> {
     Ok(floor)
 }
 
-fn measure(args: &FloorArgs, path: &Path) -> Result<Floor> {
+fn measure(args: &RecordArgs, path: &Path) -> Result<RecordFloor> {
     let file = prepared(path).doing(|| format!("preparing {}", path.display()))?;
     let total = u64::from(args.rate) * u64::from(args.seconds);
     let record_bytes = args.record_bytes as usize;
@@ -126,7 +122,7 @@ fn measure(args: &FloorArgs, path: &Path) -> Result<Floor> {
         let (connections, ()) = joined(server)?;
         let (writer, writes) = joined(disk)?;
         let each = |cpu: Duration| cpu.as_secs_f64() * 1e6 / total as f64;
-        Ok(Floor {
+        Ok(RecordFloor {
             records: latency.len(),
             connections_cpu_us_per_record: each(connections),
             writer_cpu_us_per_record: each(writer),
@@ -135,11 +131,6 @@ fn measure(args: &FloorArgs, path: &Path) -> Result<Floor> {
             end_to_end_latency: Percentiles::of(&latency),
         })
     })
-}
-
-fn joined<T>(thread: thread::ScopedJoinHandle<'_, io::Result<T>>) -> Result<T> {
-    let ended = thread.join().map_err(|_| PerfError::Failed("a thread panicked".to_owned()))?;
-    ended.doing(|| "running".to_owned())
 }
 
 /// A file whose every write is durable and goes past the page cache, into blocks that were written
@@ -155,31 +146,11 @@ fn prepared(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).custom_flags(flags.cast_signed()).open(path)
 }
 
-fn connected() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-    let client = TcpStream::connect(listener.local_addr()?)?;
-    let (server, _) = listener.accept()?;
-    client.set_nodelay(true)?;
-    server.set_nodelay(true)?;
-    Ok((client, server))
-}
-
-/// What `work` returns, and the CPU time its thread took for it.
-fn with_cpu<T>(work: impl FnOnce() -> io::Result<T>) -> io::Result<(Duration, T)> {
-    let now = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
-        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
-    };
-    let began = now();
-    let result = work()?;
-    Ok((now() - began, result))
-}
-
 impl Disk {
     /// Writes until nobody takes records any more; returns how many writes that were.
     fn write_all_there_is(self) -> io::Result<u64> {
-        let unaligned = vec![0u8; (1 << 20) + SECTOR];
-        let aligned = &unaligned[unaligned.as_ptr().align_offset(SECTOR)..][..1 << 20];
+        let sectors = Sectors::new(1 << 20);
+        let aligned = sectors.bytes();
         let (mut at, mut writes) = (0, 0);
         while let Ok(first) = self.taken.recv() {
             let count: u64 = first + self.taken.try_iter().sum::<u64>();
@@ -315,8 +286,8 @@ mod tests {
     fn every_record_goes_through() {
         let dir = tempfile::tempdir().unwrap();
         let data_dir = dir.path().to_owned();
-        let args = FloorArgs { data_dir, rate: 500, seconds: 1, record_bytes: 100 };
-        let floor = floor(&args).unwrap();
+        let args = RecordArgs { data_dir, rate: 500, seconds: 1, record_bytes: 100 };
+        let floor = record(&args).unwrap();
         assert_eq!(floor.records, 500);
         assert!(floor.writer_cpu_us_per_record > 0.0 && floor.records_per_write >= 1.0);
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
