@@ -1,6 +1,6 @@
 //! A connection's life, whatever it speaks: one task reads requests, another sends their answers.
 
-use std::{future::Future, rc::Rc};
+use std::{future::Future, pin::Pin, rc::Rc};
 
 use super::{answer::Answers, frames::FrameError};
 use crate::{broker::Broker, env::glommio::Connection, wire::WireError};
@@ -15,12 +15,13 @@ pub(super) enum ConnectionError {
 }
 
 /// Serves a connection until `reading` ends and what it pushed to `answers` is sent. On the
-/// connection's shard.
+/// connection's shard. `reading` is pinned by the caller: a future that is handed on by value lies in
+/// the connection's memory once for each hand.
 pub(super) async fn serve(
     broker: &Rc<Broker>,
     connection: &Rc<Connection>,
     answers: &Rc<Answers>,
-    reading: impl Future<Output = Result<(), ConnectionError>>,
+    reading: Pin<&mut impl Future<Output = Result<(), ConnectionError>>>,
 ) {
     let peer = connection.peer();
     let (sent, all_sent) = flume::bounded::<()>(1);

@@ -1,6 +1,6 @@
 //! One client's connection: frames in, answers out.
 
-use std::rc::Rc;
+use std::{pin::pin, rc::Rc};
 
 use super::{Gateway, Request, fetch::FetchSession};
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 /// Serves a connection until it ends. On the connection's shard.
 pub async fn serve(gateway: Rc<Gateway>, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
-    let reading = read_requests(&gateway, &connection, &answers);
+    let reading = pin!(read_requests(&gateway, &connection, &answers));
     connection::serve(&gateway.broker, &connection, &answers, reading).await;
 }
 

@@ -1,6 +1,6 @@
 //! One client's connection: frames in, answers out.
 
-use std::rc::Rc;
+use std::{pin::pin, rc::Rc};
 
 use super::{
     Gateway,
@@ -37,7 +37,7 @@ pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
         deliveries,
         Rc::clone(&answers),
     )));
-    let reading = read_requests(gateway, &connection, &answers, async |command| {
+    let reading = pin!(read_requests(gateway, &connection, &answers, async |command| {
         client.speaks(command.serialization);
         if command.is_response() {
             client.answered(command);
@@ -66,7 +66,7 @@ pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
                 answer(command, Err(Refusal::new(ResponseCode::SystemBusy, busy)))
             }
         }
-    });
+    }));
     connection::serve(&gateway.broker, &connection, &answers, reading).await;
     client.leave_all(gateway).await;
 }
@@ -82,14 +82,14 @@ fn bare(command: &RemotingCommand<'_>) -> RemotingCommand<'static> {
 pub async fn serve_routes(gateway: &Gateway, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
     let link = (gateway.broker.shard(), gateway.next_connection());
-    let reading = read_requests(gateway, &connection, &answers, async |command| {
+    let reading = pin!(read_requests(gateway, &connection, &answers, async |command| {
         // It is asked nothing.
         if command.is_response() {
             return Ok(None);
         }
         let handled = gateway.handle_routes(link, command).await;
         answer(command, handled)
-    });
+    }));
     connection::serve(&gateway.broker, &connection, &answers, reading).await;
     // A stopping broker knows nobody.
     let _ = name_server::ask_fleet(gateway, move |fleet, _| fleet.leave(link)).await;
