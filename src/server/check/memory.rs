@@ -13,23 +13,29 @@ use crate::config::MIB;
 #[must_use]
 pub fn memory_bytes() -> Option<u64> {
     let info = read("/proc/meminfo").unwrap_or_default();
-    let groups = read("/proc/self/cgroup").unwrap_or_default();
     let machine = field_kib(&info, "MemTotal:").map(|kib| kib * 1024);
-    limit_files(&groups).iter().filter_map(|path| limit(&read(path)?)).chain(machine).min()
+    machine.into_iter().chain(group_limit(|path| read(path))).min()
 }
 
 pub(super) fn available(machine: &Machine<'_>) -> Finding {
     let config = machine.config;
     let required = config.log.tail_bytes + config.kafka.request_memory_bytes + 256 * MIB;
     let info = machine.read("/proc/meminfo").unwrap_or_default();
-    let available = field_kib(&info, "MemAvailable:");
+    let free = field_kib(&info, "MemAvailable:").map(|kib| kib * 1024);
+    let available = free.into_iter().chain(group_limit(|path| machine.read(path))).min();
     Finding {
         required: format!("{} MiB available", required / MIB),
-        current: available.map_or("unknown".to_owned(), |kib| format!("{} MiB", kib / 1024)),
-        state: available.map_or(State::Unknown, |kib| State::of(kib * 1024 >= required)),
+        current: available.map_or("unknown".to_owned(), |bytes| format!("{} MiB", bytes / MIB)),
+        state: available.map_or(State::Unknown, |bytes| State::of(bytes >= required)),
         mend: "lower log.tail_bytes or kafka.request_memory_bytes, or give the machine more memory"
             .to_owned(),
     }
+}
+
+/// The least that a control group of this process allows it, in bytes, if any says so.
+fn group_limit(read: impl Fn(&Path) -> Option<String>) -> Option<u64> {
+    let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    limit_files(&groups).iter().filter_map(|path| limit(&read(path)?)).min()
 }
 
 /// The files that hold the limits of the control groups named in /proc/self/cgroup: of version 2
@@ -67,6 +73,7 @@ fn field_kib(info: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn fields_of_meminfo_are_found() {
@@ -88,6 +95,25 @@ mod tests {
         ];
         assert_eq!(files, expected);
         assert_eq!((limit("max"), limit("1073741824")), (None, Some(1 << 30)));
+    }
+
+    #[test]
+    fn what_a_control_group_allows_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: &str| {
+            let path = root.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let mut config = Config::default();
+        config.log.tail_bytes = 1 << 30;
+        let state = || available(&Machine::new(root.path(), &config)).state;
+        assert_eq!(state(), State::Unknown);
+        write("proc/meminfo", "MemAvailable:   24683820 kB\n");
+        assert_eq!(state(), State::Passed);
+        write("proc/self/cgroup", "0::/broker\n");
+        write("sys/fs/cgroup/broker/memory.max", "1073741824\n");
+        assert_eq!(state(), State::Failed);
     }
 
     #[test]
