@@ -31,7 +31,7 @@ pub struct LatencyArgs {
     #[command(flatten)]
     producer: ProducerArgs,
     /// Records a second.
-    #[arg(long, default_value_t = 2_000.0)]
+    #[arg(long, default_value_t = 2_000.0, value_parser = rate)]
     rate: f64,
     /// The measured time.
     #[arg(long, default_value_t = 30.0)]
@@ -45,6 +45,15 @@ pub struct LatencyArgs {
     /// The broker's process id, to measure what it uses.
     #[arg(long)]
     pid: Option<u32>,
+}
+
+/// Reads records a second.
+///
+/// # Errors
+/// When that is no positive number.
+pub fn rate(text: &str) -> std::result::Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| "it has to be a positive number".to_owned())
 }
 
 /// When each record is to be sent. Several producers share the rate and take turns.

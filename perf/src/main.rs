@@ -141,6 +141,8 @@ mod tests {
             ("perf raw rocketmq-pull --namesrv b:1", "--seconds 1"),
             ("perf raw latency --brokers b:1", "--batch-bytes 1"),
             ("perf raw latency --brokers b:1", "--cold-topic t"),
+            ("perf raw latency --brokers b:1", "--rate 0"),
+            ("perf latency --brokers b:1", "--rate -1"),
             ("perf raw consume --brokers b:1", "--seconds 1"),
             ("perf raw consume --brokers b:1", "--warmup-seconds 1"),
             ("perf raw produce --brokers b:1 --records 1", "--seconds 1"),

@@ -20,6 +20,9 @@ use std::time::{Duration, Instant};
 /// The receiver takes so much with one call, in bytes.
 const RECEIVED: usize = 256 << 10;
 
+/// What is sent out of memory is that large, in bytes, so that no processor's cache has it.
+const MEMORY: usize = 256 << 20;
+
 /// How far ahead the page cache is told what comes, in bytes.
 const AHEAD: u64 = 8 << 20;
 
@@ -118,10 +121,14 @@ fn go(way: Way, path: &Path, total: u64, chunk: usize) -> Result<ReadFloor> {
         Way::SendfileCold => forget(&file, 0, total).doing(sending)?,
         Way::Sendfile => io::copy(&mut &file, &mut io::sink()).map(drop).doing(sending)?,
     }
+    let chunks = if way == Way::Memory { MEMORY / chunk } else { 1 };
+    let mut sectors = Sectors::new(chunks * chunk);
+    sectors.bytes_mut().fill(1);
     let began = Instant::now();
     let (cpu, received) = thread::scope(|scope| {
         let received = scope.spawn(move || receive(receiver));
-        let sent = scope.spawn(move || with_cpu(|| send(way, &file, &sender, total, chunk)));
+        let sent =
+            scope.spawn(move || with_cpu(|| send(way, &file, sectors, &sender, total, chunk)));
         let (cpu, ()) = joined(sent)?;
         Ok((cpu, joined(received)?))
     })?;
@@ -140,12 +147,21 @@ fn figures(way: Way, bytes: u64, took: Duration, cpu: Duration) -> ReadFloor {
     }
 }
 
-fn send(way: Way, file: &File, mut to: &TcpStream, total: u64, chunk: usize) -> io::Result<()> {
-    let mut sectors = Sectors::new(chunk);
+fn send(
+    way: Way,
+    file: &File,
+    mut sectors: Sectors,
+    mut to: &TcpStream,
+    total: u64,
+    chunk: usize,
+) -> io::Result<()> {
     let mut at = 0;
     while at < total {
         match way {
-            Way::Memory => to.write_all(sectors.bytes())?,
+            Way::Memory => {
+                let from = at as usize % sectors.bytes().len();
+                to.write_all(&sectors.bytes()[from..][..chunk])?;
+            }
             Way::Direct => {
                 file.read_exact_at(sectors.bytes_mut(), at)?;
                 to.write_all(sectors.bytes())?;

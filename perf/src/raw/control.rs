@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// A generator's thread that is busy for this share of its time may be what holds the run back.
 const LIMIT_SHARE: f64 = 0.9;
+/// How long the last answers may take once nothing more is sent.
+pub const ANSWERS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the main thread looks whether the others are done.
 const LOOK: Duration = Duration::from_millis(2);
 

@@ -13,6 +13,7 @@ use super::produce::{self, PRODUCER, describe};
 use super::producer::Pace;
 use super::summary::{ColdReaderReport, RawReport, merged};
 use crate::error::Result;
+use crate::latency::rate;
 use crate::report::{END_TO_END_LATENCY, PUBLISH_DELAY_LATENCY, Percentiles};
 use clap::Args;
 use std::sync::atomic::Ordering::Relaxed;
@@ -33,7 +34,7 @@ pub struct LatencyArgs {
     #[command(flatten)]
     send: SendOptions,
     /// Records a second.
-    #[arg(long, default_value_t = 2_000.0)]
+    #[arg(long, default_value_t = 2_000.0, value_parser = rate)]
     rate: f64,
     /// Records of a batch, which is sent when its last one is due and timed from its first.
     #[arg(long, default_value_t = 1)]

@@ -2,7 +2,7 @@
 //! of a synchronous producer has.
 
 use super::connection::Connection;
-use super::control::{Control, Gauge};
+use super::control::{ANSWERS_TIMEOUT, Control, Gauge};
 use super::message_frame::{MessageFrame, MessagePlace};
 use super::poller::{self, Poller};
 use super::producer::Produced;
@@ -18,8 +18,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const LOOK: Duration = Duration::from_millis(50);
-/// How long the last answers may take.
-const ANSWERS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What all sending threads do together.
 #[derive(Clone)]

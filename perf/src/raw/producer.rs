@@ -1,7 +1,7 @@
 //! The sending side: threads with connections, each of which owns some of the streams.
 
 use super::connection::Connection;
-use super::control::{Control, Gauge};
+use super::control::{ANSWERS_TIMEOUT, Control, Gauge};
 use super::poller::{self, Poller};
 use super::produce_frame::{ProduceFrame, walk_answer};
 use super::record_batch::PreparedBatch;
@@ -16,8 +16,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const LOOK: Duration = Duration::from_millis(50);
-/// How long the last answers may take.
-const ANSWERS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// When batches are sent.
 #[derive(Clone, Copy, Debug)]
