@@ -197,7 +197,7 @@ pub trait ColdRead {
 pub trait Tasks {
     /// Runs a future on this shard until it ends.
     fn spawn(&self, future: LocalFuture<'static, ()>);
-    /// Ends after `duration`.
+    /// Ends after `duration`; with none, after others have had a turn.
     fn sleep(&self, duration: Duration) -> LocalFuture<'static, ()>;
 }
 

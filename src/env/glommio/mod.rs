@@ -124,6 +124,10 @@ where
     Ok(ShardHandle { handle })
 }
 
+/// The shortest sleep, so that the timer is not over when it is looked at for the first time: that
+/// would be no turn for anybody else.
+const TURN: Duration = Duration::from_micros(1);
+
 struct GlommioTasks;
 
 impl Tasks for GlommioTasks {
@@ -133,10 +137,46 @@ impl Tasks for GlommioTasks {
     }
 
     fn sleep(&self, duration: Duration) -> LocalFuture<'static, ()> {
-        Box::pin(timer::sleep(duration))
+        Box::pin(timer::sleep(duration.max(TURN)))
     }
 }
 
 fn io_error<T>(error: glommio::GlommioError<T>) -> io::Error {
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::blocking::{SystemClock, SystemRandom};
+
+    #[test]
+    fn a_sleep_of_no_time_gives_others_their_turn() {
+        let options = ShardOptions {
+            name: "shard".to_owned(),
+            core: None,
+            preempt: Duration::from_millis(10),
+            spin: Duration::ZERO,
+            io_memory_bytes: 64 << 10,
+            ring_entries: 128,
+        };
+        let main = |env: Env| async move {
+            let turns = Rc::new(Cell::new(0));
+            let other = Rc::clone(&turns);
+            let tasks = Rc::clone(&env.tasks);
+            env.tasks.spawn(Box::pin(async move {
+                for _ in 0..100 {
+                    other.set(other.get() + 1);
+                    tasks.sleep(Duration::ZERO).await;
+                }
+            }));
+            for _ in 0..10 {
+                env.tasks.sleep(Duration::ZERO).await;
+            }
+            assert!(turns.get() >= 5, "{} turns", turns.get());
+        };
+        let clock = Arc::new(SystemClock::default());
+        let shard = start_shard(options, clock, Arc::new(SystemRandom), main).unwrap();
+        shard.join().unwrap();
+    }
 }
