@@ -161,9 +161,16 @@ fn mqadmin_finds_groups_of_kafkas() {
     let theirs = kafka_consumer(&broker);
     assert!(polled(&theirs).is_ok());
     let mut names = Remoting::connect(&broker.namesrv);
-    let found = route(&mut names, "%RETRY%consumers").expect(ResponseCode::Success);
-    let found: TopicRouteData = from_json(&found.body).unwrap();
-    assert_eq!((found.broker_datas.len(), found.queue_datas.len()), (1, 0));
+    let mut assert_found = || {
+        let found = route(&mut names, "%RETRY%consumers").expect(ResponseCode::Success);
+        let found: TopicRouteData = from_json(&found.body).unwrap();
+        assert_eq!((found.broker_datas.len(), found.queue_datas.len()), (1, 0));
+    };
+    assert_found();
+    // Whoever is refused leaves no topic for its retries.
+    let mut client = Remoting::connect(&broker.rocketmq);
+    heartbeat(&mut client, "one", "*", 1).expect(ResponseCode::NoPermission);
+    assert_found();
     route(&mut names, "%RETRY%nobody").expect(ResponseCode::TopicNotExist);
 }
 

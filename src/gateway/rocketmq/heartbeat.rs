@@ -34,11 +34,14 @@ pub(super) async fn handle(
     // One group that cannot be entered does not keep the client from the others.
     let mut entered = Ok(());
     for consumer in heartbeat.consumer_data_set {
-        if consumer.message_model == MessageModel::Clustering {
-            retry::prepare(gateway, &consumer.group_name).await;
-        }
+        let retries = consumer.message_model == MessageModel::Clustering;
+        let group = retries.then(|| consumer.group_name.clone());
         let wanted = subscriptions(&consumer);
-        entered = entered.and(client.enter(gateway, &connection, consumer, wanted).await);
+        let this = client.enter(gateway, &connection, consumer, wanted).await;
+        if let Some(group) = group.filter(|_| this.is_ok()) {
+            retry::prepare(gateway, &group).await;
+        }
+        entered = entered.and(this);
     }
     entered?;
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
