@@ -111,6 +111,9 @@ fn latencies() -> Vec<Metric> {
         latency("end to end p99, ms", END_TO_END_LATENCY, 0.99),
         latency("end to end p99.9, ms", END_TO_END_LATENCY, 0.999),
         latency("acknowledged p99, ms", PUBLISH_LATENCY, 0.99),
+        reported("beside a cold reader: p50, ms", "cold_reader.end_to_end_latency.p50_us", 1e-3),
+        reported("… p99, ms", "cold_reader.end_to_end_latency.p99_us", 1e-3),
+        reported("… p99.9, ms", "cold_reader.end_to_end_latency.p999_us", 1e-3),
     ]
 }
 
