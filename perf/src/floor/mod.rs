@@ -10,6 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use std::io;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -42,6 +43,16 @@ pub fn floor(of: &Floor) -> Result<FloorFigures> {
         Floor::Record(args) => record::record(args).map(FloorFigures::Record),
         Floor::Read(args) => read::read(args).map(FloorFigures::Read),
     }
+}
+
+/// What `measure` returns, which may use a file in `data_dir`; that is removed.
+fn with_file<T>(data_dir: &Path, measure: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+    let path = data_dir.join("mainstem-perf-floor");
+    let result = measure(&path);
+    let removed = std::fs::remove_file(&path);
+    let measured = result?;
+    removed.doing(|| format!("removing {}", path.display()))?;
+    Ok(measured)
 }
 
 /// Memory that begins at a multiple of a sector.

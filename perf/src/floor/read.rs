@@ -3,7 +3,7 @@
 //! One connection, whose other end reads and forgets. Nothing is looked up, checked or put together: a
 //! broker that serves a consumer cannot be cheaper than the way it takes.
 
-use super::{Sectors, connected, joined, with_cpu};
+use super::{Sectors, connected, joined, with_cpu, with_file};
 use crate::error::{Doing, Result};
 use clap::Args;
 use rustix::fs::{Advice, OFlags, fadvise, sendfile};
@@ -76,12 +76,7 @@ pub struct ReadFloor {
 /// # Errors
 /// When the system refuses a file, a connection or a thread.
 pub fn read(args: &ReadArgs) -> Result<Vec<ReadFloor>> {
-    let path = args.data_dir.join("mainstem-perf-floor");
-    let result = measure(args, &path);
-    let removed = std::fs::remove_file(&path);
-    let floor = result?;
-    removed.doing(|| format!("removing {}", path.display()))?;
-    Ok(floor)
+    with_file(&args.data_dir, |path| measure(args, path))
 }
 
 fn measure(args: &ReadArgs, path: &Path) -> Result<Vec<ReadFloor>> {

@@ -5,7 +5,7 @@
 //! protocol, no queues, no index: what is left are the calls and the waking up that no broker on this
 //! kernel and this disk can do without, as long as records come one at a time.
 
-use super::{SECTOR, Sectors, connected, joined, with_cpu};
+use super::{SECTOR, Sectors, connected, joined, with_cpu, with_file};
 use crate::error::{Doing, Result};
 use crate::histogram::new_histogram;
 use crate::report::Percentiles;
@@ -88,12 +88,7 @@ struct Server {
 /// # Errors
 /// When the system refuses a file, a connection or a thread.
 pub fn record(args: &RecordArgs) -> Result<RecordFloor> {
-    let path = args.data_dir.join("mainstem-perf-floor");
-    let result = measure(args, &path);
-    let removed = std::fs::remove_file(&path);
-    let floor = result?;
-    removed.doing(|| format!("removing {}", path.display()))?;
-    Ok(floor)
+    with_file(&args.data_dir, |path| measure(args, path))
 }
 
 fn measure(args: &RecordArgs, path: &Path) -> Result<RecordFloor> {

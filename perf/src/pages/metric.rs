@@ -154,8 +154,8 @@ fn costs() -> Vec<Metric> {
         // On one machine part of what a broker sends is paid for by whoever receives it: how much
         // depends on how it was sent.
         less("broker and client CPU a record, µs", |r| {
-            let client = r.client.as_ref().filter(|_| r.records > 0)?;
-            Some(r.cpu_us_per_record()? + client.cpu_seconds * 1e6 / r.records as f64)
+            let broker = r.cpu_us_per_record()?;
+            Some(broker + r.client.as_ref()?.cpu_seconds * 1e6 / r.records as f64)
         }),
         less("context switches a 1,000 records", |r| {
             r.per_record(|b| (b.voluntary_switches + b.involuntary_switches) as f64 * 1e3)
