@@ -73,10 +73,7 @@ impl Housekeeper {
             // The log's writers do not wait until it is decompressed.
             let batch =
                 self.tail.with(entry.position, |view| view.slice(entry.position, length).to_vec());
-            batch.is_some_and(|batch| {
-                keys.add(queue, Dialect::Kafka, entry.append_time, &batch);
-                true
-            })
+            batch.map(|batch| keys.add(queue, Dialect::Kafka, entry.append_time, &batch)).is_some()
         })
     }
 
