@@ -65,7 +65,8 @@ impl MemoryIndex {
             generation.first_position.is_some_and(|first| first < position)
         };
         if let Some(oldest) = self.sealed.front_mut().filter(|oldest| cut(oldest)) {
-            *oldest = Arc::new(oldest.rest(position));
+            let rest = Arc::make_mut(oldest).split_off(position);
+            *oldest = Arc::new(rest);
         } else if self.sealed.is_empty() && cut(&self.active) {
             self.active = self.active.split_off(position);
         }
@@ -148,7 +149,7 @@ impl MemoryIndex {
 
 /// The entries of one stretch of the log, by queue. Written to by its shard alone until it is sealed;
 /// then shared, unchanging, with the housekeeper.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Generation {
     covers: LogRange,
     first_position: Option<Position>,
@@ -209,8 +210,11 @@ impl Generation {
         let entries = self.queues.entry(queue.0).or_default();
         let before = if entries.len() == 0 { 0 } else { entries.heap_bytes() };
         if let Some(last) = entries.len().checked_sub(1) {
-            let next = entries.get(last).next_offset();
-            assert!(entry.base_offset >= next, "queue {queue}: {entry:?} comes after {next}");
+            let last = entries.get(last);
+            assert!(
+                entry.base_offset >= last.next_offset() && entry.position > last.position,
+                "queue {queue}: {entry:?} comes after {last:?}"
+            );
         }
         entries.push(entry);
         self.heap_bytes = self.heap_bytes + entries.heap_bytes() - before;
@@ -228,33 +232,43 @@ impl Generation {
         }
     }
 
-    /// Keeps the entries in front of `position`; returns the others.
+    /// Keeps the entries in front of `position`; returns the others. Each queue is looked at, but only
+    /// the entries that are returned are moved: the shard waits meanwhile.
     fn split_off(&mut self, position: Position) -> Self {
-        let later = self.rest(position);
-        let mut kept = Self::new(self.covers.start);
-        self.copy(&mut kept, |entry| entry.position < position);
-        *self = kept;
+        let mut later = Self::new(position);
+        later.covers.end = self.covers.end.max(position);
+        let (mut entry_count, mut heap_bytes) = (0, 0);
+        self.last_position = None;
+        self.queues.retain(|&queue, entries| {
+            let from = entries.partition_point(|entry| entry.position < position);
+            if from < entries.len() {
+                let moved = entries.split_off(from);
+                later.add(queue, moved);
+            }
+            let last = entries.len().checked_sub(1).map(|last| entries.get(last).position);
+            self.last_position = self.last_position.max(last);
+            entry_count += entries.len() as u64;
+            heap_bytes += if last.is_some() { entries.heap_bytes() } else { 0 };
+            last.is_some()
+        });
+        self.first_position = self.first_position.filter(|_| entry_count > 0);
+        (self.entry_count, self.heap_bytes) = (entry_count, heap_bytes);
         later
     }
 
-    /// A copy of the entries from `position` on.
-    fn rest(&self, position: Position) -> Self {
-        let mut rest = Self::new(position);
-        rest.covers.end = self.covers.end.max(position);
-        self.copy(&mut rest, |entry| entry.position >= position);
-        rest
-    }
-
-    fn copy(&self, to: &mut Self, which: impl Fn(&IndexEntry) -> bool) {
-        for (&queue, entries) in &self.queues {
-            let all = (0..entries.len()).map(|index| entries.get(index));
-            all.filter(&which).for_each(|entry| to.push(QueueId(queue), entry));
-        }
+    /// Adds all entries of a queue that has none yet.
+    fn add(&mut self, queue: u32, entries: Entries) {
+        let (first, last) = (entries.get(0).position, entries.get(entries.len() - 1).position);
+        self.first_position = Some(self.first_position.map_or(first, |at| at.min(first)));
+        self.last_position = self.last_position.max(Some(last));
+        self.entry_count += entries.len() as u64;
+        self.heap_bytes += entries.heap_bytes();
+        self.queues.insert(queue, entries);
     }
 }
 
 /// One queue's entries, oldest first. A queue of one entry is the common case among a million.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Entries {
     Few(Vec<IndexEntry>),
     Many(Box<Chunks>),
@@ -263,10 +277,10 @@ enum Entries {
 const _: () = assert!(size_of::<Entries>() == 24);
 
 /// All chunks but the last are full. Boxed, so that a queue of few entries stays small.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Chunks(Vec<Chunk>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Chunk {
     max_timestamp: i64,
     entries: Vec<IndexEntry>,
@@ -280,6 +294,12 @@ impl Chunk {
     fn push(&mut self, entry: IndexEntry) {
         self.max_timestamp = self.max_timestamp.max(entry.max_timestamp);
         self.entries.push(entry);
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.entries.truncate(len);
+        let timestamps = self.entries.iter().map(|entry| entry.max_timestamp);
+        self.max_timestamp = timestamps.max().unwrap_or(i64::MIN);
     }
 }
 
@@ -324,6 +344,23 @@ impl Entries {
         }
     }
 
+    /// Keeps the first `at` entries, of which there are more; returns the others.
+    fn split_off(&mut self, at: usize) -> Self {
+        if at == 0 {
+            return std::mem::replace(self, Self::Few(Vec::new()));
+        }
+        let mut later = Self::Few(Vec::with_capacity(1));
+        (at..self.len()).for_each(|index| later.push(self.get(index)));
+        match self {
+            Self::Few(entries) => entries.truncate(at),
+            Self::Many(chunks) => {
+                chunks.0.truncate(at.div_ceil(CHUNK));
+                chunks.0.last_mut().expect("a first entry stays").truncate((at - 1) % CHUNK + 1);
+            }
+        }
+        later
+    }
+
     fn heap_bytes(&self) -> usize {
         match self {
             Self::Few(entries) => entries.capacity() * size_of::<IndexEntry>() + ALLOCATION_BYTES,
@@ -339,10 +376,15 @@ impl Entries {
 
     /// The index of the first entry that contains `offset` or lies behind it.
     fn seek(&self, offset: i64) -> usize {
+        self.partition_point(|entry| entry.next_offset() <= offset)
+    }
+
+    /// How many entries, from the first on, are `front`; none behind them may be.
+    fn partition_point(&self, front: impl Fn(&IndexEntry) -> bool) -> usize {
         let (mut low, mut high) = (0, self.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            if self.get(middle).next_offset() <= offset {
+            if front(&self.get(middle)) {
                 low = middle + 1;
             } else {
                 high = middle;
@@ -428,6 +470,50 @@ mod tests {
         index.remove(queue);
         assert_eq!(index.first(queue), None);
         assert_eq!(index.entry_count(), 0);
+    }
+
+    #[test]
+    fn a_seal_splits_each_queue_where_the_segment_ends() {
+        let (lone, few, many, late) = (QueueId(1), QueueId(2), QueueId(3), QueueId(4));
+        let steps = |from: i64, to: i64| {
+            (from..to).flat_map(move |i| {
+                let at = i as u64 * 400;
+                let queues = [(lone, 0, 1), (few, 480, 510), (many, 0, 1000), (late, 600, 1000)];
+                (0..)
+                    .zip(queues)
+                    .filter(move |(_, (_, first, end))| (*first..*end).contains(&i))
+                    .map(move |(number, (queue, _, _))| (queue, entry(i * 2, at + number * 100)))
+            })
+        };
+        for end in [0, 1, 127, 128, 129, 480, 500, 509, 510, 601, 999, 1000] {
+            let mut index = MemoryIndex::new(Position(0));
+            steps(0, 1000).for_each(|(queue, entry)| index.push(queue, entry));
+            let sealed = index.seal(Position(end as u64 * 400));
+            let expected = |from, to| {
+                let mut expected = Generation::new(Position(from as u64 * 400));
+                steps(from, to).for_each(|(queue, entry)| expected.push(queue, entry));
+                expected
+            };
+            for (part, expected) in
+                [(&*sealed, expected(0, end)), (&index.active, expected(end, 1000))]
+            {
+                assert_eq!(part.entry_count, expected.entry_count);
+                assert_eq!(part.first_position, expected.first_position);
+                assert_eq!(part.last_position, expected.last_position);
+                assert_eq!(part.queues.len(), expected.queues.len());
+                for queue in expected.queues() {
+                    let (part, expected) = (&part.queues[&queue.0], &expected.queues[&queue.0]);
+                    let all = |of: &Entries| (0..of.len()).map(|at| of.get(at)).collect::<Vec<_>>();
+                    assert_eq!(all(part), all(expected), "queue {queue}, cut at {end}");
+                    for time in (0..20_000).step_by(70) {
+                        assert_eq!(part.find_timestamp(0, time), expected.find_timestamp(0, time));
+                    }
+                }
+            }
+            let heap = |of: &Generation| of.queues.values().map(Entries::heap_bytes).sum::<usize>();
+            assert_eq!(sealed.heap_bytes, heap(&sealed));
+            assert_eq!(index.active.heap_bytes, heap(&index.active));
+        }
     }
 
     #[test]
