@@ -252,6 +252,7 @@ impl Broker {
                     }
                     to = entry.next_offset();
                 }
+                self.env.tasks.sleep(Duration::ZERO).await;
             }
             match self.delete_before(id, to.min(end)).await {
                 Ok(now) => cut += usize::from(now > start),

@@ -1,6 +1,6 @@
 //! Moving timer queues' starts on, so that timers hold little of the log back.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Duration};
 
 use super::{TimerFrame, key_of};
 use crate::{
@@ -12,6 +12,11 @@ use crate::{
 /// How many times the bytes of all timers they may hold back in all: storing them once more adds a
 /// quarter of what others write at most.
 const HELD_TIMES: u64 = 4;
+
+/// Timers looked at, and stored once more, in one turn, and bytes of them; one may be larger. Firing
+/// waits for it, and all else on the shard.
+const STEP: usize = 64;
+const STEP_BYTES: u64 = 1 << 20;
 
 impl Broker {
     /// Lets this shard's timer queues begin with their first pending timers, and stores once more what
@@ -35,59 +40,79 @@ impl Broker {
     }
 
     /// Stores the pending timers of a queue that lie before a position once more, at its end, and
-    /// moves its start to the first pending one.
+    /// moves its start to the first pending one. In steps, between which others have their turn.
     ///
     /// # Errors
     /// What keeps them where they are; none is lost.
     async fn move_timers(self: &Rc<Self>, id: QueueId, before: Position) -> Result<(), String> {
-        let Ok(_turn) = self.timers.turn.acquire().await else { return Ok(()) };
         let Some((start, end)) = self.ends(id) else { return Ok(()) };
         let mut to = start;
         'queue: while to < end {
             let entries = self.entries(id, to).await.map_err(|error| error.to_string())?;
-            if entries.is_empty() {
-                break;
-            }
-            for entry in &entries {
-                if self.timers.stopping.get() {
+            let Some(last) = entries.last() else { break };
+            let mut rest = entries.as_slice();
+            while !rest.is_empty() {
+                let (step, later) = rest.split_at(step_of(rest));
+                let Ok(turn) = self.timers.turn.acquire().await else { return Ok(()) };
+                let mut awaited: Vec<&IndexEntry> = Vec::new();
+                self.with_timers(id, |timers| {
+                    awaited.extend(step.iter().filter(|entry| timers.awaits(key_of(entry))));
+                });
+                let stays = awaited.iter().position(|entry| entry.position >= before);
+                self.store_again(id, &awaited[..stays.unwrap_or(awaited.len())]).await?;
+                if let Some(stays) = stays {
+                    to = awaited[stays].base_offset;
                     break 'queue;
                 }
-                let mut awaited = false;
-                self.with_timers(id, |timers| awaited = timers.awaits(key_of(entry)));
-                if awaited {
-                    if entry.position >= before {
-                        break 'queue;
-                    }
-                    self.store_again(id, entry).await?;
-                }
-                to = entry.next_offset();
+                rest = later;
+                drop(turn);
+                self.env.tasks.sleep(Duration::ZERO).await;
             }
+            to = last.next_offset();
         }
+        let Ok(_turn) = self.timers.turn.acquire().await else { return Ok(()) };
         // Behind the timers stored again in the log: none is without a place at any time.
         let moved = self.move_log_start(id, to.min(end)).await;
         moved.map(drop).map_err(|error| error.to_string())
     }
 
-    async fn store_again(self: &Rc<Self>, id: QueueId, entry: &IndexEntry) -> Result<(), String> {
-        let payload = self.payloads(&[LogSlice::new(id, entry)]).await.remove(0);
-        let payload = payload.map_err(|error| error.to_string())?;
-        let frame = TimerFrame::parse(&payload)?;
-        loop {
-            match self.reserve(frame.bytes(), u32::MAX, None) {
-                Ok(room) => {
-                    let mut queues = self.queues.borrow_mut();
-                    let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
-                    let Some(timers) = &mut queue.timers else { return Ok(()) };
-                    timers.forget(key_of(entry));
-                    self.put_timer(id, queue, room, &frame, entry.tag_hash);
-                    break;
+    async fn store_again(
+        self: &Rc<Self>,
+        id: QueueId,
+        entries: &[&IndexEntry],
+    ) -> Result<(), String> {
+        let slices: Vec<_> = entries.iter().map(|entry| LogSlice::new(id, entry)).collect();
+        let payloads = self.payloads(&slices).await;
+        for (entry, payload) in entries.iter().zip(payloads) {
+            let payload = payload.map_err(|error| error.to_string())?;
+            let frame = TimerFrame::parse(&payload)?;
+            loop {
+                match self.reserve(frame.bytes(), u32::MAX, None) {
+                    Ok(room) => {
+                        let mut queues = self.queues.borrow_mut();
+                        let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
+                        let Some(timers) = &mut queue.timers else { return Ok(()) };
+                        timers.forget(key_of(entry));
+                        self.put_timer(id, queue, room, &frame, entry.tag_hash);
+                        break;
+                    }
+                    Err(AppendError::Busy) => {
+                        self.log_progress().await.map_err(|error| error.to_string())?;
+                    }
+                    Err(error) => return Err(error.to_string()),
                 }
-                Err(AppendError::Busy) => {
-                    self.log_progress().await.map_err(|error| error.to_string())?;
-                }
-                Err(error) => return Err(error.to_string()),
             }
         }
         Ok(())
     }
+}
+
+/// How many of these entries make up a step.
+fn step_of(entries: &[IndexEntry]) -> usize {
+    let mut bytes = 0;
+    let fits = |entry: &&IndexEntry| {
+        bytes += u64::from(entry.length);
+        bytes <= STEP_BYTES
+    };
+    entries.iter().take(STEP).take_while(fits).count().max(1)
 }
