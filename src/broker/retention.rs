@@ -86,6 +86,7 @@ impl Broker {
                     tracing::warn!(queue = id.0, %error, "retention could not look at a queue");
                 }
             }
+            self.tidy_timers().await;
         }
     }
 
@@ -223,8 +224,18 @@ impl Broker {
     /// `None` if there is none.
     #[must_use]
     pub fn oldest_message(&self) -> Option<Position> {
+        self.oldest_of(|_| true)
+    }
+
+    /// As [`Broker::oldest_message`], of the queues that have no timers.
+    pub(super) fn oldest_but_timers(&self) -> Option<Position> {
+        self.oldest_of(|queue| queue.timers.is_none())
+    }
+
+    fn oldest_of(&self, which: impl Fn(&Queue) -> bool) -> Option<Position> {
         let queues = self.queues.borrow();
-        queues.values().filter(|queue| queue.holds_log()).map(|queue| queue.oldest).min()
+        let of = queues.values().filter(|queue| queue.holds_log() && which(queue));
+        of.map(|queue| queue.oldest).min()
     }
 
     /// Moves the starts of this shard's queues past everything that lies before `position`, whatever

@@ -44,7 +44,6 @@ impl Broker {
             }
         }
         drop(turn);
-        let mut tidy_due = self.env.clock.monotonic() + self.settings.retention_check;
         while self.log.failure().is_none() {
             // Who becomes durable from here on wakes even if it is looked at anyway.
             self.timers.sleeps_until_ms.set(i64::MAX);
@@ -57,11 +56,6 @@ impl Broker {
                 Err(ControlError::Stopping) => return,
                 Err(ControlError::Storage) => RETRY,
             };
-            let now = self.env.clock.monotonic();
-            if now >= tidy_due {
-                tidy_due = now + self.settings.retention_check;
-                self.tidy_timers().await;
-            }
             let woken = async {
                 let _ = self.timers.wake.1.recv_async().await;
             };

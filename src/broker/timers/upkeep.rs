@@ -4,7 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use super::{TimerFrame, key_of};
 use crate::{
-    base::{Position, QueueId},
+    base::{Position, QueueId, ShardId},
     broker::{AppendError, Broker, LogSlice},
     storage::queue_index::IndexEntry,
 };
@@ -19,15 +19,22 @@ const STEP: usize = 64;
 const STEP_BYTES: u64 = 1 << 20;
 
 impl Broker {
-    /// Lets this shard's timer queues begin with their first pending timers, and stores once more what
-    /// holds too much of the log back.
+    /// Lets this shard's timer queues begin with their first pending timers, and stores once more those
+    /// that alone hold too much of the log back: where messages lie in front of them it would give
+    /// nothing free.
     pub(in crate::broker) async fn tidy_timers(self: &Rc<Self>) {
         let ids = self.timers.ids();
         let bytes: u64 = ids.iter().filter_map(|id| self.queue_bytes(*id)).sum();
         // Ids spread timers over all shards alike.
         let all = bytes * u64::from(self.shards());
         let held = (all * HELD_TIMES).max(self.settings.timers.held_bytes);
-        self.move_timers_before(Position(self.log.durable().0.saturating_sub(held))).await;
+        let mut before = Position(self.log.durable().0.saturating_sub(held));
+        for shard in (0..self.shards()).map(ShardId) {
+            let oldest = self.on(shard, |owner| Box::pin(async move { owner.oldest_but_timers() }));
+            let Ok(oldest) = oldest.await else { return };
+            before = oldest.map_or(before, |oldest| oldest.min(before));
+        }
+        self.move_timers_before(before).await;
     }
 
     /// Stores this shard's pending timers that lie before a position once more.
