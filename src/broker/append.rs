@@ -3,13 +3,13 @@
 use std::{borrow::Cow, rc::Rc, time::Duration};
 
 use futures_lite::future;
-use hashbrown::HashMap;
 
 use super::{
     Broker,
     filter::TagHash,
     producers::{Remembered, Sequence, SequenceError},
     queue::Queue,
+    queues::Queues,
 };
 use crate::{
     base::{Dialect, Position, QueueId},
@@ -438,10 +438,7 @@ pub(super) fn no_room(error: ReserveError, bytes: usize, max: u32) -> AppendErro
 }
 
 /// A queue that takes messages of clients.
-pub(super) fn open_queue(
-    queues: &mut HashMap<QueueId, Queue>,
-    id: QueueId,
-) -> Result<&mut Queue, AppendError> {
+pub(super) fn open_queue(queues: &mut Queues, id: QueueId) -> Result<&mut Queue, AppendError> {
     let queue = queues.get_mut(&id).filter(|queue| queue.timers.is_none());
     queue.ok_or(AppendError::UnknownQueue)
 }

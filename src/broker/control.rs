@@ -180,16 +180,16 @@ impl Broker {
             }
             Applied::TopicAltered(topic) => {
                 for id in &topic.queues {
-                    if let Some(queue) = queues.get_mut(id) {
-                        queue.settings = topic.settings.clone();
+                    if let Some(queue) = queues.get_aside(id) {
+                        queue.set(&topic.settings);
                     }
                 }
             }
             Applied::BrokerAltered => {
                 let cluster = self.cluster.borrow();
-                for queue in queues.values_mut() {
+                for queue in queues.all_aside() {
                     if let Some(topic) = cluster.topic_by_id(queue.topic) {
-                        queue.settings = topic.settings.clone();
+                        queue.set(&topic.settings);
                     }
                 }
             }

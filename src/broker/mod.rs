@@ -22,6 +22,7 @@ mod producers;
 mod pull;
 mod queue;
 mod queue_locks;
+mod queues;
 mod read;
 mod replay;
 mod retention;
@@ -44,7 +45,7 @@ use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
 use crate::{
-    base::{QueueId, ShardId, Stage, Stages},
+    base::{ShardId, Stage, Stages},
     cluster::{
         Applied, ClusterError, ClusterState, Command, ControlPlane, Numbers, Topic,
         control_plane::ProducerIds, fleet::Fleet,
@@ -71,9 +72,10 @@ pub use presence::{
 };
 pub use producers::{Producer, SequenceError};
 pub use pull::{Piece, Pull, Pulled};
+pub use queues::QueueChange;
 pub use read::{Read, ReadError, ReadRequest};
 pub use replay::{Replay, ShardState, index_entry};
-pub use seal::{QueueSnapshot, ShardSnapshot};
+pub use seal::{ClusterSnapshot, QueueSnapshot, ShardSnapshot};
 pub use split::SplitBatch;
 pub use standing::{Ends, GroupLag, keep_slowest};
 pub use timers::{TimerKey, TimerSettings, TimerToAppend, TimersSnapshot};
@@ -192,7 +194,7 @@ pub struct Broker {
     settings: Arc<BrokerSettings>,
     tail: TailReader,
     cluster: Rc<RefCell<ClusterState>>,
-    queues: RefCell<HashMap<QueueId, queue::Queue>>,
+    queues: RefCell<queues::Queues>,
     index: QueueIndex,
     key_files: RefCell<KeyFileList>,
     conversions: RefCell<conversion::ConversionCache>,
@@ -265,7 +267,7 @@ impl Broker {
             shard,
             tail: log.reader(usize::from(shard.0)),
             cluster,
-            queues: RefCell::new(queues),
+            queues: RefCell::new(queues::Queues::new(queues)),
             index,
             key_files: RefCell::new(keys),
             conversions: RefCell::new(conversion::ConversionCache::new(

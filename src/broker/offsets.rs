@@ -244,6 +244,7 @@ impl Broker {
             return;
         }
         queue.log_start = to;
+        queue.kept_until_ms = i64::MIN;
         if let Some(timers) = &mut queue.timers {
             timers.dropped_below(to);
         }

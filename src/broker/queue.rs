@@ -54,6 +54,10 @@ pub(super) struct Queue {
     /// What waits in it for its time, in a queue of the broker's own timers. Clients neither read nor
     /// write such a queue.
     pub(super) timers: Option<Box<TimerQueue>>,
+    /// Somebody who asks for what has changed is still to be told, see [`super::queues::Queues`].
+    pub(super) changed: bool,
+    /// Nothing of it is too old before this moment, in milliseconds since 1970.
+    pub(super) kept_until_ms: i64,
     watches: Vec<Rc<Watch>>,
 }
 
@@ -72,8 +76,39 @@ impl Queue {
             oldest: Position(0),
             lost: Vec::new(),
             timers: (*topic.name == *TIMERS_TOPIC).then(timers),
+            changed: false,
+            kept_until_ms: i64::MIN,
             watches: Vec::new(),
         }
+    }
+
+    /// Its topic's settings are these from now on.
+    pub(super) fn set(&mut self, settings: &Arc<TopicSettings>) {
+        self.settings = Arc::clone(settings);
+        self.kept_until_ms = i64::MIN;
+    }
+
+    /// Retention may find something to drop in it. A timer's time is to come, not gone.
+    pub(super) fn may_have_excess(&self, now_ms: i64) -> bool {
+        let TopicSettings { retention_ms, retention_bytes, .. } = &*self.settings;
+        let too_old = retention_ms.is_some() && self.kept_until_ms <= now_ms;
+        let too_large = retention_bytes.is_some_and(|max| max < self.bytes);
+        self.timers.is_none() && !self.is_empty() && (too_old || too_large)
+    }
+
+    /// What a checkpoint has to say of it, if it has been used.
+    pub(super) fn snapshot(&self, id: QueueId) -> Option<QueueSnapshot> {
+        // All that a producer sent may wait in timers.
+        let used = self.next_offset > 0 || !self.producers.is_empty();
+        used.then(|| QueueSnapshot {
+            id,
+            log_start: self.log_start,
+            next_offset: self.next_offset,
+            bytes: self.bytes,
+            counted_from: self.counted_from,
+            oldest: self.oldest,
+            producers: self.producers.clone(),
+        })
     }
 
     /// Where reading from `offset` on has to end, so that nobody is led past what is lost without

@@ -149,7 +149,7 @@ impl Broker {
         {
             let mut owned = self.queues.borrow_mut();
             for (id, offset) in queues {
-                match owned.get_mut(id) {
+                match owned.get_aside(id) {
                     Some(queue) if queue.high_watermark <= *offset => queue.watch(&watch),
                     _ => return,
                 }

@@ -1,6 +1,6 @@
 //! Moves queues' starts on, by age and by size (retention.ms, retention.bytes).
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use super::{Broker, ControlError, OffsetError, queue::Queue};
 use crate::{
@@ -69,25 +69,26 @@ impl Broker {
             }
             let expired = self.env.clock.wall_ms()
                 - i64::try_from(self.settings.producer_expiration.as_millis()).unwrap_or(i64::MAX);
-            let ids: Vec<_> = {
-                let mut queues = self.queues.borrow_mut();
-                queues.values_mut().for_each(|queue| queue.producers.expire(expired));
-                let bounded = queues.iter().filter(|(_, queue)| {
-                    let settings = &queue.settings;
-                    let bounded =
-                        settings.retention_ms.is_some() || settings.retention_bytes.is_some();
-                    // A timer's time is to come, not gone.
-                    bounded && queue.timers.is_none() && queue.log_start < queue.high_watermark
-                });
-                bounded.map(|(id, _)| *id).collect()
-            };
-            for id in ids {
-                if let Err(error) = self.retain_queue(id).await {
-                    tracing::warn!(queue = id.0, %error, "retention could not look at a queue");
+            let ids = self.queues.borrow().ids();
+            for ids in ids.chunks(ENTRIES) {
+                for id in self.expire(ids, expired) {
+                    if let Err(error) = self.retain_queue(id).await {
+                        tracing::warn!(queue = id.0, %error, "retention could not look at a queue");
+                    }
                 }
+                self.env.tasks.sleep(Duration::ZERO).await;
             }
             self.tidy_timers().await;
         }
+    }
+
+    /// Forgets old producers of queues; returns those of the queues in which there may be old messages.
+    fn expire(&self, ids: &[QueueId], producers_before_ms: i64) -> Vec<QueueId> {
+        let now_ms = self.env.clock.wall_ms();
+        let mut queues = self.queues.borrow_mut();
+        ids.iter().for_each(|id| queues.expire_producers(id, producers_before_ms));
+        let may = |id: &&QueueId| queues.get(id).is_some_and(|queue| queue.may_have_excess(now_ms));
+        ids.iter().filter(may).copied().collect()
     }
 
     async fn retain_queue(self: &Rc<Self>, id: QueueId) -> Result<(), String> {
@@ -110,10 +111,13 @@ impl Broker {
             let mut dropped = 0u64;
             let mut to = start;
             let mut all = true;
+            let mut kept_until_ms = i64::MIN;
             for entry in &entries {
                 let length = u64::from(entry.length);
                 if time_of(entry) >= oldest_kept && excess < length {
                     all = false;
+                    let kept_ms = settings.retention_ms.unwrap_or(u64::MAX);
+                    kept_until_ms = time_of(entry).saturating_add_unsigned(kept_ms);
                     break;
                 }
                 excess = excess.saturating_sub(length);
@@ -121,6 +125,12 @@ impl Broker {
                 dropped += length;
             }
             if to <= start {
+                if let Some(queue) = self.queues.borrow_mut().get_aside(&id)
+                    && queue.log_start == start
+                    && Arc::ptr_eq(&queue.settings, &settings)
+                {
+                    queue.kept_until_ms = kept_until_ms;
+                }
                 return Ok(());
             }
             let to = to.min(end);
@@ -234,8 +244,8 @@ impl Broker {
 
     fn oldest_of(&self, which: impl Fn(&Queue) -> bool) -> Option<Position> {
         let queues = self.queues.borrow();
-        let of = queues.values().filter(|queue| queue.holds_log() && which(queue));
-        of.map(|queue| queue.oldest).min()
+        let of = queues.iter().filter(|(_, queue)| queue.holds_log() && which(queue));
+        of.map(|(_, queue)| queue.oldest).min()
     }
 
     /// Moves the starts of this shard's queues past everything that lies before `position`, whatever
@@ -281,10 +291,14 @@ mod tests {
     use futures_lite::future::block_on;
 
     use super::*;
-    use crate::broker::pull::tests::{QUEUE, broker, send_kafkas};
+    use crate::{
+        broker::pull::tests::{QUEUE, broker, send_kafkas},
+        cluster::TopicSettings,
+    };
 
     fn starts(broker: &Rc<Broker>) -> (i64, i64) {
-        (broker.index_starts()[0].1, broker.ends(QUEUE).unwrap().0)
+        let counted_from = broker.queues.borrow().get(&QUEUE).unwrap().counted_from;
+        (counted_from, broker.ends(QUEUE).unwrap().0)
     }
 
     #[test]
@@ -332,5 +346,49 @@ mod tests {
         assert_eq!((starts(&broker), bytes(), broker.oldest_message()), ((5, 5), 0, None));
         send_kafkas(&broker, &["f"]);
         assert!(broker.oldest_message() > last);
+    }
+
+    #[test]
+    fn a_queue_is_looked_at_again_when_its_oldest_message_is_too_old() {
+        let broker = broker();
+        send_kafkas(&broker, &["a"]);
+        let set = |retention_ms: u64, retention_bytes| {
+            let settings = TopicSettings {
+                retention_ms: Some(retention_ms),
+                retention_bytes,
+                ..TopicSettings::default()
+            };
+            broker.queues.borrow_mut().get_aside(&QUEUE).unwrap().set(&Arc::new(settings));
+        };
+        let looks = |now_ms| {
+            let queues = broker.queues.borrow();
+            queues.get(&QUEUE).unwrap().may_have_excess(now_ms)
+        };
+        let retain = || block_on(broker.retain_queue(QUEUE)).unwrap();
+        let now_ms = broker.env.clock.wall_ms();
+        // The message says that it is of 4,000.
+        let age_ms = u64::try_from(now_ms - 4_000).unwrap();
+
+        set(age_ms + 60_000, None);
+        assert!(looks(now_ms), "nobody knows how old the first message is");
+        retain();
+        assert_eq!([now_ms + 59_999, now_ms + 60_000].map(looks), [false, true]);
+        let keep =
+            || broker.queues.borrow_mut().get_aside(&QUEUE).unwrap().kept_until_ms = i64::MAX;
+        keep();
+        assert!(!looks(now_ms));
+        set(age_ms + 60_000, Some(1));
+        keep();
+        assert!(looks(now_ms), "it is too large");
+        set(age_ms + 60_000, None);
+        assert!(looks(now_ms), "these settings are others");
+        send_kafkas(&broker, &["b"]);
+        set(age_ms + 90_000, None);
+        retain();
+        assert!(!looks(now_ms + 60_000));
+        // Older messages may come first now.
+        broker.log_start_durable(QUEUE, 1);
+        send_kafkas(&broker, &["c"]);
+        assert!(looks(now_ms));
     }
 }

@@ -5,10 +5,10 @@ use std::{rc::Rc, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Broker, group::GroupRecord, producers::Producers, queue::Queue, timers::TimersSnapshot,
+    Broker, group::GroupRecord, producers::Producers, queues::QueueChange, timers::TimersSnapshot,
 };
 use crate::{
-    base::{Position, QueueId},
+    base::{Position, QueueId, ShardId},
     storage::{
         key_index::KeyFileList,
         queue_index::{Generation, RunList},
@@ -58,40 +58,48 @@ impl QueueSnapshot {
 pub struct ShardSnapshot {
     /// Where the log ended when it was taken.
     pub reserved: Position,
-    /// Queues that have something to tell.
-    pub queues: Vec<QueueSnapshot>,
+    /// What has become of queues since [`Broker::queue_changes`] or a snapshot last told of them.
+    pub queues: Vec<QueueChange>,
     /// Records that recreate the groups.
     pub groups: Vec<GroupRecord>,
     /// How far timers have come.
     pub timers: Vec<TimersSnapshot>,
-    /// The cluster's state, encoded; the same from every shard.
-    pub cluster: Vec<u8>,
+    /// The cluster's state, of which all shards have the same, if it is not the one known.
+    pub cluster: Option<ClusterSnapshot>,
+}
+
+/// The cluster's state at one moment.
+#[derive(Debug, Default)]
+pub struct ClusterSnapshot {
+    /// Position of the last command in it.
+    pub applied: Option<Position>,
+    /// It, encoded.
+    pub bytes: Vec<u8>,
 }
 
 impl Broker {
-    /// This shard's state now.
-    pub fn snapshot(self: &Rc<Self>) -> ShardSnapshot {
-        self.apply_durable();
-        let queues = self.queues.borrow();
-        // All that a producer sent may wait in timers.
-        let is_used = |queue: &Queue| queue.next_offset > 0 || !queue.producers.is_empty();
-        let used = queues.iter().filter(|(_, queue)| is_used(queue));
-        let queues = used.map(|(id, queue)| QueueSnapshot {
-            id: *id,
-            log_start: queue.log_start,
-            next_offset: queue.next_offset,
-            bytes: queue.bytes,
-            counted_from: queue.counted_from,
-            oldest: queue.oldest,
-            producers: queue.producers.clone(),
-        });
+    /// This shard's state now. The cluster's is told by the first shard only, and only if its last
+    /// command is another than in `known`.
+    pub fn snapshot(self: &Rc<Self>, known: Option<Position>) -> ShardSnapshot {
+        let queues = self.queue_changes(usize::MAX);
+        let cluster = self.cluster.borrow();
+        let applied = cluster.applied();
+        let is_news = self.shard == ShardId(0) && (applied.is_none() || applied != known);
         ShardSnapshot {
             reserved: self.log.reserved(),
-            queues: queues.collect(),
+            queues,
             groups: self.group_snapshot(),
             timers: self.timers_snapshot(),
-            cluster: self.cluster.borrow().snapshot(),
+            cluster: is_news.then(|| ClusterSnapshot { applied, bytes: cluster.snapshot() }),
         }
+    }
+
+    /// What has become of up to `max` of this shard's queues since it was last told. Of many it is
+    /// asked bit by bit, so that the snapshot behind it does not keep the shard busy for long.
+    #[must_use]
+    pub fn queue_changes(self: &Rc<Self>, max: usize) -> Vec<QueueChange> {
+        self.apply_durable();
+        self.queues.borrow_mut().take_changes(max)
     }
 
     /// Freezes the index entries of frames that lie before `end`, for an index file.
@@ -104,12 +112,5 @@ impl Broker {
     pub fn install_indexes(&self, runs: RunList, keys: KeyFileList) {
         self.index.install(runs);
         *self.key_files.borrow_mut() = keys;
-    }
-
-    /// The first offsets of this shard's queues that index files must lead to: the readable ones, and
-    /// those that are still to be taken off a queue's bytes.
-    #[must_use]
-    pub fn index_starts(&self) -> Vec<(QueueId, i64)> {
-        self.queues.borrow().iter().map(|(id, queue)| (*id, queue.counted_from)).collect()
     }
 }

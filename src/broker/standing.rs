@@ -38,7 +38,7 @@ impl Broker {
     /// The ends of all queues of this shard that clients know.
     pub async fn queue_ends(self: &Rc<Self>) -> Vec<(TopicPartition, i64)> {
         self.apply_durable();
-        let ids: Vec<QueueId> = self.queues.borrow().keys().copied().collect();
+        let ids: Vec<QueueId> = self.queues.borrow().ids();
         let mut ends = Vec::with_capacity(ids.len());
         for ids in ids.chunks(STEP) {
             {

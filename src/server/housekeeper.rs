@@ -4,7 +4,7 @@
 //! nothing they wait for.
 
 use std::{
-    io::{self, Write as _},
+    io,
     rc::Rc,
     sync::{
         Arc,
@@ -14,16 +14,13 @@ use std::{
     time::Duration,
 };
 
-use hashbrown::HashMap;
-use serde::Serialize;
-
-use super::ServerError;
+use super::{ServerError, known_state::KnownState};
 use crate::{
-    base::{Position, QueueId},
-    broker::{Broker, Job, Mailboxes, ShardSnapshot},
+    base::Position,
+    broker::{Broker, Job, Mailboxes},
     env::{Clock, LocalFuture},
     storage::{
-        checkpoint::{CheckpointHeader, CheckpointStore, CheckpointWriter},
+        checkpoint::{CheckpointHeader, CheckpointStore},
         commit_log::{
             CommitLog, TailReader,
             segment::{Pace, SegmentPool, Segments},
@@ -38,6 +35,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// How soon what failed is tried again, as on a full disk.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Queues whose changes a shard is asked for at a time.
+const CHANGES: usize = 4096;
 
 /// Sizes and times from the config.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +80,8 @@ pub struct Housekeeper {
     pub clock: Arc<dyn Clock>,
     /// Entries sealed and not yet in an index file, oldest first.
     pub sealed: Vec<Arc<Generation>>,
+    /// What the shards have told of their state.
+    pub known: KnownState,
     /// It was said that sends are refused for want of disk space.
     pub refusing: bool,
     /// What it counts.
@@ -270,9 +272,9 @@ impl Housekeeper {
     }
 
     fn merge(&mut self) -> Result<(), ServerError> {
-        let starts = self.index_starts();
+        self.hear_of_queues();
         loop {
-            match self.runs.merge_some(&|queue| starts.get(&queue).copied()) {
+            match self.runs.merge_some(&|queue| self.known.index_start(queue)) {
                 Ok(true) => self.install_indexes(),
                 Ok(false) => return Ok(()),
                 // It is noted; what has been sealed is good without it.
@@ -282,10 +284,17 @@ impl Housekeeper {
         }
     }
 
-    /// The first offsets of all queues that index files must lead to.
-    pub(super) fn index_starts(&self) -> HashMap<QueueId, i64> {
-        let starts = self.ask_all(|broker| Box::pin(async move { broker.index_starts() }));
-        starts.into_iter().flatten().collect()
+    /// Asks the shards what has become of their queues, of some at a time.
+    pub(super) fn hear_of_queues(&mut self) {
+        loop {
+            let told =
+                self.ask_all(|broker| Box::pin(async move { broker.queue_changes(CHANGES) }));
+            let more = told.iter().any(|changes| changes.len() == CHANGES);
+            told.into_iter().for_each(|changes| self.known.take_in(changes));
+            if !more {
+                return;
+            }
+        }
     }
 
     /// Writes a checkpoint from which replay starts at `from`, where everything before is indexed.
@@ -293,7 +302,14 @@ impl Housekeeper {
     /// # Errors
     /// What the disk says.
     pub fn checkpoint(&mut self, from: Position) -> Result<(), ServerError> {
-        let snapshots = self.ask_all(|broker| Box::pin(async move { broker.snapshot() }));
+        self.hear_of_queues();
+        let known = self.known.applied();
+        let mut snapshots =
+            self.ask_all(move |broker| Box::pin(async move { broker.snapshot(known) }));
+        for part in &mut snapshots {
+            self.known.take_in(std::mem::take(&mut part.queues));
+            part.cluster.take().into_iter().for_each(|cluster| self.known.take_in_cluster(cluster));
+        }
         // A snapshot may hold what is not durable yet; it must be before the checkpoint counts.
         let reserved = snapshots.iter().map(|part| part.reserved).max().unwrap_or(from);
         while self.log.durable() < reserved {
@@ -311,7 +327,7 @@ impl Housekeeper {
         let header =
             CheckpointHeader { log_id, replay_from: from, created_ms: self.clock.wall_ms() };
         self.checkpoints
-            .write(header, |writer| write_sections(writer, &snapshots))
+            .write(header, |writer| self.known.write_sections(writer, &snapshots))
             .map(drop)
             .map_err(ServerError::from)
     }
@@ -411,47 +427,4 @@ impl Housekeeper {
         drop(answer);
         answers.into_iter().collect()
     }
-}
-
-/// The sections of a checkpoint.
-pub const CLUSTER: &str = "cluster";
-/// Queues, one record after the other, each behind its length.
-pub const QUEUES: &str = "queues";
-/// Group records, likewise.
-pub const GROUPS: &str = "groups";
-/// How far timers have come, likewise.
-pub const TIMERS: &str = "timers";
-/// Queues of which more is to be taken off than was, and from which offset on; likewise.
-pub const UNCOUNTED: &str = "uncounted";
-
-fn write_sections(writer: &mut CheckpointWriter, parts: &[ShardSnapshot]) -> io::Result<()> {
-    writer.section(CLUSTER)?;
-    if let Some(part) = parts.first() {
-        writer.write_all(&part.cluster)?;
-    }
-    writer.section(QUEUES)?;
-    for queue in parts.iter().flat_map(|part| &part.queues) {
-        write_record(writer, queue)?;
-    }
-    writer.section(GROUPS)?;
-    for record in parts.iter().flat_map(|part| &part.groups) {
-        write_record(writer, record)?;
-    }
-    writer.section(TIMERS)?;
-    for timers in parts.iter().flat_map(|part| &part.timers) {
-        write_record(writer, timers)?;
-    }
-    writer.section(UNCOUNTED)?;
-    let queues = parts.iter().flat_map(|part| &part.queues);
-    for queue in queues.filter(|queue| queue.counted_from < queue.log_start) {
-        write_record(writer, &(queue.id, queue.counted_from))?;
-    }
-    Ok(())
-}
-
-fn write_record(writer: &mut CheckpointWriter, record: &impl Serialize) -> io::Result<()> {
-    let bytes = postcard::to_stdvec(record).map_err(io::Error::other)?;
-    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    writer.write_all(&length.to_le_bytes())?;
-    writer.write_all(&bytes)
 }

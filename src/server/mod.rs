@@ -16,6 +16,7 @@ mod data_dir;
 pub mod disk_bench;
 mod housekeeper;
 mod key_files;
+mod known_state;
 mod listeners;
 pub mod log_tool;
 mod loss_window;

@@ -56,8 +56,8 @@ impl Housekeeper {
     /// are in memory. Merging makes few of them again.
     fn rebuild(&mut self, run: Arc<Run>) -> Result<(), ServerError> {
         // What lies in front of them stays until runs are merged, as in other runs.
-        let starts = self.index_starts();
-        let keep = |queue: QueueId| starts.contains_key(&queue);
+        self.hear_of_queues();
+        let keep = |queue: QueueId| self.known.index_start(queue).is_some();
         let segments = self.segments.all();
         let (disk, log_id) = (Arc::clone(self.pool.disk()), self.log_id);
         let parts = parts_of(&segments, run.covers()).map(

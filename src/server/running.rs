@@ -24,6 +24,7 @@ use super::{
     check,
     data_dir::DataDir,
     housekeeper::{Housekeeper, HousekeeperFigures, HousekeeperHandle, HousekeeperSettings},
+    known_state::KnownState,
     listeners::{Addresses, Listeners},
     loss_window,
     metrics::Metrics,
@@ -232,6 +233,7 @@ impl Launch<'_> {
             mailboxes: Arc::clone(&mailboxes),
             clock: Arc::clone(&self.machine.clock),
             sealed: Vec::new(),
+            known: KnownState::default(),
             refusing: false,
             figures: Arc::clone(&figures),
         };

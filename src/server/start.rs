@@ -14,7 +14,7 @@ use super::{
     ServerError,
     damage::Damage,
     data_dir::DataDir,
-    housekeeper::{CLUSTER, GROUPS, QUEUES, TIMERS, UNCOUNTED},
+    known_state::{CLUSTER, GROUPS, QUEUES, TIMERS, UNCOUNTED},
 };
 use crate::{
     base::{Position, QueueId},

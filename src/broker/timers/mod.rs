@@ -36,7 +36,7 @@ use std::{
 use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
-use super::{AppendError, AppendedBatch, Broker, MessageToAppend, queue::Queue};
+use super::{AppendError, AppendedBatch, Broker, MessageToAppend, queue::Queue, queues::Queues};
 use crate::{
     base::{Dialect, Position, QueueId},
     cluster::{Applied, ClusterError, Command, ControlPlane as _, Naming, NewTopic, TIMERS_TOPIC},
@@ -188,10 +188,7 @@ impl Broker {
     ///
     /// # Errors
     /// [`AppendError::TooManyTimers`]; [`AppendError::UnknownQueue`] if there is none.
-    pub(super) fn room_for_timers(
-        &self,
-        queues: &HashMap<QueueId, Queue>,
-    ) -> Result<QueueId, AppendError> {
+    pub(super) fn room_for_timers(&self, queues: &Queues) -> Result<QueueId, AppendError> {
         self.check_room_for_timers(queues)?;
         let pending = |id: QueueId| Some((queues.get(&id)?.timers.as_ref()?.len(), id));
         let emptiest = self.timers.ids().into_iter().filter_map(pending).min();
@@ -200,7 +197,7 @@ impl Broker {
 
     /// Whether this shard takes more timers: it has the share of all that its queues have. Whoever
     /// comes before it is full gets all of a batch in, so that none is too large on its own.
-    fn check_room_for_timers(&self, queues: &HashMap<QueueId, Queue>) -> Result<(), AppendError> {
+    fn check_room_for_timers(&self, queues: &Queues) -> Result<(), AppendError> {
         let all = self.cluster().topic(TIMERS_TOPIC).map_or(0, |topic| topic.queues.len());
         let own = self.timers.queues.borrow().len();
         let max = (self.settings.timers.max_pending * own).div_ceil(all.max(1));
@@ -318,7 +315,7 @@ impl Broker {
         self.timers_pending_in(&self.queues.borrow()) as u64
     }
 
-    fn timers_pending_in(&self, queues: &HashMap<QueueId, Queue>) -> usize {
+    fn timers_pending_in(&self, queues: &Queues) -> usize {
         let of = |id: &QueueId| queues.get(id)?.timers.as_ref().map(|timers| timers.len());
         self.timers.queues.borrow().iter().filter_map(of).sum()
     }
