@@ -8,7 +8,7 @@ use super::{
     timers::{TimerQueue, TimersSnapshot},
 };
 use crate::{
-    base::{Position, QueueId, TopicId},
+    base::{Dialect, Position, QueueId, TopicId},
     cluster::{TIMERS_TOPIC, Topic, TopicSettings},
     storage::queue_index::IndexEntry,
 };
@@ -27,6 +27,21 @@ impl Watch {
             waker.wake();
         }
     }
+}
+
+/// Which of an entry's times its age is counted from. Kafka's users know retention by a record's own
+/// time. A message of RocketMQ's may have waited long before it came to its queue, and its age is
+/// that of the file it was stored in.
+pub(super) fn time_of(entry: &IndexEntry) -> i64 {
+    match entry.dialect {
+        Dialect::Kafka => entry.max_timestamp,
+        Dialect::RocketMq => entry.append_time,
+    }
+}
+
+/// Until when a message stays that is its queue's oldest, in milliseconds since 1970.
+pub(super) fn kept_until(oldest: &IndexEntry, settings: &TopicSettings) -> i64 {
+    time_of(oldest).saturating_add_unsigned(settings.retention_ms.unwrap_or(u64::MAX))
 }
 
 /// A queue on its owner's shard.
@@ -166,6 +181,9 @@ impl Queue {
         debug_assert!(self.high_watermark == entry.base_offset);
         if !self.holds_log() {
             self.oldest = entry.position;
+        }
+        if self.is_empty() {
+            self.kept_until_ms = kept_until(entry, &self.settings);
         }
         self.high_watermark = entry.next_offset();
         self.bytes += u64::from(entry.length);

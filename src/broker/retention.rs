@@ -2,9 +2,12 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use super::{Broker, ControlError, OffsetError, queue::Queue};
+use super::{
+    Broker, ControlError, OffsetError,
+    queue::{Queue, kept_until, time_of},
+};
 use crate::{
-    base::{Dialect, Position, QueueId},
+    base::{Position, QueueId},
     storage::{
         commit_log::frame::{FrameKind, FrameMeta},
         queue_index::{Budget, IndexEntry, IndexError},
@@ -16,16 +19,6 @@ const ENTRIES: usize = 1024;
 
 /// How soon an index that could not be read is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-
-/// Which of an entry's times its age is counted from. Kafka's users know retention by a record's own
-/// time. A message of RocketMQ's may have waited long before it came to its queue, and its age is
-/// that of the file it was stored in.
-fn time_of(entry: &IndexEntry) -> i64 {
-    match entry.dialect {
-        Dialect::Kafka => entry.max_timestamp,
-        Dialect::RocketMq => entry.append_time,
-    }
-}
 
 /// What is taken off a queue's account: the bytes of what lies between two offsets.
 pub(super) struct Dropped {
@@ -116,8 +109,7 @@ impl Broker {
                 let length = u64::from(entry.length);
                 if time_of(entry) >= oldest_kept && excess < length {
                     all = false;
-                    let kept_ms = settings.retention_ms.unwrap_or(u64::MAX);
-                    kept_until_ms = time_of(entry).saturating_add_unsigned(kept_ms);
+                    kept_until_ms = kept_until(entry, &settings);
                     break;
                 }
                 excess = excess.saturating_sub(length);
@@ -370,7 +362,7 @@ mod tests {
         let age_ms = u64::try_from(now_ms - 4_000).unwrap();
 
         set(age_ms + 60_000, None);
-        assert!(looks(now_ms), "nobody knows how old the first message is");
+        assert!(looks(now_ms), "these settings came behind the first message");
         retain();
         assert_eq!([now_ms + 59_999, now_ms + 60_000].map(looks), [false, true]);
         let keep =
@@ -388,7 +380,10 @@ mod tests {
         assert!(!looks(now_ms + 60_000));
         // Older messages may come first now.
         broker.log_start_durable(QUEUE, 1);
-        send_kafkas(&broker, &["c"]);
         assert!(looks(now_ms));
+        broker.log_start_durable(QUEUE, 2);
+        assert!(!looks(now_ms), "it is empty");
+        send_kafkas(&broker, &["c"]);
+        assert_eq!([now_ms + 89_999, now_ms + 90_000].map(looks), [false, true]);
     }
 }
