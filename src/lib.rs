@@ -37,8 +37,9 @@
 //! # Threads
 //! `shard-N` (glommio executors: connections, and the queues and groups they own), two `log-writer`s
 //! that take turns, so that a slow write does not hold up the next, `housekeeper` (fresh segments, index
-//! files, checkpoints, dropped segments), `acceptor`, `admin`, `registrar` (if there are other name
-//! servers), and the main thread, which waits for a signal. Only the shards may not block.
+//! files, checkpoints, dropped segments), `tail-toucher` (takes the hot tail's memory ahead of the shards,
+//! and ends when it has all), `acceptor`, `admin`, `registrar` (if there are other name servers), and the
+//! main thread, which waits for a signal. Only the shards may not block.
 //!
 //! # A produce request's journey
 //! 1. The acceptor deals the connection to a shard, which keeps it. One task there reads requests in

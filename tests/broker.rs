@@ -34,6 +34,7 @@ mod broker {
     mod rocketmq_tools;
     mod rocketmq_topics;
     mod start;
+    mod tail;
     mod timers;
     mod top;
 }

@@ -96,6 +96,18 @@ impl MirrorMemory {
         // SAFETY: `offset` lies inside the first half of the mapping.
         unsafe { self.start.add(offset) }
     }
+
+    /// Takes memory for the `bytes` ring bytes from `position` on, in whole pages, as their first
+    /// touch would. What they hold stays, whoever reads or writes it meanwhile.
+    ///
+    /// # Errors
+    /// When the kernel does not know how to (before Linux 5.14), or has no memory.
+    pub fn populate(&self, position: u64, bytes: usize) -> io::Result<()> {
+        assert!(bytes <= self.capacity, "both mappings have it");
+        // SAFETY: the range is mapped, for as long as `self` lives, and its contents do not change.
+        unsafe { madvise(self.at(position).cast(), bytes, Advice::LinuxPopulateWrite)? };
+        Ok(())
+    }
 }
 
 impl Reservation {
@@ -119,6 +131,26 @@ impl Drop for Reservation {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How much of the mapping that begins at `start` has memory, in bytes.
+    fn resident(start: *const u8) -> usize {
+        let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+        let (_, map) = maps.split_once(&format!("{:x}-", start.addr())).expect("it is mapped");
+        let rss = map.lines().find_map(|line| line.strip_prefix("Rss:")).expect("it has a size");
+        rss.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
+    #[test]
+    fn memory_is_taken_when_it_is_asked_for_and_keeps_what_it_holds() {
+        let memory = MirrorMemory::new(16 * PAGE, Pages::Common).unwrap();
+        assert_eq!(resident(memory.at(0)), 0);
+        // SAFETY: one thread, inside the mapping.
+        unsafe { memory.at(5 * PAGE as u64).write(7) };
+        memory.populate(16 * PAGE as u64 + 4 * PAGE as u64, 3 * PAGE).unwrap();
+        assert_eq!(resident(memory.at(0)), 3 * PAGE);
+        // SAFETY: as above.
+        assert_eq!(unsafe { memory.at(5 * PAGE as u64).read() }, 7);
+    }
 
     #[test]
     fn a_write_across_the_end_is_seen_at_the_start() {

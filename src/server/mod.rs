@@ -29,6 +29,7 @@ pub mod repair;
 mod running;
 mod shard;
 mod start;
+mod tail_toucher;
 pub mod top;
 pub mod tune;
 mod writers;

@@ -32,6 +32,7 @@ use super::{
     registrar::Registrar,
     shard::ShardMain,
     start::{Restored, restore},
+    tail_toucher::TailToucher,
     writers::{LogWriters, Writing},
 };
 use crate::{
@@ -76,6 +77,7 @@ pub struct Running {
     registrar: Option<Registrar>,
     housekeeper: HousekeeperHandle,
     writers: LogWriters,
+    toucher: TailToucher,
     shards: Vec<ShardHandle>,
     stop_shards: Vec<flume::Sender<flume::Sender<()>>>,
     ready: Arc<AtomicBool>,
@@ -163,6 +165,7 @@ impl Launch<'_> {
             pauses: Writing::pauses(self.config),
         };
         let writers = self.start_writers(writing)?;
+        let toucher = TailToucher::start(log.first_lap()).map_err(failed)?;
         let channel = self.config.shards.channel_messages as usize;
         let (mailboxes, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| flume::bounded(channel)).unzip();
@@ -273,6 +276,7 @@ impl Launch<'_> {
             registrar: registrar.transpose()?,
             housekeeper,
             writers,
+            toucher,
             shards: running,
             stop_shards: stops,
             ready: is_ready,
@@ -449,6 +453,7 @@ impl Running {
         let mut housekeeper = self.housekeeper.stop();
         self.log.close();
         self.writers.join().map_err(ServerError::Start)?;
+        self.toucher.join().map_err(ServerError::Start)?;
         let result = match self.log.failure() {
             Some(failure) => Err(ServerError::LogStopped(failure.to_owned())),
             None => {

@@ -14,6 +14,7 @@ use std::{
 use super::{
     SECTOR,
     block::BLOCK_HEADER,
+    first_lap::{FirstLap, Mark},
     frame::frame_span,
     line::{Line, Turn},
     reservation::{Reservation, ReserveError},
@@ -108,6 +109,7 @@ impl SharedSpace {
 pub struct CommitLog {
     limits: LogLimits,
     tail: Tail,
+    mark: Mark,
     blocks: Mutex<VecDeque<Building>>,
     /// End of everything reserved, as of the last reservation.
     reserved: AtomicU64,
@@ -147,6 +149,7 @@ impl CommitLog {
         let log = Self {
             limits,
             tail: Tail::new(memory, readers, start),
+            mark: Mark::default(),
             blocks: Mutex::new(VecDeque::from([Building::new(start)])),
             reserved: AtomicU64::new(start.0),
             durable: AtomicU64::new(start.0),
@@ -182,6 +185,12 @@ impl CommitLog {
     #[must_use]
     pub fn reader(self: &Arc<Self>, slot: usize) -> TailReader {
         TailReader::new(Arc::clone(self), slot)
+    }
+
+    /// What touches the hot tail's memory ahead of reservations; one a log.
+    #[must_use]
+    pub fn first_lap(self: &Arc<Self>) -> FirstLap {
+        FirstLap::new(Arc::clone(self))
     }
 
     /// Waits until nobody has waited longer for room. What who waits wants is kept free of others'
@@ -287,13 +296,19 @@ impl CommitLog {
         if !fits {
             blocks.push_back(Building::new(start));
         }
-        self.tail.make_room(end);
+        self.extend(end);
         let block = blocks.back_mut().expect("one block is always open");
         block.used += span;
         block.frames += frames;
         block.unfilled.fetch_add(frames, Ordering::Relaxed);
-        self.reserved.store(end.0, Ordering::Relaxed);
         Ok((start.plus(u64::from(used)), Arc::clone(&block.unfilled)))
+    }
+
+    /// Moves the end of what is reserved. Called by the holder of the lock.
+    fn extend(&self, end: Position) {
+        self.tail.make_room(end);
+        self.reserved.store(end.0, Ordering::Relaxed);
+        self.mark.pass(end);
     }
 
     fn admit(&self, end: Position, allowed: u64) -> Result<(), ReserveError> {
@@ -358,6 +373,7 @@ impl CommitLog {
     pub fn stop(&self, reason: String) {
         let _ = self.failure.set(reason);
         self.fire_signals();
+        self.mark.rouse();
     }
 
     /// Refuses every further reservation and lets the writers end once they have written everything.
@@ -366,6 +382,7 @@ impl CommitLog {
         self.closing.store(true, Ordering::SeqCst);
         drop(blocks);
         self.rouse_writer();
+        self.mark.rouse();
     }
 
     /// Wakes a writer, whether one sleeps or is about to.
@@ -396,6 +413,10 @@ impl CommitLog {
         &self.tail
     }
 
+    pub(super) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
     /// Takes the oldest blocks with frames in them, closing the open one if it is among them, up
     /// to `bytes_max` (but at least one). Empty when there is nothing to write.
     pub(super) fn take_blocks(&self, bytes_max: u64, taken: &mut Vec<Building>) {
@@ -421,8 +442,7 @@ impl CommitLog {
             return None;
         }
         let block = blocks.pop_front()?;
-        self.tail.make_room(block.end());
-        self.reserved.store(block.end().0, Ordering::Relaxed);
+        self.extend(block.end());
         blocks.push_back(Building::new(block.end()));
         Some(block)
     }

@@ -2,9 +2,10 @@
 //!
 //! Owners reserve space in the open block, fill it and commit it ([`CommitLog`]); the writer closes
 //! the block when the disk is free and makes it durable with one write ([`Writer`]). What was written
-//! last stays readable in the hot tail ([`TailReader`]).
+//! last stays readable in the hot tail ([`TailReader`]), whose fresh memory is touched ahead of the owners
+//! ([`FirstLap`]).
 //!
-//! `CommitLog` is shared by all threads; `Writer` lives on the writer thread; recovery runs before
+//! `CommitLog` is shared by all threads; `Writer` and `FirstLap` live on threads of their own; recovery runs before
 //! any of them.
 
 pub mod block;
@@ -14,6 +15,7 @@ pub mod recovery;
 pub mod segment;
 
 mod file_sink;
+mod first_lap;
 mod line;
 mod log;
 mod reservation;
@@ -25,6 +27,7 @@ mod write_order;
 mod writer;
 
 pub use file_sink::FileSink;
+pub use first_lap::FirstLap;
 pub use line::Turn;
 pub use log::{CommitLog, LogLimits};
 pub use reservation::{Appended, Reservation, ReserveError};

@@ -1,7 +1,8 @@
 //! The hot tail: the last bytes of the log, in a ring of memory.
 
 use std::{
-    hint,
+    hint, io,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -42,6 +43,11 @@ impl Tail {
 
     pub(super) fn at(&self, position: Position) -> *mut u8 {
         self.memory.at(position.0)
+    }
+
+    /// Takes memory for `positions`, which may be in use.
+    pub(super) fn populate(&self, positions: Range<u64>) -> io::Result<()> {
+        self.memory.populate(positions.start, (positions.end - positions.start) as usize)
     }
 
     pub(super) fn start(&self) -> Position {
