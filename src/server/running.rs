@@ -164,8 +164,8 @@ impl Launch<'_> {
             woken,
             pauses: Writing::pauses(self.config),
         };
-        let writers = self.start_writers(writing)?;
         let toucher = TailToucher::start(log.first_lap()).map_err(failed)?;
+        let writers = self.start_writers(writing)?;
         let channel = self.config.shards.channel_messages as usize;
         let (mailboxes, receivers): (Vec<_>, Vec<_>) =
             (0..count).map(|_| flume::bounded(channel)).unzip();

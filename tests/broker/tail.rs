@@ -29,7 +29,8 @@ fn memory_is_taken_ahead_of_what_is_written_and_no_further() {
     until("the first of it is taken", || tail_bytes(&broker) >= 2 * MIB);
     assert!(has_toucher(&broker) && broker.resident_bytes() < 64 << 20);
     fill(&broker, "orders", 20 * MIB);
-    until("as much again is taken", || tail_bytes(&broker) >= 40 * MIB);
+    // But for the step that it may have been overtaken in.
+    until("as much again is taken", || tail_bytes(&broker) >= 38 * MIB);
     assert!(tail_bytes(&broker) <= 48 * MIB);
     assert!(has_toucher(&broker), "there is more to take");
     // The first round is not over.
@@ -39,7 +40,7 @@ fn memory_is_taken_ahead_of_what_is_written_and_no_further() {
     until("the first of it is taken", || tail_bytes(&broker) >= 2 * MIB);
     assert!(has_toucher(&broker), "it waits for more");
     fill(&broker, "orders", 10 * MIB);
-    until("all is taken", || tail_bytes(&broker) >= 16 * MIB);
+    until("all is taken", || tail_bytes(&broker) >= 14 * MIB);
     until("nothing is left to do", || !has_toucher(&broker));
     fill(&broker, "orders", 20 * MIB);
     broker.stop();

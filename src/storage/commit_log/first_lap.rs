@@ -80,13 +80,14 @@ struct Lap {
 
 impl Lap {
     fn new(start: Position, capacity: u64) -> Self {
-        let start = start.0 - start.0 % STEP;
+        let start = start.0.next_multiple_of(STEP);
         Self { start, touched: start, end: start + capacity }
     }
 
     fn next(&mut self, reserved: Position) -> Next {
-        // What has been reserved already is touched by those who did.
-        let overtaken = reserved.0 - reserved.0 % STEP;
+        // A step that the log has come into is left to the owners: to go beside them through its pages
+        // would keep nobody ahead.
+        let overtaken = reserved.0.next_multiple_of(STEP);
         self.touched = self.touched.max(overtaken).min(self.end);
         // Half of it is what has been written, the other half is ahead of that.
         let ahead = ((self.touched - self.start) / 2).clamp(AHEAD_MIN, AHEAD_MAX);
