@@ -69,8 +69,8 @@ impl RocketMqAnchor {
     }
 
     /// Starts a name server and a broker on an empty directory, on ports free at this moment. The
-    /// broker's is the process measured; it is ready when it says that it has booted, which comes
-    /// after the name server knows it.
+    /// broker's is the process measured; it is ready when it says that it has booted. On a busy
+    /// machine its name server may hear of it a moment later.
     ///
     /// # Errors
     /// One of them does not get ready.

@@ -38,6 +38,8 @@ pub struct SenderPlan {
     pub message_bytes: usize,
     /// How headers are written.
     pub serialization: Serialization,
+    /// Sends in all; without it, until the run stops.
+    pub sends: Option<u64>,
 }
 
 /// One queue as one slot sends to it.
@@ -54,6 +56,8 @@ struct Stream {
 struct Slot {
     streams: Vec<Stream>,
     turn: usize,
+    /// Sends that it has yet to begin.
+    left: u64,
     /// When the send was begun, in nanoseconds of the run.
     began_ns: u64,
     waits: bool,
@@ -84,6 +88,7 @@ impl SenderPlan {
         let slot = |slot| Slot {
             streams: self.streams(number * self.slots + slot, slot, source),
             turn: 0,
+            left: self.share(number * self.slots + slot),
             began_ns: 0,
             waits: false,
         };
@@ -93,6 +98,12 @@ impl SenderPlan {
             outgoing: VecDeque::new(),
             free: (0..self.slots).collect(),
         })
+    }
+
+    /// Sends that a slot has to do in all.
+    fn share(&self, slot: usize) -> u64 {
+        let slots = (self.connections * self.slots) as u64;
+        self.sends.map_or(u64::MAX, |all| all.saturating_sub(slot as u64).div_ceil(slots))
     }
 
     /// The streams of a slot: one for each queue, more only if there are more slots.
@@ -130,7 +141,7 @@ fn run(
         for lane in &mut lanes {
             lane.fill(plan, control, stopped, &mut done)?;
         }
-        if stopped {
+        if stopped || lanes.iter().all(Lane::has_sent_all) {
             let until = *last_answers.get_or_insert_with(|| Instant::now() + ANSWERS_TIMEOUT);
             if lanes.iter().all(Lane::is_quiet) || Instant::now() > until {
                 break;
@@ -156,7 +167,12 @@ impl Lane {
         self.free.len() == self.slots.len()
     }
 
-    /// Begins the next send of every free slot, and sends as much as the socket takes.
+    fn has_sent_all(&self) -> bool {
+        self.slots.iter().all(|slot| slot.left == 0)
+    }
+
+    /// Begins the next send of every free slot that has one left, and sends as much as the socket
+    /// takes.
     fn fill(
         &mut self,
         plan: &SenderPlan,
@@ -166,8 +182,13 @@ impl Lane {
     ) -> Result<()> {
         if !stopped {
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            for index in self.free.drain(..) {
-                let slot = &mut self.slots[index];
+            let Self { slots, outgoing, free, .. } = self;
+            free.retain(|&index| {
+                let slot = &mut slots[index];
+                if slot.left == 0 {
+                    return true;
+                }
+                slot.left -= 1;
                 slot.turn = (slot.turn + 1) % slot.streams.len();
                 slot.began_ns = control.now_ns();
                 slot.waits = true;
@@ -181,8 +202,9 @@ impl Lane {
                 stream.frame.patch(&stamp, wall.as_millis() as u64);
                 stream.length += plan.messages as u64;
                 done.sent += plan.messages as u64;
-                self.outgoing.push_back(index);
-            }
+                outgoing.push_back(index);
+                false
+            });
         }
         while let Some(&index) = self.outgoing.front() {
             let slot = &self.slots[index];

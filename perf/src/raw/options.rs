@@ -255,6 +255,15 @@ impl TimeOptions {
     pub fn warmup(&self) -> Duration {
         self.warmup_seconds.unwrap_or(WARMUP)
     }
+
+    /// The same where a number of records may be asked for, of which each counts unless the user
+    /// says otherwise.
+    pub fn warmup_before(&self, records: Option<u64>) -> Duration {
+        match records {
+            Some(_) => self.warmup_seconds.unwrap_or_default(),
+            None => self.warmup(),
+        }
+    }
 }
 
 /// A time given in seconds.

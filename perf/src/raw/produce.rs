@@ -53,13 +53,9 @@ pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
     plan.batches = args.records.map(|records| records.div_ceil(plan.batch.records));
     let began_at: i64 = plan.topics.create(&plan.brokers)?.iter().sum();
 
-    let warmup = match args.records {
-        Some(_) => args.time.warmup_seconds.unwrap_or_default(),
-        None => args.time.warmup(),
-    };
     let control = Control::new();
     let team = start(&plan, &control);
-    team.watch(warmup);
+    team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
     match plan.batches {
         Some(_) => team.wait(),

@@ -6,9 +6,12 @@ use super::topics::RawTopics;
 use crate::error::{Doing, PerfError, Result};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a broker may take to tell its name server that it is there.
+const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
 const UPDATE_AND_CREATE_TOPIC: i16 = 17;
 const GET_BROKER_CLUSTER_INFO: i16 = 106;
 /// Asks for the offset after a queue's last message.
@@ -44,16 +47,25 @@ impl RemotingSetup {
         Ok(Self { stream, opaque: 0 })
     }
 
-    /// The first broker that a name server knows.
+    /// The first broker that a name server knows. One just started may yet have to tell it.
     ///
     /// # Errors
-    /// It knows none.
+    /// It knows none, and does not hear of one in time.
     pub fn broker(&mut self) -> Result<NamedBroker> {
-        let frame = self.call(GET_BROKER_CLUSTER_INFO, &[])?;
-        let answer = success(&frame, "asking the name server for brokers")?;
-        let body = String::from_utf8_lossy(answer.body);
-        named_broker(&body)
-            .ok_or_else(|| PerfError::Failed(format!("the name server knows no broker: {body}")))
+        let deadline = Instant::now() + BROKER_TIMEOUT;
+        loop {
+            let frame = self.call(GET_BROKER_CLUSTER_INFO, &[])?;
+            let answer = success(&frame, "asking the name server for brokers")?;
+            let body = String::from_utf8_lossy(answer.body);
+            match named_broker(&body) {
+                Some(broker) => return Ok(broker),
+                None if Instant::now() < deadline => sleep(Duration::from_millis(50)),
+                None => {
+                    let why = format!("the name server knows no broker: {body}");
+                    return Err(PerfError::Failed(why));
+                }
+            }
+        }
     }
 
     /// Creates the topics, or sets their number of queues.

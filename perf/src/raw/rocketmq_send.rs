@@ -32,6 +32,9 @@ pub struct RocketmqSendArgs {
     /// Threads of the generator that serve the connections.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Messages in all, as whole sends, instead of a time.
+    #[arg(long, conflicts_with = "seconds")]
+    records: Option<u64>,
     #[command(flatten)]
     time: TimeOptions,
     #[command(flatten)]
@@ -49,15 +52,17 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     let broker = args.rocketmq.broker()?;
     let topics = args.rocketmq.topics();
     let connections = args.connections.max(1);
+    let messages = args.batch_messages.max(1);
     let plan = SenderPlan {
         broker: broker.clone(),
         topics: topics.clone(),
         connections,
         threads: args.threads.clamp(1, connections),
         slots: args.in_flight.max(1),
-        messages: args.batch_messages.max(1),
+        messages,
         message_bytes: args.message_bytes,
         serialization: args.rocketmq.serialize,
+        sends: args.records.map(|records| records.div_ceil(messages as u64)),
     };
     let mut setup = RemotingSetup::open(&broker.address)?;
     setup.create_topics(&topics)?;
@@ -66,9 +71,12 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     let control = Control::new();
     let team: Team<Produced> =
         Team::start(PRODUCER, (0..plan.threads).map(|thread| plan.task(&control, thread)));
-    team.watch(args.time.warmup());
+    team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
-    team.watch(args.time.seconds);
+    match plan.sends {
+        Some(_) => team.wait(),
+        None => team.watch(args.time.seconds),
+    }
     let measured = window.close(&control, &[team.reading()])?;
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
