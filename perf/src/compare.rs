@@ -7,7 +7,8 @@
 use crate::broker_process::DataDirectory;
 use crate::environment::environment;
 use crate::error::{PerfError, Result};
-use crate::measurement::{Target, measure};
+use crate::fill::fill_for;
+use crate::measurement::{Target, carry_out, measure};
 use crate::pages;
 use crate::progress::Progress;
 use crate::run_directory::{Contestant, Plan, RunDirectory};
@@ -43,7 +44,8 @@ pub struct CompareArgs {
     /// The workloads to run, by their names. [default: all]
     #[arg(long, value_delimiter = ',', alias = "rows", value_name = "NAME")]
     only: Vec<String>,
-    /// Changes a key of a workload, as in `produce.records=1000000`; may be repeated.
+    /// Changes a key of a workload, as in `produce.records=1000000`, or `produce.fill_bytes=0` so
+    /// that the broker is not filled before; may be repeated.
     #[arg(long = "set", value_name = "WORKLOAD.KEY=VALUE")]
     settings: Vec<Setting>,
     /// Records produced and consumed before anything is measured, so that a JVM has compiled what
@@ -204,7 +206,8 @@ impl Turns<'_> {
             self.shared_broker(variant, system, run, protocol, &shared)?;
         }
         for workload in missing().0 {
-            self.measure(variant, system, run, workload, &self.own_target(system, workload))?;
+            let mut target = self.own_target(system, workload);
+            self.measure(variant, system, run, workload, &mut target)?;
         }
         Ok(())
     }
@@ -232,14 +235,10 @@ impl Turns<'_> {
             }
         };
         let (address, pid) = (broker.address.clone(), Some(broker.pid()));
-        let target = Target::Running { address, pid };
+        let mut target = Target::Running { address, pid, filled_bytes: 0 };
         for workload in warm_up {
             self.progress.say(&format!("run {run} of {}, {variant}: warm-up", plan.runs));
-            let result = measure(&workload, &target, &|_| ())?;
-            if !result.ok {
-                let why = result.failures.join("; ");
-                return Err(PerfError::Failed(format!("the warm-up failed: {why}")));
-            }
+            carry_out(&workload, &target)?;
         }
         for workload in workloads {
             if broker.has_ended() {
@@ -247,7 +246,7 @@ impl Turns<'_> {
                 self.store(variant, system, run, workload, RunResult::of(workload, line))?;
                 continue;
             }
-            let exceeded = self.measure(variant, system, run, workload, &target)?;
+            let exceeded = self.measure(variant, system, run, workload, &mut target)?;
             if let Some(seconds) = exceeded {
                 let name = Some(workload.name.as_str());
                 for follower in workloads.iter().filter(|w| w.follows() == name) {
@@ -260,22 +259,25 @@ impl Turns<'_> {
         Ok(())
     }
 
-    /// Measures and keeps the result; tells how long setting up may take if it took longer.
+    /// Fills the broker if the workload asks for it, measures and keeps the result; tells how long
+    /// setting up may take if it took longer.
     fn measure(
         &self,
         variant: Variant,
         system: &System,
         run: usize,
         workload: &Workload,
-        target: &Target,
+        target: &mut Target,
     ) -> Result<Option<f64>> {
         let (runs, name) = (self.directory.plan().runs, &workload.name);
         let what = format!("run {run} of {runs}, {variant}: {name}");
         self.progress.say(&what);
+        let say = |step: &str| self.progress.say(&format!("{what}, {step}"));
+        let filled = fill_for(workload, target, &say);
         settle_disk()?;
         // A workload that breaks off fails its own result; the others still run.
-        let say = |step: &str| self.progress.say(&format!("{what}, {step}"));
-        let result = measure(workload, target, &say)
+        let result = filled
+            .and_then(|()| measure(workload, target, &say))
             .unwrap_or_else(|error| RunResult::of(workload, Line::failed(error.to_string())));
         let exceeded = result.setup_exceeded_seconds;
         self.store(variant, system, run, workload, result)?;

@@ -8,6 +8,7 @@ mod compare;
 mod consume;
 mod environment;
 mod error;
+mod fill;
 mod floor;
 mod free_port;
 mod histogram;
@@ -146,6 +147,7 @@ mod tests {
             ("perf raw consume --brokers b:1", "--seconds 1"),
             ("perf raw consume --brokers b:1", "--warmup-seconds 1"),
             ("perf raw produce --brokers b:1 --records 1", "--seconds 1"),
+            ("perf raw rocketmq-send --namesrv b:1 --records 1", "--seconds 1"),
             ("perf startup --kafka", "--rocketmq-lib d"),
             ("perf idle --mainstem m", "--rocketmq-set a=b"),
             ("perf rocketmq send --rocketmq", "--kafka-lib d"),

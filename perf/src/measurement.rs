@@ -29,6 +29,8 @@ pub enum Target {
         address: String,
         /// Its process, to measure what it uses.
         pid: Option<u32>,
+        /// Bytes that were written to it so that it is warm.
+        filled_bytes: u64,
     },
     /// A broker of the workload's own, started with these options.
     Own(Vec<String>),
@@ -41,7 +43,10 @@ impl Workload {
     }
 
     /// The options that make this program measure it.
-    fn arguments(&self, target: &Target, rate: Option<f64>) -> Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// It starts a broker of its own.
+    pub fn arguments(&self, target: &Target, rate: Option<f64>) -> Result<Vec<String>> {
         let mut arguments = match (self.source, self.measure) {
             (Source::Librdkafka, Measure::Load) => self.load_arguments(rate),
             (Source::Librdkafka, Measure::Restart) => self.restart_arguments(),
@@ -55,13 +60,17 @@ impl Workload {
         if self.source == Source::Raw {
             arguments.extend(self.raw_arguments(rate));
         }
+        // Whoever starts the broker has to fill it.
+        if self.has_own_broker() && self.fill_bytes > 0 {
+            arguments.extend(["--fill-bytes".into(), self.fill_bytes.to_string()]);
+        }
         match target {
             Target::Own(options) => arguments.extend(options.iter().cloned()),
             Target::Running { .. } if self.has_own_broker() => {
                 let name = &self.name;
                 return Err(PerfError::Failed(format!("{name} starts a broker of its own")));
             }
-            Target::Running { address, pid } => {
+            Target::Running { address, pid, .. } => {
                 let option = match self.protocol {
                     Protocol::Kafka => "--brokers",
                     Protocol::Rocketmq => "--namesrv",
@@ -160,11 +169,29 @@ impl Workload {
 /// # Errors
 /// It cannot be run against such a target.
 pub fn measure(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<RunResult> {
-    match workload.rate {
+    let mut result = match workload.rate {
         Some(Rate::Search(_)) => search(workload, target, say),
         Some(Rate::PerSecond(rate)) => once(workload, target, Some(rate)),
         None => once(workload, target, None),
+    }?;
+    if let Target::Running { filled_bytes, .. } = target {
+        result.filled_bytes = *filled_bytes;
     }
+    Ok(result)
+}
+
+/// Runs a workload of whose figures none are wanted.
+///
+/// # Errors
+/// It cannot be run against such a target, or did not go well.
+pub fn carry_out(workload: &Workload, target: &Target) -> Result<()> {
+    let result = measure(workload, target, &|_| ())?;
+    let why = match result.setup_exceeded_seconds {
+        Some(seconds) => format!("setting up took over {seconds:.0} s"),
+        None if result.ok => return Ok(()),
+        None => result.failures.join("; "),
+    };
+    Err(PerfError::Failed(format!("the {} failed: {why}", workload.name)))
 }
 
 fn once(workload: &Workload, target: &Target, rate: Option<f64>) -> Result<RunResult> {
@@ -300,7 +327,7 @@ mod tests {
     fn arguments(more: &str, rate: Option<f64>) -> String {
         let text = format!("name = \"a\"\nshows = \"b\"\nsystems = [\"kafka\"]\n{more}");
         let workload = Workload::parse("a.toml", &text, false, &[]).expect("right");
-        let target = Target::Running { address: "host:1".into(), pid: Some(7) };
+        let target = Target::Running { address: "host:1".into(), pid: Some(7), filled_bytes: 0 };
         workload.arguments(&target, rate).expect("it runs there").join(" ")
     }
 
@@ -320,6 +347,21 @@ mod tests {
         let text = arguments(open, Some(5.0));
         assert!(text.starts_with("latency "), "{text}");
         assert!(text.contains("--consumers 2 --rate 5 --seconds 3 --warmup-seconds 1"), "{text}");
+    }
+
+    #[test]
+    fn a_broker_of_the_workloads_own_is_filled_by_its_command() {
+        let command = |more: &str| {
+            let text = format!(
+                "name = \"a\"\nshows = \"b\"\nsystems = [\"rocketmq\"]\n\
+                 source = \"rocketmq-benchmark\"\noptions = [\"send\"]\n{more}"
+            );
+            let workload = Workload::parse("a.toml", &text, false, &[]).expect("right");
+            let target = Target::Own(words("--mainstem m"));
+            workload.arguments(&target, None).expect("it runs there").join(" ")
+        };
+        assert_eq!(command(""), "rocketmq send --mainstem m");
+        assert_eq!(command("fill_bytes = 7\n"), "rocketmq send --fill-bytes 7 --mainstem m");
     }
 
     #[test]
@@ -347,7 +389,10 @@ mod tests {
                 true => (None, Target::Own(words("--mainstem m"))),
                 false => {
                     let rate = workload.rate.map(|_| FIRST_RATE);
-                    (rate, Target::Running { address: "host:1".into(), pid: Some(7) })
+                    (
+                        rate,
+                        Target::Running { address: "host:1".into(), pid: Some(7), filled_bytes: 0 },
+                    )
                 }
             };
             let arguments = workload.arguments(&target, rate).expect("it runs there");

@@ -1,9 +1,11 @@
 //! `run`: one workload against one broker that runs.
 
 use crate::error::{Doing, PerfError, Result};
+use crate::fill::fill_for;
 use crate::measurement::{Target, measure};
 use crate::progress::Progress;
 use crate::run_result::RunResult;
+use crate::system::settle_disk;
 use crate::workload::{Setting, Workload};
 use clap::Args;
 use std::fs;
@@ -24,6 +26,10 @@ pub struct RunArgs {
     /// Small sizes: shows that it works, its figures mean little.
     #[arg(long)]
     quick: bool,
+    /// Writes the workload's `fill_bytes` into a topic `fill` first, as `compare` does. That topic
+    /// stays.
+    #[arg(long)]
+    fill: bool,
     /// Changes a key of the workload, as in `produce.records=1000000`; may be repeated.
     #[arg(long = "set", value_name = "WORKLOAD.KEY=VALUE")]
     settings: Vec<Setting>,
@@ -44,11 +50,20 @@ pub fn run_one(args: &RunArgs) -> Result<RunResult> {
         let why = format!("{} starts a broker of its own: `compare` runs it", workload.name);
         return Err(PerfError::Failed(why));
     }
+    if args.fill && workload.fill_bytes == 0 {
+        let why = format!("--fill: {} has no fill_bytes in this size", workload.name);
+        return Err(PerfError::Failed(why));
+    }
     let progress = Progress::new(1, 0);
     progress.say(&workload.name);
-    let target = Target::Running { address: args.target.clone(), pid: args.pid };
-    let mut result =
-        measure(&workload, &target, &|step| progress.say(&format!("{}, {step}", workload.name)))?;
+    let say = |step: &str| progress.say(&format!("{}, {step}", workload.name));
+    let mut target =
+        Target::Running { address: args.target.clone(), pid: args.pid, filled_bytes: 0 };
+    if args.fill {
+        fill_for(&workload, &mut target, &say)?;
+        settle_disk()?;
+    }
+    let mut result = measure(&workload, &target, &say)?;
     drop(progress);
     (result.driver, result.variant, result.run) = (args.target.clone(), "alone".into(), 1);
     if let Some(out) = &args.out {

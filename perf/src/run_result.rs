@@ -64,6 +64,9 @@ pub struct RunResult {
     /// Why the client was the bottleneck, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_bound: Option<String>,
+    /// Bytes that were written to the broker before, in whole batches, so that its memory was not
+    /// touched for the first time.
+    pub filled_bytes: u64,
     /// Records of the measured time.
     pub records: u64,
     /// The measured time.
@@ -124,6 +127,7 @@ pub struct Line {
     pub ok: bool,
     /// Why not.
     pub failures: Vec<String>,
+    filled_bytes: u64,
     records: u64,
     record_bytes: u64,
     seconds: f64,
@@ -145,6 +149,7 @@ impl Default for Line {
         Self {
             ok: true,
             failures: Vec::new(),
+            filled_bytes: 0,
             records: 0,
             record_bytes: 0,
             seconds: 0.0,
@@ -256,6 +261,7 @@ impl RunResult {
             source: workload.source,
             ok: line.ok && line.failures.is_empty(),
             client_bound: line.client_bound(workload),
+            filled_bytes: line.filled_bytes,
             figures,
             ..Self::default()
         };

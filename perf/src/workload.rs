@@ -121,6 +121,11 @@ pub struct Workload {
     /// Gigabytes a broker holds when it is killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fill_gb: Option<f64>,
+    /// Bytes that the broker was given before it is measured, in a topic of their own: what a
+    /// broker just started writes first touches its memory, or the page cache, for the first time,
+    /// which users' brokers have behind them. `run` writes them only if it is told to.
+    #[serde(default)]
+    pub fill_bytes: u64,
     /// The end-to-end p99 beyond which a rate is not sustained, in milliseconds.
     #[serde(default = "hundred")]
     pub p99_limit_ms: f64,
@@ -356,6 +361,11 @@ impl Workload {
         if self.topics == 0 || self.partitions == 0 || self.systems.is_empty() {
             return Err("topics, partitions and systems are at least one".into());
         }
+        if self.fill_bytes > 0 && self.measure != Measure::Load {
+            return Err(
+                "fill_bytes go with a load: nothing else is measured on a warm broker".into()
+            );
+        }
         if self.measure != Measure::Load || self.source != Source::Librdkafka {
             return Ok(());
         }
@@ -500,5 +510,38 @@ mod tests {
         let more = "producers = 1\nconsumers = 1\nseconds = 1.0\nrate = \"highest\"\n";
         let workload = parse(more, false, &[]).expect("right");
         assert_eq!(workload.rate, Some(Rate::Search(Highest::Highest)));
+    }
+
+    #[test]
+    fn a_fill_is_a_number_of_bytes_before_a_load() {
+        let load = "producers = 1\nrecords = 1\n";
+        let filled = format!("{load}fill_bytes = 4_000\n[quick]\nfill_bytes = 0\n");
+        let bytes = |quick, settings: &[Setting]| {
+            parse(&filled, quick, settings).expect("right").fill_bytes
+        };
+        assert_eq!(parse(load, false, &[]).expect("right").fill_bytes, 0);
+        assert_eq!((bytes(false, &[]), bytes(true, &[])), (4_000, 0));
+        let zero = "a.fill_bytes=0".parse::<Setting>().expect("right");
+        assert_eq!(bytes(false, &[zero]), 0);
+        for wrong in ["-1", "\"4 GB\"", "1.5"] {
+            let text = refusal(&format!("{load}fill_bytes = {wrong}\n"));
+            assert!(text.starts_with("a.toml") && text.contains("fill_bytes"), "{text}");
+        }
+        for measure in ["idle", "restart"] {
+            let text = refusal(&format!("measure = \"{measure}\"\nfill_bytes = 1\n"));
+            assert!(text.contains("fill_bytes go with a load"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_reads_old_records_or_waits_is_not_filled_and_nothing_quick_is() {
+        let filled = |quick| {
+            let all = load(None, quick, &[]).expect("what is shipped is right");
+            all.into_iter().filter(|w| w.fill_bytes > 0).collect::<Vec<_>>()
+        };
+        assert_eq!(filled(true), []);
+        let filled = filled(false);
+        assert!(filled.iter().all(|w| w.producers > 0 && w.rate.is_none()), "{filled:?}");
+        assert_eq!(filled.len(), 15);
     }
 }

@@ -13,7 +13,7 @@ h1,h2{line-height:1.2}h2{margin-top:2.5rem}p.note,figcaption{color:var(--faint)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
 th,td{padding:.3rem .7rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}\
 th{background:var(--mark)}th:first-child,td:first-child,th:nth-child(2),td:nth-child(2){text-align:left}\
-td.worse{font-weight:600}table.facts td{text-align:left;white-space:normal}\
+td.worse{font-weight:600}table.facts th,table.facts td{text-align:left;white-space:normal}\
 figure{margin:2rem 0}svg{width:100%;height:auto;border:1px solid var(--line);border-radius:6px}\
 pre{overflow-x:auto;background:var(--mark);padding:1rem;border-radius:6px;font-size:13px}";
 
@@ -85,10 +85,18 @@ fn write_table(page: &mut String, table: &Table<'_>) -> std::fmt::Result {
 
 fn write_facts(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
     let plan = summary.plan;
-    writeln!(page, "<h2>The workloads</h2><div class=\"scroll\"><table class=\"facts\">")?;
+    writeln!(
+        page,
+        "<h2>The workloads</h2><div class=\"scroll\"><table class=\"facts\">\
+         <tr><th></th><th>client</th><th>filled before</th><th>what it shows</th></tr>"
+    )?;
     for workload in &plan.workloads {
         let (name, shows) = (escape(&workload.name), escape(&workload.shows));
-        writeln!(page, "<tr><td>{name}</td><td>{}</td><td>{shows}</td></tr>", workload.source)?;
+        let (source, filled) = (workload.source, summary.filled(workload));
+        writeln!(
+            page,
+            "<tr><td>{name}</td><td>{source}</td><td>{filled}</td><td>{shows}</td></tr>"
+        )?;
     }
     writeln!(page, "</table></div><h2>Machine and versions</h2><table class=\"facts\">")?;
     for contestant in &plan.contestants {

@@ -59,9 +59,11 @@ fn write_table(table: &Table<'_>, text: &mut String) -> std::fmt::Result {
 }
 
 fn write_workloads(summary: &Summary<'_>, text: &mut String) -> std::fmt::Result {
-    writeln!(text, "\n## The workloads\n\n| | client | what it shows |\n| --- | --- | --- |")?;
+    writeln!(text, "\n## The workloads\n\n| | client | filled before | what it shows |")?;
+    writeln!(text, "| --- | --- | --- | --- |")?;
     for workload in &summary.plan.workloads {
-        writeln!(text, "| {} | {} | {} |", workload.name, workload.source, workload.shows)?;
+        let (source, filled) = (workload.source, summary.filled(workload));
+        writeln!(text, "| {} | {source} | {filled} | {} |", workload.name, workload.shows)?;
     }
     Ok(())
 }

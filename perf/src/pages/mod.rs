@@ -116,6 +116,24 @@ mod tests {
     }
 
     #[test]
+    fn how_much_a_broker_was_filled_with_is_said_and_why() {
+        let mut summary = kept();
+        let why = "None of it is in a figure";
+        assert!(!markdown::markdown(&summary, &[]).contains(why));
+        let produce = summary.plan.workloads.iter().find(|w| w.name == "produce");
+        let produce = produce.expect("it was kept").clone();
+        assert_eq!(summary.filled(&produce), "");
+        for result in summary.results.iter_mut().filter(|r| r.workload == "produce") {
+            result.filled_bytes = 4_000_000_000;
+        }
+        assert_eq!(summary.filled(&produce), "4.00 GB");
+        let (text, page) = (markdown::markdown(&summary, &[]), html::html(&summary, &[]));
+        assert!(text.contains(why) && page.contains(why));
+        assert!(text.contains("| produce | librdkafka | 4.00 GB |"), "{text}");
+        assert!(page.contains("<td>produce</td><td>librdkafka</td><td>4.00 GB</td>"), "{page}");
+    }
+
+    #[test]
     fn promises_are_named_wherever_they_differ() {
         let summary = kept();
         let text = markdown::markdown(&summary, &[]);

@@ -9,6 +9,15 @@ use crate::system::SystemOptions;
 use crate::variant::Variant;
 use crate::workload::{SystemName, Tier, Workload};
 
+/// Why brokers were filled.
+const FILLED: &str = "\
+    Where the list of workloads says so, the broker had been filled before: the raw generator had \
+    written that much into a topic of its own, records of 1 KiB in batches of 1 MiB or, for \
+    RocketMQ's clients, of 32 messages, the same for each system, and the disk had settled. \
+    None of it is in a figure, except that resident memory is what it is after it. A broker just \
+    started touches its memory, or the page cache, for the first time, which can cost several times \
+    the work itself in a virtual machine; one that has run for a while does not.";
+
 /// All there is to print.
 pub struct Summary<'a> {
     /// What was to be done.
@@ -139,6 +148,18 @@ impl<'a> Summary<'a> {
         })
     }
 
+    /// What was written to the brokers before a workload, if anything was.
+    pub fn filled(&self, workload: &Workload) -> String {
+        let of = self.results.iter().filter(|r| r.workload == workload.name);
+        let bytes = || of.clone().map(|r| r.filled_bytes).filter(|bytes| *bytes > 0);
+        let gb = |bytes: u64| figure(bytes as f64 / 1e9);
+        match (bytes().min(), bytes().max()) {
+            (Some(least), Some(most)) if least < most => format!("{}–{} GB", gb(least), gb(most)),
+            (Some(bytes), _) => format!("{} GB", gb(bytes)),
+            _ => String::new(),
+        }
+    }
+
     /// How many results are not there yet.
     pub fn outstanding(&self) -> usize {
         self.plan.all_results().saturating_sub(self.results.len())
@@ -181,6 +202,9 @@ impl<'a> Summary<'a> {
                  {disorder} out of order in all runs."
             ),
         ]);
+        if self.results.iter().any(|r| r.filled_bytes > 0) {
+            notes.push(FILLED.into());
+        }
         notes
     }
 
