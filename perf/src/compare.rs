@@ -44,7 +44,7 @@ pub struct CompareArgs {
     /// The workloads to run, by their names. [default: all]
     #[arg(long, value_delimiter = ',', alias = "rows", value_name = "NAME")]
     only: Vec<String>,
-    /// Changes a key of a workload, as in `produce.records=1000000`, or `produce.fill_bytes=0` so
+    /// Changes a key of a workload, as in `produce.records=1000000`, or `rmq-batch.fill_bytes=0` so
     /// that the broker is not filled before; may be repeated.
     #[arg(long = "set", value_name = "WORKLOAD.KEY=VALUE")]
     settings: Vec<Setting>,

@@ -183,14 +183,11 @@ impl Producers {
         }
     }
 
-    /// True if [`Producers::expire`] would forget one.
-    pub(super) fn has_expired(&self, before_ms: i64) -> bool {
-        self.known.values().any(|producer| producer.last_time_ms() < before_ms)
-    }
-
-    /// Forgets producers that wrote last before `before_ms`.
-    pub fn expire(&mut self, before_ms: i64) {
+    /// Forgets producers that wrote last before `before_ms`; true if there was one.
+    pub fn expire(&mut self, before_ms: i64) -> bool {
+        let known = self.known.len();
         self.known.retain(|_, producer| producer.last_time_ms() >= before_ms);
+        self.known.len() < known
     }
 
     /// All producers, by id.

@@ -35,14 +35,12 @@ impl Queues {
     /// A queue, to be changed.
     pub(super) fn get_mut(&mut self, id: &QueueId) -> Option<&mut Queue> {
         let queue = self.by_id.get_mut(id)?;
-        if !queue.changed {
-            queue.changed = true;
-            self.changed.push(*id);
-        }
+        mark(&mut self.changed, *id, queue);
         Some(queue)
     }
 
-    /// A queue, for what no checkpoint tells of: who waits for it, its topic's settings.
+    /// A queue, for what its snapshot does not tell of: who waits for it, its topic's settings, its
+    /// timers, which have snapshots of their own.
     pub(super) fn get_aside(&mut self, id: &QueueId) -> Option<&mut Queue> {
         self.by_id.get_mut(id)
     }
@@ -61,8 +59,7 @@ impl Queues {
     }
 
     pub(super) fn insert(&mut self, id: QueueId, mut queue: Queue) {
-        queue.changed = true;
-        self.changed.push(id);
+        mark(&mut self.changed, id, &mut queue);
         self.by_id.insert(id, queue);
     }
 
@@ -73,11 +70,10 @@ impl Queues {
 
     /// Forgets a queue's producers that wrote last before `before_ms`.
     pub(super) fn expire_producers(&mut self, id: &QueueId, before_ms: i64) {
-        let expired = |queue: &Queue| queue.producers.has_expired(before_ms);
-        if self.by_id.get(id).is_some_and(expired)
-            && let Some(queue) = self.get_mut(id)
+        if let Some(queue) = self.by_id.get_mut(id)
+            && queue.producers.expire(before_ms)
         {
-            queue.producers.expire(before_ms);
+            mark(&mut self.changed, *id, queue);
         }
     }
 
@@ -93,6 +89,14 @@ impl Queues {
             (id, snapshot)
         };
         told.into_iter().map(change).collect()
+    }
+}
+
+/// Keeps in mind that a queue changes, once until it is asked for.
+fn mark(changed: &mut Vec<QueueId>, id: QueueId, queue: &mut Queue) {
+    if !queue.changed {
+        queue.changed = true;
+        changed.push(id);
     }
 }
 

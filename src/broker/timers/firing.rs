@@ -97,7 +97,7 @@ impl Broker {
             let now_ms = self.env.clock.wall_ms();
             let (taken, next) = {
                 let mut queues = self.queues.borrow_mut();
-                let Some(queue) = queues.get_mut(&id) else { return Ok(None) };
+                let Some(queue) = queues.get_aside(&id) else { return Ok(None) };
                 let Some(timers) = &mut queue.timers else { return Ok(None) };
                 let taken = timers.take(now_ms, queue.high_watermark, BATCH);
                 (taken, timers.next_due(queue.high_watermark))

@@ -305,7 +305,7 @@ impl Broker {
 
     fn with_timers(&self, id: QueueId, change: impl FnOnce(&mut TimerQueue)) {
         let mut queues = self.queues.borrow_mut();
-        if let Some(timers) = queues.get_mut(&id).and_then(|queue| queue.timers.as_mut()) {
+        if let Some(timers) = queues.get_aside(&id).and_then(|queue| queue.timers.as_mut()) {
             change(timers);
         }
     }

@@ -113,14 +113,7 @@ fn started(log: &Arc<CommitLog>) -> mpsc::Receiver<io::Result<()>> {
 
 /// Appends full blocks up to `end`, each of a byte of its own, and finds in them what was put there.
 fn fill(log: &CommitLog, end: u64) {
-    let meta = FrameMeta {
-        kind: FrameKind::Group,
-        queue: crate::base::QueueId(0),
-        base_offset: 0,
-        count: 0,
-        tag_hash: 0,
-        append_time_ms: 0,
-    };
+    let meta = FrameMeta::control(FrameKind::Group, 0);
     let mut byte = 0u8;
     while log.reserved().0 < end {
         byte = byte.wrapping_add(1);

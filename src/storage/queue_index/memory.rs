@@ -219,10 +219,13 @@ impl Generation {
         entries.push(entry);
         self.heap_bytes = self.heap_bytes + entries.heap_bytes() - before;
         self.entry_count += 1;
-        self.first_position =
-            Some(self.first_position.map_or(entry.position, |at| at.min(entry.position)));
-        self.last_position =
-            Some(self.last_position.map_or(entry.position, |at| at.max(entry.position)));
+        self.reach(entry.position, entry.position);
+    }
+
+    /// There are entries from `first` to `last`.
+    fn reach(&mut self, first: Position, last: Position) {
+        self.first_position = Some(self.first_position.map_or(first, |at| at.min(first)));
+        self.last_position = self.last_position.max(Some(last));
     }
 
     fn remove(&mut self, queue: QueueId) {
@@ -258,9 +261,7 @@ impl Generation {
 
     /// Adds all entries of a queue that has none yet.
     fn add(&mut self, queue: u32, entries: Entries) {
-        let (first, last) = (entries.get(0).position, entries.get(entries.len() - 1).position);
-        self.first_position = Some(self.first_position.map_or(first, |at| at.min(first)));
-        self.last_position = self.last_position.max(Some(last));
+        self.reach(entries.get(0).position, entries.get(entries.len() - 1).position);
         self.entry_count += entries.len() as u64;
         self.heap_bytes += entries.heap_bytes();
         self.queues.insert(queue, entries);
