@@ -25,6 +25,11 @@ impl<'a> ExtFields<'a> {
         Self(Vec::new())
     }
 
+    /// None yet, with room for as many as a send has.
+    pub(super) fn for_a_send() -> Self {
+        Self::with_capacity(USUAL)
+    }
+
     pub(super) fn with_capacity(count: usize) -> Self {
         Self(Vec::with_capacity(count))
     }
@@ -67,7 +72,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for ExtFields<'a> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ExtFields<'de>, A::Error> {
-                let mut fields = ExtFields::with_capacity(USUAL);
+                let mut fields = ExtFields::for_a_send();
                 while let Some((name, value)) = map.next_entry::<Scalar<'de>, Scalar<'de>>()? {
                     if let (Some(name), Some(value)) = (name.into_text(), value.into_text()) {
                         fields.push(name, value);

@@ -33,6 +33,16 @@ macro_rules! java_enum {
                 Self::ALL.get(ordinal).copied().unwrap_or(Self::Unknown)
             }
 
+            /// By its Java name or ordinal, as JSON has it.
+            pub(in $crate::wire::rocketmq) fn from_scalar(
+                scalar: $crate::wire::rocketmq::scalar::Scalar<'_>,
+            ) -> Self {
+                match scalar.number() {
+                    Some(ordinal) => Self::from_ordinal(ordinal),
+                    None => scalar.into_text().map_or(Self::Unknown, |name| Self::from_name(&name)),
+                }
+            }
+
             /// Its Java name, if it has one.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
@@ -52,11 +62,7 @@ macro_rules! java_enum {
         impl<'de> serde::Deserialize<'de> for $enum {
             fn deserialize<D: serde::Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
                 use $crate::wire::rocketmq::scalar::Scalar;
-                let scalar = Scalar::deserialize(json)?;
-                Ok(match scalar.number() {
-                    Some(ordinal) => Self::from_ordinal(ordinal),
-                    None => scalar.into_text().map_or(Self::Unknown, |name| Self::from_name(&name)),
-                })
+                Scalar::deserialize(json).map(Self::from_scalar)
             }
         }
     };

@@ -43,6 +43,17 @@ impl<'a> Scalar<'a> {
     }
 }
 
+/// A number, perhaps as a string; null is 0.
+pub(super) fn number_or_default<T>(scalar: &Scalar<'_>) -> Option<T>
+where
+    T: TryFrom<i64> + FromStr + Default,
+{
+    match scalar {
+        Scalar::Null => Some(T::default()),
+        scalar => scalar.number(),
+    }
+}
+
 struct ScalarVisitor;
 
 impl<'de> Visitor<'de> for ScalarVisitor {
@@ -89,16 +100,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for Scalar<'a> {
     }
 }
 
-/// For `#[serde(deserialize_with)]`: a number, perhaps as a string; null is 0.
+/// For `#[serde(deserialize_with)]`: see [`number_or_default`].
 pub(super) fn number<'de, D, T>(json: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: TryFrom<i64> + FromStr + Default,
 {
-    match Scalar::deserialize(json)? {
-        Scalar::Null => Ok(T::default()),
-        scalar => scalar.number().ok_or_else(|| D::Error::custom("a number is malformed")),
-    }
+    let number = number_or_default(&Scalar::deserialize(json)?);
+    number.ok_or_else(|| D::Error::custom("a number is malformed"))
 }
 
 /// For `#[serde(deserialize_with)]`: a value whose null means its default, as Java's setters leave
