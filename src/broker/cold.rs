@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::Range,
     path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Frames so close together are read with one call, in bytes of gap.
-const GAP_BYTES: u64 = 64 << 10;
+pub(super) const GAP_BYTES: u64 = 64 << 10;
 
 /// The payload of one frame, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +84,8 @@ impl Broker {
     }
 
     /// Reads the payloads of `slices` from the segments, verified, in the order given. Slices that
-    /// lie close together, of whatever queues, are read at once.
+    /// lie close together, of whatever queues, are read at once, and what follows with them (see
+    /// [`read_ahead`](super::read_ahead)).
     pub async fn load(self: &Rc<Self>, slices: &[LogSlice]) -> Vec<Result<ColdBytes, ColdError>> {
         let mut order: Vec<usize> = (0..slices.len()).collect();
         order.sort_unstable_by_key(|&at| slices[at].position);
@@ -96,15 +98,14 @@ impl Broker {
                 continue;
             };
             let start = slices[first].frame_at();
-            let border = segment.base.0 + segment.file_bytes;
+            let border = self.segments.end_of(&segment).0;
             let mut end = slices[first].end();
             let mut count = 1;
             for &at in &rest[1..] {
                 let slice = &slices[at];
                 let near = slice.frame_at() <= end + GAP_BYTES
                     && slice.end() - start <= self.settings.cold_read_bytes
-                    && slice.end() <= border
-                    && !self.segments.begins_between(segment.base, slice.position);
+                    && slice.end() <= border;
                 if !near {
                     break;
                 }
@@ -112,14 +113,18 @@ impl Broker {
                 count += 1;
             }
             let (group, others) = rest.split_at(count);
-            let read = self.read_range(&segment, start, end).await;
+            // What is still in the hot tail may not be in the file yet.
+            let stretch = self.read_ahead.stretch(start..end, border.min(self.tail.start().0));
+            let read =
+                stretch.bytes.get_or_try_init(|| self.read_range(&segment, &stretch.range)).await;
             for &at in group {
                 loaded[at] = match &read {
-                    Ok(bytes) => verified(&slices[at], bytes, start, &segment.path),
+                    Ok(bytes) => verified(&slices[at], bytes, stretch.range.start, &segment.path),
                     Err(error) => Err(ColdError::Disk(error.to_string())),
                 };
                 if let Err(ColdError::Damaged { .. }) = &loaded[at] {
                     self.count(|figures| figures.damaged_reads += 1);
+                    self.read_ahead.forget(&stretch);
                 }
             }
             rest = others;
@@ -155,12 +160,11 @@ impl Broker {
     async fn read_range(
         &self,
         segment: &Arc<Segment>,
-        start: u64,
-        end: u64,
+        range: &Range<u64>,
     ) -> io::Result<ColdBytes> {
         let _turn = self.cold_turn.acquire().await;
-        let offset = start - segment.base.0;
-        self.env.cold.read_payload(&segment.path, offset, (end - start) as usize).await
+        let (offset, bytes) = (range.start - segment.base.0, range.end - range.start);
+        self.env.cold.read_payload(&segment.path, offset, bytes as usize).await
     }
 }
 
@@ -184,3 +188,6 @@ fn verified(
     let from = at + FRAME_HEADER;
     Ok(bytes.slice(from..from + slice.length as usize))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ mod queue;
 mod queue_locks;
 mod queues;
 mod read;
+mod read_ahead;
 mod replay;
 mod retention;
 mod seal;
@@ -208,6 +209,7 @@ pub struct Broker {
     timers: timers::Timers,
     broadcasts: (flume::Sender<control::Broadcast>, flume::Receiver<control::Broadcast>),
     cold_turn: Semaphore,
+    read_ahead: read_ahead::ReadAhead,
     stages: RefCell<Stages>,
     figures: Cell<ShardFigures>,
     traffic: RefCell<traffic::Traffic>,
@@ -283,6 +285,7 @@ impl Broker {
             timers,
             broadcasts: flume::unbounded(),
             cold_turn: Semaphore::new(settings.cold_reads),
+            read_ahead: read_ahead::ReadAhead::new(settings.cold_reads, settings.cold_read_bytes),
             stages: RefCell::default(),
             figures: Cell::default(),
             traffic: RefCell::default(),

@@ -208,9 +208,9 @@ table! {
 
     /// Reads of what is no longer in log.tail_bytes.
     cold: Cold {
-        /// Reads one shard has under way at a time.
+        /// Reads one shard has under way at a time, and of the last ones keeps for who reads on there.
         reads: u32 = count(16, 1, 1_024), Restart;
-        /// Largest single read.
+        /// Largest single read; small ones that follow each other are made as large.
         read_bytes: u64 = bytes(256 * KIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
     }
 

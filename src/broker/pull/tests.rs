@@ -11,7 +11,7 @@ use crate::{
     },
     cluster::{ClusterState, Command, Setup},
     env::{
-        Env, LocalFuture, Tasks,
+        ColdRead, Env, LocalFuture, Tasks,
         blocking::BlockingColdRead,
         mirror::{MirrorMemory, Pages},
         simulated::{SeededRandom, SimulatedClock, SimulatedDisk},
@@ -41,12 +41,21 @@ pub(in crate::broker) const QUEUE: QueueId = QueueId(0);
 
 /// A broker with a topic of one queue, whose messages show before they are durable.
 pub(in crate::broker) fn broker() -> Rc<Broker> {
+    let cold = Rc::new(BlockingColdRead::new(Arc::new(SimulatedDisk::default())));
+    broker_of(Position(0), Segments::default(), cold)
+}
+
+/// Such a broker whose log goes on at `end`; what lies before it is in `segments`.
+pub(in crate::broker) fn broker_of(
+    end: Position,
+    segments: Segments,
+    cold: Rc<dyn ColdRead>,
+) -> Rc<Broker> {
     let memory = MirrorMemory::new(256 << 10, Pages::Common).unwrap();
     let limits =
         LogLimits { block_bytes: 16 << 10, inflight_bytes: 64 << 10, payload_bytes_max: 32 << 10 };
-    let (log, _) = CommitLog::new(limits, memory, Position(0), 1);
+    let (log, _) = CommitLog::new(limits, memory, end, 1);
     let (signal, durable) = log.connect_shards(1).remove(0);
-    let cold = Rc::new(BlockingColdRead::new(Arc::new(SimulatedDisk::default())));
     let env = Env {
         clock: Arc::new(SimulatedClock::new(5_000)),
         random: Arc::new(SeededRandom::new(1)),
@@ -57,7 +66,7 @@ pub(in crate::broker) fn broker() -> Rc<Broker> {
         flush_async: true,
         producer_expiration: Duration::MAX,
         cold_read_bytes: 1 << 20,
-        cold_reads: 1,
+        cold_reads: 4,
         conversion_cache_bytes: 1 << 20,
         store_host: ([127, 0, 0, 1], 10_911).into(),
         retention_check: Duration::MAX,
@@ -68,7 +77,7 @@ pub(in crate::broker) fn broker() -> Rc<Broker> {
     let (mailboxes, mailbox) = flume::bounded(1);
     let shared = Shared {
         log,
-        segments: Arc::new(Segments::default()),
+        segments: Arc::new(segments),
         mailboxes: Arc::new([mailboxes].into()),
         settings: Arc::new(settings),
     };

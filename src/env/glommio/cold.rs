@@ -30,7 +30,7 @@ impl<F> Default for OpenFiles<F> {
 impl<F> OpenFiles<F> {
     fn get(&self, path: &Path) -> Option<Rc<F>> {
         let mut files = self.files.borrow_mut();
-        let at = files.iter().position(|(known, _)| known == path)?;
+        let at = files.iter().position(|(known, _)| known.as_os_str() == path.as_os_str())?;
         let entry = files.remove(at);
         let file = Rc::clone(&entry.1);
         files.push(entry);

@@ -62,12 +62,13 @@ impl Segments {
         after.checked_sub(1).map(|at| Arc::clone(&list[at]))
     }
 
-    /// True if another segment begins behind `base` and not behind `position`.
+    /// Where the log goes on in another file: that of `segment` holds nothing from there on.
     #[must_use]
-    pub fn begins_between(&self, base: Position, position: Position) -> bool {
+    pub fn end_of(&self, segment: &Segment) -> Position {
         let list = self.list.read().expect("nobody panics while holding it");
-        let next = list.partition_point(|segment| segment.base <= base);
-        list.get(next).is_some_and(|segment| segment.base <= position)
+        let next = list.partition_point(|other| other.base <= segment.base);
+        let end = segment.base.plus(segment.file_bytes);
+        list.get(next).map_or(end, |next| next.base.min(end))
     }
 
     /// All segments, oldest first.
