@@ -151,7 +151,8 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
         args,
         programs,
         broker,
-        home: data.path().join("client"),
+        // What the clients logged outlives the data: only there is said why one has nothing to do.
+        home: logs.join(format!("{file}.client")),
         log: logs.join(format!("{file}.client.log")),
     };
     bench.fill()?;

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Broker;
+use super::{Broker, read_ahead::Stretch};
 use crate::{
     base::{Dialect, Position, QueueId},
     env::ColdBytes,
@@ -46,12 +46,9 @@ impl LogSlice {
         Self { position, length, queue, base_offset, dialect }
     }
 
-    fn frame_at(&self) -> u64 {
-        self.position.0 - FRAME_HEADER as u64
-    }
-
-    fn end(&self) -> u64 {
-        self.position.0 + u64::from(self.length)
+    /// Where its frame lies, in bytes of position.
+    fn frame(&self) -> Range<u64> {
+        self.position.0 - FRAME_HEADER as u64..self.position.0 + u64::from(self.length)
     }
 }
 
@@ -97,24 +94,13 @@ impl Broker {
                 rest = &rest[1..];
                 continue;
             };
-            let start = slices[first].frame_at();
-            let border = self.segments.end_of(&segment).0;
-            let mut end = slices[first].end();
-            let mut count = 1;
-            for &at in &rest[1..] {
-                let slice = &slices[at];
-                let near = slice.frame_at() <= end + GAP_BYTES
-                    && slice.end() - start <= self.settings.cold_read_bytes
-                    && slice.end() <= border;
-                if !near {
-                    break;
-                }
-                end = end.max(slice.end());
-                count += 1;
-            }
-            let (group, others) = rest.split_at(count);
-            // What is still in the hot tail may not be in the file yet.
-            let stretch = self.read_ahead.stretch(start..end, border.min(self.tail.start().0));
+            let stretch = self
+                .read_ahead
+                .kept(&slices[first].frame())
+                .unwrap_or_else(|| self.begin_reading(&segment, slices, rest));
+            let inside = |at: &&usize| slices[**at].frame().end <= stretch.range.end;
+            let (group, others) = rest.split_at(rest.iter().take_while(inside).count());
+            stretch.use_until(slices[group[group.len() - 1]].frame().end);
             let read =
                 stretch.bytes.get_or_try_init(|| self.read_range(&segment, &stretch.range)).await;
             for &at in group {
@@ -156,6 +142,29 @@ impl Broker {
         self.tail.with(slice.position, |view| look(view.slice(slice.position, length)))
     }
 
+    /// What to read for the first of `order` and those behind it that lie close.
+    fn begin_reading(
+        &self,
+        segment: &Segment,
+        slices: &[LogSlice],
+        order: &[usize],
+    ) -> Rc<Stretch> {
+        let border = self.segments.end_of(segment).0;
+        let mut wanted = slices[order[0]].frame();
+        for &at in &order[1..] {
+            let Range { start, end } = slices[at].frame();
+            let near = start <= wanted.end + GAP_BYTES
+                && end - wanted.start <= self.settings.cold_read_bytes
+                && end <= border;
+            if !near {
+                break;
+            }
+            wanted.end = wanted.end.max(end);
+        }
+        // What is still in the hot tail may not be in the file yet.
+        self.read_ahead.begin(&wanted, border.min(self.tail.start().0))
+    }
+
     /// `segment` is held meanwhile, so that its file is not used for anything else.
     async fn read_range(
         &self,
@@ -176,7 +185,7 @@ fn verified(
 ) -> Result<ColdBytes, ColdError> {
     let (position, path) = (slice.position, path.to_path_buf());
     let damaged = |reason: String| ColdError::Damaged { path: path.clone(), position, reason };
-    let at = (slice.frame_at() - start) as usize;
+    let at = (slice.frame().start - start) as usize;
     let frame = bytes.get(at..).ok_or_else(|| damaged("the file is too short".to_owned()))?;
     let frame = Frame::parse(frame).map_err(|error| damaged(error.to_string()))?;
     let meta = frame.meta;

@@ -93,6 +93,8 @@ pub struct BrokerSettings {
     pub cold_read_bytes: u64,
     /// Reads of segments this shard has under way at a time.
     pub cold_reads: usize,
+    /// Memory for reads of segments that may be wanted again, in bytes.
+    pub cold_ahead_bytes: u64,
     /// Memory for Kafka's batches as RocketMQ's messages, of each shard, in bytes.
     pub conversion_cache_bytes: usize,
     /// The broker as RocketMQ's clients reach it, which is where converted messages lie.
@@ -285,7 +287,10 @@ impl Broker {
             timers,
             broadcasts: flume::unbounded(),
             cold_turn: Semaphore::new(settings.cold_reads),
-            read_ahead: read_ahead::ReadAhead::new(settings.cold_reads, settings.cold_read_bytes),
+            read_ahead: read_ahead::ReadAhead::new(
+                settings.cold_ahead_bytes,
+                settings.cold_read_bytes,
+            ),
             stages: RefCell::default(),
             figures: Cell::default(),
             traffic: RefCell::default(),

@@ -208,10 +208,12 @@ table! {
 
     /// Reads of what is no longer in log.tail_bytes.
     cold: Cold {
-        /// Reads one shard has under way at a time, and of the last ones keeps for who reads on there.
+        /// Reads one shard has under way at a time.
         reads: u32 = count(16, 1, 1_024), Restart;
         /// Largest single read; small ones that follow each other are made as large.
         read_bytes: u64 = bytes(256 * KIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
+        /// Memory of each shard for what it read last, so that consumers side by side share reads; with less than cold.read_bytes nothing is read ahead.
+        ahead_bytes: u64 = bytes(16 * MIB, 0, 64 * GIB), Restart;
     }
 
     /// Metrics and health over HTTP.

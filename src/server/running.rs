@@ -344,6 +344,7 @@ impl Launch<'_> {
             producer_expiration: Duration::from_millis(self.config.kafka.producer_id_expiration_ms),
             cold_read_bytes: self.config.cold.read_bytes,
             cold_reads: self.config.cold.reads as usize,
+            cold_ahead_bytes: self.config.cold.ahead_bytes,
             conversion_cache_bytes: self.config.rocketmq.conversion_cache_bytes as usize,
             store_host: self.listeners.advertised_rocketmq,
             counted_groups: self.config.rocketmq.counted_groups as usize,

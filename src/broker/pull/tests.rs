@@ -67,6 +67,7 @@ pub(in crate::broker) fn broker_of(
         producer_expiration: Duration::MAX,
         cold_read_bytes: 1 << 20,
         cold_reads: 4,
+        cold_ahead_bytes: 4 << 20,
         conversion_cache_bytes: 1 << 20,
         store_host: ([127, 0, 0, 1], 10_911).into(),
         retention_check: Duration::MAX,
