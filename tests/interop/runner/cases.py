@@ -320,7 +320,13 @@ def java_connect(c):
 
             c.wait("all lines arrived", arrived, 90)
             worker.send_signal(signal.SIGTERM)
-            worker.wait(60)
+            try:
+                worker.wait(60)
+            except subprocess.TimeoutExpired:
+                # Where its threads stand goes into the log: its own two shutdown hooks may race.
+                worker.send_signal(signal.SIGQUIT)
+                c.wait("the worker's threads are told", lambda: "Full thread dump" in (c.dir / "log").read_text(), 10)
+                raise
         finally:
             processes.kill(worker)
         check(sink.read_text().splitlines() == lines, "the sink holds other lines than the source")

@@ -14,6 +14,9 @@ use crate::wire::rocketmq::{
     scalar::{Scalar, number_or_default},
 };
 
+/// Room for what a message's properties have behind the first name, in bytes.
+const USUAL_BYTES: usize = 128;
+
 /// The most digits of a number that is surely within 64 bits.
 const DIGITS_MAX: usize = 18;
 
@@ -132,7 +135,7 @@ impl<'a> Plain<'a> {
     /// A string with an escape behind its beginning.
     #[inline(never)]
     fn escaped_string(&mut self, beginning: &str) -> Option<String> {
-        let mut text = String::with_capacity(4 * beginning.len() + 128);
+        let mut text = String::with_capacity(beginning.len() + USUAL_BYTES);
         text.push_str(beginning);
         while self.text.as_bytes()[self.at] == b'\\' {
             text.push(self.escaped()?);
