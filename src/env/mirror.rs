@@ -16,7 +16,8 @@ pub const HUGE_PAGE: usize = 2 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
     /// Of 4 KiB, which take memory only once they are touched; of 2 MiB, likewise, where the system
-    /// gives such to memory files that ask for them (`transparent_hugepage/shmem_enabled`).
+    /// gives such to memory files that ask for them (`transparent_hugepage/shmem_enabled`), and what
+    /// [`MirrorMemory::populate`] takes wherever it can.
     Common,
     /// Of 2 MiB, out of what the system has set aside for them (`vm.nr_hugepages`): a third less
     /// work at their first touch, and less for each write that goes past the page cache.
@@ -98,15 +99,45 @@ impl MirrorMemory {
     }
 
     /// Takes memory for the `bytes` ring bytes from `position` on, in whole pages, as their first
-    /// touch would. What they hold stays, whoever reads or writes it meanwhile.
+    /// touch would: a huge page where one fits and the system has one. What they hold stays, whoever
+    /// reads or writes it meanwhile.
     ///
     /// # Errors
     /// When the kernel does not know how to (before Linux 5.14), or has no memory.
     pub fn populate(&self, position: u64, bytes: usize) -> io::Result<()> {
         assert!(bytes <= self.capacity, "both mappings have it");
-        // SAFETY: the range is mapped, for as long as `self` lives, and its contents do not change.
-        unsafe { madvise(self.at(position).cast(), bytes, Advice::LinuxPopulateWrite)? };
-        Ok(())
+        let start = self.at(position);
+        if bytes.is_multiple_of(HUGE_PAGE) && start.addr().is_multiple_of(HUGE_PAGE) {
+            for huge in 0..bytes / HUGE_PAGE {
+                // SAFETY: inside the range, which is mapped.
+                take(unsafe { start.add(huge * HUGE_PAGE) }, PAGE)?;
+            }
+            if collapse(start, bytes).is_ok() {
+                return Ok(());
+            }
+        }
+        take(start, bytes)
+    }
+}
+
+/// Takes memory for mapped bytes, whose contents stay.
+fn take(start: *mut u8, bytes: usize) -> io::Result<()> {
+    // SAFETY: advice about a mapping, which changes nothing of its contents.
+    unsafe { madvise(start.cast(), bytes, Advice::LinuxPopulateWrite)? };
+    Ok(())
+}
+
+/// Makes huge pages of mapped bytes, each of which has some memory already. Their contents stay.
+///
+/// # Errors
+/// When the kernel does not know how to (before Linux 6.1), has been told not to (`deny` in
+/// `transparent_hugepage/shmem_enabled`; `never` keeps only from making them unasked), has no huge page
+/// free, or the bytes are being read or written by a disk.
+fn collapse(start: *mut u8, bytes: usize) -> io::Result<()> {
+    // SAFETY: advice about a mapping, which changes nothing of its contents.
+    match unsafe { libc::madvise(start.cast(), bytes, libc::MADV_COLLAPSE) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -132,12 +163,17 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
-    /// How much of the mapping that begins at `start` has memory, in bytes.
-    fn resident(start: *const u8) -> usize {
+    /// What the kernel says of the mapping that begins at `start`, in bytes.
+    fn figure(start: *const u8, name: &str) -> usize {
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let (_, map) = maps.split_once(&format!("{:x}-", start.addr())).expect("it is mapped");
-        let rss = map.lines().find_map(|line| line.strip_prefix("Rss:")).expect("it has a size");
-        rss.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+        let figure = map.lines().find_map(|line| line.strip_prefix(name)).expect("it is said");
+        figure.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
+    /// How much of the mapping that begins at `start` has memory, in bytes.
+    fn resident(start: *const u8) -> usize {
+        figure(start, "Rss:")
     }
 
     #[test]
@@ -150,6 +186,25 @@ mod tests {
         assert_eq!(resident(memory.at(0)), 3 * PAGE);
         // SAFETY: as above.
         assert_eq!(unsafe { memory.at(5 * PAGE as u64).read() }, 7);
+    }
+
+    #[test]
+    fn huge_pages_are_taken_where_the_system_has_them_and_keep_what_the_small_ones_held() {
+        let memory = MirrorMemory::new(4 * HUGE_PAGE, Pages::Common).unwrap();
+        let written = HUGE_PAGE as u64 * 2 + 5 * PAGE as u64;
+        // SAFETY: one thread, inside the mapping.
+        unsafe { memory.at(written).write(7) };
+        // A page that something else of the system holds just then stays small that time.
+        let are_huge = (0..100).any(|_| {
+            memory.populate(HUGE_PAGE as u64, 2 * HUGE_PAGE).unwrap();
+            figure(memory.at(0), "ShmemPmdMapped:") == 2 * HUGE_PAGE
+        });
+        assert_eq!(are_huge, collapse(memory.at(HUGE_PAGE as u64), 2 * HUGE_PAGE).is_ok());
+        assert_eq!(resident(memory.at(0)), 2 * HUGE_PAGE);
+        // SAFETY: as above.
+        assert_eq!(unsafe { memory.at(written).read() }, 7);
+        // SAFETY: as above.
+        assert_eq!(unsafe { memory.at(HUGE_PAGE as u64).read() }, 0);
     }
 
     #[test]

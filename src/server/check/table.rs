@@ -130,7 +130,7 @@ depth",
         Wanted::Word(&["advise", "within_size", "always"]),
     )
     .since(
-        "the hot tail is one: its first round costs a page fault for 2 MiB, not for each 4 KiB",
+        "the hot tail is one: what a shard is the first to touch is then huge, too",
         "programs that ask for them get them",
     ),
     setting("Huge pages", "/proc/sys/vm/nr_hugepages", Wanted::Needed(huge_pages))
