@@ -2,12 +2,10 @@
 
 use std::{
     collections::VecDeque,
-    hint,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
-    thread,
     time::Duration,
 };
 
@@ -20,6 +18,7 @@ use super::{
     reservation::{Reservation, ReserveError},
     segment::Space,
     shard_signal::ShardSignal,
+    spin::spin_until,
     tail::{Tail, TailReader},
 };
 use crate::{
@@ -65,11 +64,7 @@ impl Building {
     /// Waits until every reservation in the block is committed. Owners fill without awaiting, so
     /// this takes microseconds unless their thread lost its core.
     pub(super) fn wait_filled(&self) {
-        let mut spins = 0u32;
-        while self.unfilled.load(Ordering::Acquire) > 0 {
-            spins += 1;
-            if spins < 128 { hint::spin_loop() } else { thread::yield_now() }
-        }
+        spin_until(|| self.unfilled.load(Ordering::Acquire) == 0);
     }
 }
 

@@ -21,6 +21,7 @@ mod log;
 mod reservation;
 mod scan;
 mod shard_signal;
+mod spin;
 mod tail;
 mod walk;
 mod write_order;

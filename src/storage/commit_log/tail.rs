@@ -1,16 +1,15 @@
 //! The hot tail: the last bytes of the log, in a ring of memory.
 
 use std::{
-    hint, io,
+    io,
     ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread,
 };
 
-use super::log::CommitLog;
+use super::{log::CommitLog, spin::spin_until};
 use crate::{base::Position, env::mirror::MirrorMemory};
 
 /// No read is under way.
@@ -65,12 +64,8 @@ impl Tail {
         let start = (needed + ADVANCE.min(self.capacity() / 8)).min(end.0);
         self.start.store(start, Ordering::SeqCst);
         for pin in &self.pins {
-            let mut spins = 0u32;
-            while pin.load(Ordering::SeqCst) < start {
-                // A pin lasts for one socket write; its thread may have been descheduled in it.
-                spins += 1;
-                if spins < 128 { hint::spin_loop() } else { thread::yield_now() }
-            }
+            // A pin lasts for one socket write.
+            spin_until(|| pin.load(Ordering::SeqCst) >= start);
         }
     }
 }
