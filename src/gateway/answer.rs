@@ -21,6 +21,11 @@ use std::rc::Rc;
 /// Slices given to the socket at a time.
 const SLICES: usize = 128;
 
+/// Bytes that a socket is given at a time of what was read from disk. A copy of that many takes a few
+/// tenths of a millisecond; a socket would take several times as much, and those at the log's end would
+/// wait for it.
+const TURN_BYTES: usize = 512 << 10;
+
 /// A piece of an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
@@ -165,14 +170,16 @@ impl Answers {
 }
 
 /// Sends all parts in order. Payloads are borrowed from the hot tail for one call at a time; what
-/// the socket did not take stays a position, so a slow client holds nothing in place.
+/// the socket did not take stays a position, so a slow client holds nothing in place. Who reads from
+/// disk lets others on the shard have a turn in between.
 async fn send_parts(
     broker: &Rc<Broker>,
     to: &Connection,
     parts: &mut VecDeque<Part>,
 ) -> io::Result<()> {
     while !parts.is_empty() {
-        let sent = match gather(broker, parts, |slices| to.try_write(slices)) {
+        let limit = turn_bytes(parts);
+        let sent = match gather(broker, parts, limit, |slices| to.try_write(slices)) {
             Some(sent) => sent?,
             None => {
                 load_cold(broker, parts).await?;
@@ -184,20 +191,31 @@ async fn send_parts(
             // The socket is full: wait for it with the first slice alone.
             None => {
                 to.write(|poll| {
-                    let _ = with_first(broker, parts, poll);
+                    let _ = with_first(broker, parts, &mut |bytes| poll(up_to(bytes, limit)));
                 })
                 .await?
             }
         };
         advance(parts, sent);
+        if sent == limit {
+            broker.env().tasks.sleep(Duration::ZERO).await;
+        }
     }
     Ok(())
 }
 
-/// Calls `send` with the first parts' bytes; `None` if one of them has left the hot tail.
+/// How many bytes the socket may be given at once.
+fn turn_bytes(parts: &VecDeque<Part>) -> usize {
+    let has_cold = parts.iter().take(SLICES).any(|part| matches!(part, Part::Cold(_)));
+    if has_cold { TURN_BYTES } else { usize::MAX }
+}
+
+/// Calls `send` with the first parts' bytes, `limit` of them at most; `None` if one of those parts has
+/// left the hot tail.
 fn gather<R>(
     broker: &Broker,
     parts: &VecDeque<Part>,
+    limit: usize,
     send: impl FnOnce(&[IoSlice<'_>]) -> R,
 ) -> Option<R> {
     let first = || parts.iter().take(SLICES);
@@ -206,22 +224,31 @@ fn gather<R>(
         Part::Bytes(_) | Part::Cold(_) => None,
     });
     let Some(oldest) = oldest.min() else {
-        let slices: Vec<_> = first().map(|part| IoSlice::new(bytes_of(part))).collect();
-        return Some(send(&slices));
+        return Some(send(&slices_of(first().map(bytes_of), limit)));
     };
     broker.tail().with(oldest, |view| {
-        let slices: Vec<_> = first()
-            .map(|part| match part {
-                Part::Bytes(bytes) => IoSlice::new(bytes),
-                Part::Cold(bytes) => IoSlice::new(bytes),
-                Part::Log { slice, sent } => {
-                    let bytes = view.slice(slice.position, slice.length as usize);
-                    IoSlice::new(&bytes[*sent as usize..])
-                }
-            })
-            .collect();
-        send(&slices)
+        let bytes_of = |part| match part {
+            &Part::Log { slice, sent } => {
+                &view.slice(slice.position, slice.length as usize)[sent as usize..]
+            }
+            part => bytes_of(part),
+        };
+        send(&slices_of(first().map(bytes_of), limit))
     })
+}
+
+/// The first `left` bytes of `pieces`.
+fn slices_of<'a>(pieces: impl Iterator<Item = &'a [u8]>, mut left: usize) -> Vec<IoSlice<'a>> {
+    let slices = pieces.map_while(|piece| {
+        let piece = (left > 0).then(|| up_to(piece, left))?;
+        left -= piece.len();
+        Some(IoSlice::new(piece))
+    });
+    slices.collect()
+}
+
+fn up_to(bytes: &[u8], limit: usize) -> &[u8] {
+    &bytes[..bytes.len().min(limit)]
 }
 
 fn bytes_of(part: &Part) -> &[u8] {
@@ -282,4 +309,33 @@ async fn load_cold(broker: &Rc<Broker>, parts: &mut VecDeque<Part>) -> io::Resul
         parts[at] = Part::Cold(bytes.slice(sent as usize..bytes.len()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cold(bytes: usize) -> Part {
+        Part::Cold(ColdBytes::new(Rc::new(vec![0; bytes])))
+    }
+
+    #[test]
+    fn what_was_read_from_disk_is_sent_in_turns() {
+        let head = Part::Bytes(Bytes::from_static(b"head"));
+        let hot = VecDeque::from(vec![head.clone(); 3]);
+        assert_eq!(turn_bytes(&hot), usize::MAX);
+        assert_eq!(turn_bytes(&VecDeque::from([head, cold(1)])), TURN_BYTES);
+    }
+
+    #[test]
+    fn a_turn_ends_inside_a_piece() {
+        let pieces: [&[u8]; 4] = [b"head", b"", b"0123456789", b"more"];
+        let lengths = |limit| -> Vec<usize> {
+            slices_of(pieces.into_iter(), limit).iter().map(|slice| slice.len()).collect()
+        };
+        assert_eq!(lengths(usize::MAX), [4, 0, 10, 4]);
+        assert_eq!(lengths(4), [4], "what comes behind is not looked at");
+        assert_eq!(lengths(6), [4, 0, 2]);
+        assert_eq!(lengths(14), [4, 0, 10]);
+    }
 }
