@@ -49,7 +49,7 @@ pub struct CompareArgs {
     #[arg(long = "set", value_name = "WORKLOAD.KEY=VALUE")]
     settings: Vec<Setting>,
     /// Records produced and consumed before anything is measured, so that a JVM has compiled what
-    /// it runs; every system gets the same. [default: 4000000; with --quick 100000]
+    /// it runs; every system gets the same. [default: 7000000; with --quick 100000]
     #[arg(long)]
     warmup_records: Option<u64>,
     /// Goes on with a comparison that was interrupted, as it was begun.
@@ -102,7 +102,7 @@ fn begin(args: &CompareArgs) -> Result<(RunDirectory, Systems)> {
                 if args.quick {
                     100_000
                 } else {
-                    4_000_000
+                    7_000_000
                 }
             }
         },

@@ -76,7 +76,7 @@ table! {
         segment_frames: u32 = count(1 << 20, 1 << 10, 1 << 24), Restart;
         /// Largest group commit; a larger frame is a block alone.
         block_bytes: u64 = bytes(MIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
-        /// Memory for the log's newest bytes, from which consumers are served without the disk; unless given, an eighth of the memory there is, from 128 MiB to 8 GiB.
+        /// Memory for the log's newest bytes, from which consumers are served without the disk; unless given, a quarter of the memory there is, from 128 MiB to 32 GiB.
         tail_bytes: u64 = bytes(128 * MIB, 16 * MIB, 64 * GIB).step(2 * MIB), Restart;
         /// Takes that memory from the huge pages the system has set aside (vm.nr_hugepages), if there are enough.
         huge_pages: bool = Switch(false), Restart;

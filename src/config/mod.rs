@@ -41,7 +41,7 @@ pub use value::{Advertised, Cores, Flush, Listen, LogFormat, LogWriter, Pin, Wri
 const TAIL_STEP_BYTES: u64 = 2 * MIB;
 
 /// The most that `log.tail_bytes` is by itself, however much memory there is.
-const TAIL_DEFAULT_BYTES_MAX: u64 = 8 * GIB;
+const TAIL_DEFAULT_BYTES_MAX: u64 = 32 * GIB;
 
 /// The key of this name.
 #[must_use]
@@ -116,7 +116,7 @@ impl Config {
         if let Some(memory) = memory_bytes
             && !given.contains("log.tail_bytes")
         {
-            let share = memory / 8 / TAIL_STEP_BYTES * TAIL_STEP_BYTES;
+            let share = memory / 4 / TAIL_STEP_BYTES * TAIL_STEP_BYTES;
             log.tail_bytes = share.clamp(log.tail_bytes, TAIL_DEFAULT_BYTES_MAX);
         }
         if !given.contains("log.inflight_bytes") {

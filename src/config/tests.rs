@@ -144,16 +144,16 @@ fn defaults_fit_what_was_given() {
 }
 
 #[test]
-fn the_tail_is_an_eighth_of_the_memory() {
+fn the_tail_is_a_quarter_of_the_memory() {
     let tail = |memory_bytes, settings: &[&str]| {
         let sources = Sources { memory_bytes, ..flags(settings) };
         Config::load(&sources).unwrap().log.tail_bytes
     };
     assert_eq!(tail(None, &[]), 128 * MIB);
     assert_eq!(tail(Some(512 * MIB), &[]), 128 * MIB);
-    assert_eq!(tail(Some(24 * GIB + 3), &[]), 3 * GIB);
-    assert_eq!(tail(Some(16 * GIB - 1), &[]), 2 * GIB - 2 * MIB);
-    assert_eq!(tail(Some(1024 * GIB), &[]), 8 * GIB);
+    assert_eq!(tail(Some(24 * GIB + 3), &[]), 6 * GIB);
+    assert_eq!(tail(Some(16 * GIB - 1), &[]), 4 * GIB - 2 * MIB);
+    assert_eq!(tail(Some(1024 * GIB), &[]), 32 * GIB);
     assert_eq!(tail(Some(24 * GIB), &["log.tail_bytes=256MiB"]), 256 * MIB);
 }
 
