@@ -92,10 +92,11 @@ public final class Later {
 
     /**
      * Lets the broker make a group's retry topic, with the first heartbeat: clients ask where it is when they start,
-     * and then every 30 s.
+     * and then every 30 s. To a broker that none of its topics has led it to a client sends no heartbeat.
      */
-    void introduce(String group, String topic) throws Exception {
-        DefaultMQPushConsumer consumer = consumer(group, topic);
+    void introduce(DefaultMQProducer producer, String group) throws Exception {
+        send(producer, message("other", "makes its topic"));
+        DefaultMQPushConsumer consumer = consumer(group, prefix + "-other");
         consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) ->
             ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
         consumer.setInstanceName("introduction");
@@ -200,7 +201,7 @@ public final class Later {
     /** A group that never can: three times, and then to its dead letters. */
     void deadLetters(DefaultMQProducer producer) throws Exception {
         Map<String, Queue<Integer>> times = new ConcurrentHashMap<>();
-        introduce("failing", prefix + "-other");
+        introduce(producer, "failing");
         List<String> ids = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
             ids.add(send(producer, message("failing", "failing-" + i)).getMsgId());
@@ -262,7 +263,7 @@ public final class Later {
     /** Fails at first, with RocketMQ's own delay of 10 s; the broker is killed meanwhile. */
     void patient(DefaultMQProducer producer) throws Exception {
         Queue<String> failed = new ConcurrentLinkedQueue<>();
-        introduce("patient", prefix + "-other");
+        introduce(producer, "patient");
         SendResult sent = send(producer, message("patient", String.valueOf(System.currentTimeMillis())));
         DefaultMQPushConsumer failing = consumer("patient", prefix + "-patient");
         failing.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
