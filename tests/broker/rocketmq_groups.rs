@@ -29,8 +29,16 @@ fn heartbeat(client: &mut Remoting, id: &str, tags: &str, version: i64) -> Told 
 
 /// Pulls from the start by what the group wants.
 fn pull(client: &mut Remoting, version: i64) -> Told {
-    let header =
-        PullMessageRequest { sys_flag: 0, sub_version: version, ..pull_header("orders", 0, "", 0) };
+    pull_of_type(client, version, None)
+}
+
+fn pull_of_type(client: &mut Remoting, version: i64, expression_type: Option<&str>) -> Told {
+    let header = PullMessageRequest {
+        sys_flag: 0,
+        sub_version: version,
+        expression_type,
+        ..pull_header("orders", 0, "", 0)
+    };
     let mut request = client.request(RequestCode::PullMessage);
     header.write(&mut request.fields);
     client.ask_among_notices(&request)
@@ -48,6 +56,10 @@ fn a_group_wants_what_its_members_told_last() {
     heartbeat(&mut one, "one", "A", 1).expect(ResponseCode::Success);
     assert_eq!(bodies(&pull(&mut one, 1)), ["a0", "a2"]);
     pull(&mut one, 2).expect(ResponseCode::SubscriptionNotLatest);
+    pull_of_type(&mut one, 2, Some("SQL92")).expect(ResponseCode::SubscriptionNotLatest);
+    // Who looks at tags itself need not wait for its next heartbeat.
+    assert_eq!(bodies(&pull_of_type(&mut one, 2, Some("TAG"))), ["a0", "b1", "a2"]);
+    assert_eq!(bodies(&pull_of_type(&mut one, 1, Some("TAG"))), ["a0", "a2"]);
 
     // Another member's newer one holds for all, an older one for none.
     let mut two = Remoting::connect(&broker.rocketmq);

@@ -8,7 +8,9 @@ use bytes::BytesMut;
 use super::{Gateway, Handled, client::Client, encoded, group_offset, refusal::Refusal};
 use crate::{
     base::{Position, Stage},
-    broker::{LogSlice, Piece, Pull, PullCount, Pulled, ReadError, filter::Filter},
+    broker::{
+        LogSlice, Piece, Pull, PullCount, Pulled, ReadError, SubscriptionError, filter::Filter,
+    },
     env::LocalFuture,
     gateway::answer::{Answer, Part},
     wire::rocketmq::{
@@ -68,6 +70,7 @@ pub(super) fn begin(
         topic: asked.topic.to_owned(),
         queue_id: asked.queue_id,
         broadcasts: client.broadcasts(asked.consumer_group),
+        looks_at_tags: asked.expression_type == Some("TAG"),
     };
     puller.check_allowed(&gateway)?;
     let flags = PullSysFlag(asked.sys_flag);
@@ -108,6 +111,8 @@ struct Puller {
     topic: String,
     queue_id: i32,
     broadcasts: bool,
+    /// It looks at tags itself, since those with the same hash may come, too.
+    looks_at_tags: bool,
 }
 
 impl Puller {
@@ -132,6 +137,10 @@ impl Puller {
 
     /// Checks that the group may be consumed in by RocketMQ's clients, and finds what its members told
     /// that it wants of the topic, if the pull does not say.
+    ///
+    /// A client of Java's pulls with a newer subscription than it told where its heartbeat after the
+    /// first rebalance meets the one of its start, and tells it half a minute later. With tags it is
+    /// given everything till then; RocketMQ refuses it meanwhile (code 25), as here what goes by SQL92.
     async fn filter(
         &self,
         gateway: &Gateway,
@@ -140,10 +149,14 @@ impl Puller {
     ) -> Result<Arc<Filter>, Refusal> {
         let (broker, topic) = (&gateway.broker, self.topic.clone());
         let group: Arc<str> = self.group.as_str().into();
+        let looks_at_tags = self.looks_at_tags;
         let found = broker.on(broker.group_owner(&group), move |owner| {
             Box::pin(async move {
                 owner.with_groups(|groups, _| groups.check_peers(&group))?;
-                said.map_or_else(|| owner.subscription(&group, &topic, version), Ok)
+                match said.map_or_else(|| owner.subscription(&group, &topic, version), Ok) {
+                    Err(SubscriptionError::NotLatest) if looks_at_tags => Ok(Arc::new(Filter::All)),
+                    known => known,
+                }
             })
         });
         Ok(found.await??)
