@@ -132,7 +132,7 @@ fn take(start: *mut u8, bytes: usize) -> io::Result<()> {
 /// # Errors
 /// When the kernel does not know how to (before Linux 6.1), has been told not to (`deny` in
 /// `transparent_hugepage/shmem_enabled`; `never` keeps only from making them unasked), has no huge page
-/// free, or the bytes are being read or written by a disk.
+/// free, or the bytes are being read or written by a disk; and of [`Pages::Huge`], which are such already.
 fn collapse(start: *mut u8, bytes: usize) -> io::Result<()> {
     // SAFETY: advice about a mapping, which changes nothing of its contents.
     match unsafe { libc::madvise(start.cast(), bytes, libc::MADV_COLLAPSE) } {

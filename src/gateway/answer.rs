@@ -21,8 +21,8 @@ use std::rc::Rc;
 /// Slices given to the socket at a time.
 const SLICES: usize = 128;
 
-/// Bytes that a socket is given at a time of what was read from disk. A copy of that many takes a few
-/// tenths of a millisecond; a socket would take several times as much, and those at the log's end would
+/// Bytes that a socket is given at a time of what was read from disk. A copy of that many takes a tenth
+/// or two of a millisecond; a socket would take several times as much, and those at the log's end would
 /// wait for it.
 const TURN_BYTES: usize = 512 << 10;
 
@@ -179,7 +179,7 @@ async fn send_parts(
 ) -> io::Result<()> {
     while !parts.is_empty() {
         let limit = turn_bytes(parts);
-        let sent = match gather(broker, parts, limit, |slices| to.try_write(slices)) {
+        let sent = match gather(broker, parts, SLICES, limit, |slices| to.try_write(slices)) {
             Some(sent) => sent?,
             None => {
                 load_cold(broker, parts).await?;
@@ -191,7 +191,7 @@ async fn send_parts(
             // The socket is full: wait for it with the first slice alone.
             None => {
                 to.write(|poll| {
-                    let _ = with_first(broker, parts, &mut |bytes| poll(up_to(bytes, limit)));
+                    let _ = gather(broker, parts, 1, limit, |slices| poll(&slices[0]));
                 })
                 .await?
             }
@@ -210,15 +210,16 @@ fn turn_bytes(parts: &VecDeque<Part>) -> usize {
     if has_cold { TURN_BYTES } else { usize::MAX }
 }
 
-/// Calls `send` with the first parts' bytes, `limit` of them at most; `None` if one of those parts has
-/// left the hot tail.
+/// Calls `send` with the bytes of the first `count` parts, `limit` of them at most; `None` if one of
+/// those parts has left the hot tail.
 fn gather<R>(
     broker: &Broker,
     parts: &VecDeque<Part>,
+    count: usize,
     limit: usize,
     send: impl FnOnce(&[IoSlice<'_>]) -> R,
 ) -> Option<R> {
-    let first = || parts.iter().take(SLICES);
+    let first = || parts.iter().take(count);
     let oldest = first().filter_map(|part| match part {
         Part::Log { slice, .. } => Some(slice.position),
         Part::Bytes(_) | Part::Cold(_) => None,
@@ -240,15 +241,11 @@ fn gather<R>(
 /// The first `left` bytes of `pieces`.
 fn slices_of<'a>(pieces: impl Iterator<Item = &'a [u8]>, mut left: usize) -> Vec<IoSlice<'a>> {
     let slices = pieces.map_while(|piece| {
-        let piece = (left > 0).then(|| up_to(piece, left))?;
+        let piece = (left > 0).then(|| &piece[..piece.len().min(left)])?;
         left -= piece.len();
         Some(IoSlice::new(piece))
     });
     slices.collect()
-}
-
-fn up_to(bytes: &[u8], limit: usize) -> &[u8] {
-    &bytes[..bytes.len().min(limit)]
 }
 
 fn bytes_of(part: &Part) -> &[u8] {
@@ -257,17 +254,6 @@ fn bytes_of(part: &Part) -> &[u8] {
         Part::Cold(bytes) => bytes,
         Part::Log { .. } => unreachable!("only called where no part is in the log"),
     }
-}
-
-fn with_first(broker: &Broker, parts: &VecDeque<Part>, send: &mut dyn FnMut(&[u8])) -> Option<()> {
-    match parts.front()? {
-        Part::Bytes(bytes) => send(bytes),
-        Part::Cold(bytes) => send(bytes),
-        Part::Log { slice, sent } => broker.tail().with(slice.position, |view| {
-            send(&view.slice(slice.position, slice.length as usize)[*sent as usize..]);
-        })?,
-    }
-    Some(())
 }
 
 /// Takes `sent` bytes off the front.
