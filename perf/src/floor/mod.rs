@@ -1,8 +1,10 @@
 //! The least that a broker's work costs on this machine: servers that do nothing else. What a broker's
 //! figures are held against.
 
+mod disk;
 mod read;
 mod record;
+mod send;
 
 use crate::error::{Doing, PerfError, Result};
 use clap::Subcommand;
@@ -22,6 +24,8 @@ const SECTOR: usize = 4096;
 pub enum Floor {
     /// A record that comes alone: durable, answered, and in its reader's hands.
     Record(record::RecordArgs),
+    /// Synchronous sends: many who each wait for their own to be durable.
+    Send(send::SendArgs),
     /// Much that is read back: out of memory, from the disk, and out of the page cache.
     Read(read::ReadArgs),
 }
@@ -31,6 +35,7 @@ pub enum Floor {
 #[serde(untagged)]
 pub enum FloorFigures {
     Record(record::RecordFloor),
+    Send(send::SendFloor),
     Read(Vec<read::ReadFloor>),
 }
 
@@ -41,6 +46,7 @@ pub enum FloorFigures {
 pub fn floor(of: &Floor) -> Result<FloorFigures> {
     match of {
         Floor::Record(args) => record::record(args).map(FloorFigures::Record),
+        Floor::Send(args) => send::send(args).map(FloorFigures::Send),
         Floor::Read(args) => read::read(args).map(FloorFigures::Read),
     }
 }

@@ -5,29 +5,23 @@
 //! protocol, no queues, no index: what is left are the calls and the waking up that no broker on this
 //! kernel and this disk can do without, as long as records come one at a time.
 
-use super::{SECTOR, Sectors, connected, joined, with_cpu, with_file};
+use super::disk::{Disk, DiskLink};
+use super::{connected, joined, with_cpu, with_file};
 use crate::error::{Doing, Result};
 use crate::histogram::new_histogram;
 use crate::report::Percentiles;
 use clap::Args;
 use hdrhistogram::Histogram;
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
-use rustix::fs::OFlags;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::Serialize;
-use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Bytes that a request or an answer has besides its records, about as in Kafka's protocol.
 const AROUND: usize = 100;
-/// The file is written from its beginning on again once it is full.
-const FILE_BYTES: u64 = 64 << 20;
 
 /// What to measure.
 #[derive(Args, Debug)]
@@ -63,22 +57,10 @@ pub struct RecordFloor {
     pub end_to_end_latency: Percentiles,
 }
 
-/// The writer's and the server's ends of what is between them.
-struct Disk {
-    /// Numbers of records that were taken.
-    taken: Receiver<u64>,
-    /// Counts records that are durable.
-    durable: OwnedFd,
-    file: File,
-    record_bytes: usize,
-}
-
 struct Server {
     producer: TcpStream,
     consumer: TcpStream,
-    /// Its other end is the writer's.
-    durable: OwnedFd,
-    taken: Sender<u64>,
+    disk: DiskLink,
     record_bytes: usize,
     total: u64,
 }
@@ -92,18 +74,15 @@ pub fn record(args: &RecordArgs) -> Result<RecordFloor> {
 }
 
 fn measure(args: &RecordArgs, path: &Path) -> Result<RecordFloor> {
-    let file = prepared(path).doing(|| format!("preparing {}", path.display()))?;
     let total = u64::from(args.rate) * u64::from(args.seconds);
     let record_bytes = args.record_bytes as usize;
+    let (disk, link) =
+        Disk::new(path, record_bytes + AROUND).doing(|| format!("preparing {}", path.display()))?;
     let set_up = || "setting up connections".to_owned();
     let (sender, producer) = connected().doing(set_up)?;
     let (receiver, consumer) = connected().doing(set_up)?;
-    let durable = eventfd(0, EventfdFlags::NONBLOCK).map_err(io::Error::from).doing(set_up)?;
-    let (taken, takes) = channel();
-    let told = durable.try_clone().doing(set_up)?;
-    let disk = Disk { taken: takes, durable: told, file, record_bytes };
-    let server = Server { producer, consumer, durable, taken, record_bytes, total };
     let answers = sender.try_clone().doing(set_up)?;
+    let server = Server { producer, consumer, disk: link, record_bytes, total };
 
     let epoch = Instant::now();
     let running = || "running".to_owned();
@@ -128,41 +107,6 @@ fn measure(args: &RecordArgs, path: &Path) -> Result<RecordFloor> {
     })
 }
 
-/// A file whose every write is durable and goes past the page cache, into blocks that were written
-/// before.
-fn prepared(path: &Path) -> io::Result<File> {
-    let mut file = File::create(path)?;
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..FILE_BYTES / zeros.len() as u64 {
-        file.write_all(&zeros)?;
-    }
-    file.sync_all()?;
-    let flags = (OFlags::DIRECT | OFlags::DSYNC).bits();
-    OpenOptions::new().write(true).custom_flags(flags.cast_signed()).open(path)
-}
-
-impl Disk {
-    /// Writes until nobody takes records any more; returns how many writes that were.
-    fn write_all_there_is(self) -> io::Result<u64> {
-        let sectors = Sectors::new(1 << 20);
-        let aligned = sectors.bytes();
-        let (mut at, mut writes) = (0, 0);
-        while let Ok(first) = self.taken.recv() {
-            let count: u64 = first + self.taken.try_iter().sum::<u64>();
-            let bytes = count as usize * (self.record_bytes + AROUND);
-            let bytes = bytes.next_multiple_of(SECTOR).min(aligned.len());
-            if at + bytes as u64 > FILE_BYTES {
-                at = 0;
-            }
-            self.file.write_all_at(&aligned[..bytes], at)?;
-            at += bytes as u64;
-            writes += 1;
-            rustix::io::write(&self.durable, &count.to_ne_bytes())?;
-        }
-        Ok(writes)
-    }
-}
-
 impl Server {
     /// Serves until the last record has been sent out.
     fn serve(mut self) -> io::Result<()> {
@@ -178,7 +122,7 @@ impl Server {
             let mut ready = [
                 PollFd::new(&self.producer, interest),
                 PollFd::new(&self.consumer, interest),
-                PollFd::new(&self.durable, interest),
+                PollFd::new(&self.disk.durable, interest),
             ];
             poll(&mut ready, None)?;
             let [records, fetches, told] = ready.map(|one| one.revents().contains(interest));
@@ -190,7 +134,7 @@ impl Server {
                 held.extend_from_slice(&arrived[..bytes]);
                 let now = sent + (held.len() / request) as u64;
                 if now > complete {
-                    let _ = self.taken.send(now - complete);
+                    self.disk.take(now - complete);
                     complete = now;
                 }
             }
@@ -199,9 +143,7 @@ impl Server {
                 asked = true;
             }
             if told {
-                let mut count = [0; 8];
-                rustix::io::read(&self.durable, &mut count)?;
-                durable += u64::from_ne_bytes(count);
+                durable += self.disk.made_durable()?;
             }
             if durable > answered {
                 self.producer.write_all(&vec![0; (durable - answered) as usize * AROUND])?;
