@@ -240,12 +240,13 @@ fn gather<R>(
 
 /// The first `left` bytes of `pieces`.
 fn slices_of<'a>(pieces: impl Iterator<Item = &'a [u8]>, mut left: usize) -> Vec<IoSlice<'a>> {
-    let slices = pieces.map_while(|piece| {
+    let mut slices = Vec::with_capacity(pieces.size_hint().0);
+    slices.extend(pieces.map_while(|piece| {
         let piece = (left > 0).then(|| &piece[..piece.len().min(left)])?;
         left -= piece.len();
         Some(IoSlice::new(piece))
-    });
-    slices.collect()
+    }));
+    slices
 }
 
 fn bytes_of(part: &Part) -> &[u8] {

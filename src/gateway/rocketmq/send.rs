@@ -1,7 +1,7 @@
 //! SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320): messages into a queue, now or
 //! later.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
@@ -255,11 +255,14 @@ fn answer(
     appended: &[AppendedBatch],
 ) -> Handled {
     let host = gateway.settings.advertised;
-    let msg_ids = appended.iter().map(|message| {
+    let mut msg_id = String::with_capacity(appended.len() * (OffsetMessageId::DIGITS + 1));
+    for message in appended {
+        if !msg_id.is_empty() {
+            msg_id.push(',');
+        }
         let physical_offset = queue.locator(message.base_offset);
-        OffsetMessageId { host, physical_offset }.to_string()
-    });
-    let msg_id = msg_ids.collect::<Vec<_>>().join(",");
+        let _ = write!(msg_id, "{}", OffsetMessageId { host, physical_offset });
+    }
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     let header = SendMessageResponse {
         msg_id: &msg_id,

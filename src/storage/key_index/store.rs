@@ -2,6 +2,7 @@
 
 use std::{
     cmp::Reverse,
+    collections::{BinaryHeap, binary_heap::PeekMut},
     io,
     ops::Range,
     path::{Path, PathBuf},
@@ -112,7 +113,7 @@ impl KeyStore {
         let files = &self.files[range.clone()];
         let covers = LogRange::new(files[0].covers().start, files[files.len() - 1].covers().end);
         let scans = files.iter().map(|file| FileScan::open(&*self.disk, file));
-        let merge = Merge::new(scans.collect::<Result<_, _>>()?);
+        let merge = Merge::new(scans.collect::<Result<_, _>>()?)?;
         let merged = KeyFile::write(&*self.disk, &self.dir, covers, merge)?;
         self.retired.extend(self.files.splice(range, [Arc::new(merged)]));
         Ok(())
@@ -221,12 +222,20 @@ impl Iterator for FileScan {
 
 /// Several files' entries as one, in order.
 struct Merge {
-    scans: Vec<std::iter::Peekable<FileScan>>,
+    scans: Vec<FileScan>,
+    /// The next entry of each that has not ended, and which it is; the first on top.
+    heads: BinaryHeap<Reverse<(KeyEntry, usize)>>,
 }
 
 impl Merge {
-    fn new(scans: Vec<FileScan>) -> Self {
-        Self { scans: scans.into_iter().map(Iterator::peekable).collect() }
+    fn new(mut scans: Vec<FileScan>) -> Result<Self, KeyError> {
+        let mut heads = BinaryHeap::with_capacity(scans.len());
+        for (at, scan) in scans.iter_mut().enumerate() {
+            if let Some(first) = scan.next() {
+                heads.push(Reverse((first?, at)));
+            }
+        }
+        Ok(Self { scans, heads })
     }
 }
 
@@ -234,13 +243,13 @@ impl Iterator for Merge {
     type Item = Result<KeyEntry, KeyError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // There are few. An error comes first.
-        let heads = self
-            .scans
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(at, scan)| scan.peek().map(|head| (head.as_ref().ok().copied(), at)));
-        let (_, at) = heads.min()?;
-        self.scans[at].next()
+        let mut top = self.heads.peek_mut()?;
+        let Reverse((entry, at)) = *top;
+        match self.scans[at].next() {
+            Some(Ok(next)) => *top = Reverse((next, at)),
+            Some(Err(error)) => return Some(Err(error)),
+            None => drop(PeekMut::pop(top)),
+        }
+        Some(Ok(entry))
     }
 }

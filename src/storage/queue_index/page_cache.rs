@@ -1,6 +1,6 @@
-//! Verified pages of runs, the least recently used given up first.
+//! Verified pages of runs; those that were not used lately are given up first.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::rc::Rc;
 
 use hashbrown::HashMap;
 
@@ -9,42 +9,61 @@ use super::page::PAGE_BYTES;
 /// Which page: the run's id in this process and the page's number.
 pub(super) type PageKey = (u64, u32);
 
-/// Keeps pages up to a limit of bytes. Lives on its shard.
+/// Keeps pages up to a limit of bytes. A hand goes round over them and gives up the first that was not
+/// used since it came by last (the second-chance algorithm): a look-up marks a page and moves nothing.
+/// Lives on its shard.
 #[derive(Debug)]
 pub(super) struct PageCache {
     limit_pages: usize,
-    pages: HashMap<PageKey, (Rc<[u8]>, u64)>,
-    by_use: BTreeMap<u64, PageKey>,
-    uses: u64,
+    /// Where in `pages` each is.
+    places: HashMap<PageKey, usize>,
+    pages: Vec<Kept>,
+    hand: usize,
+}
+
+#[derive(Debug)]
+struct Kept {
+    key: PageKey,
+    page: Rc<[u8]>,
+    /// Since the hand came by.
+    used: bool,
 }
 
 impl PageCache {
     pub(super) fn new(limit_bytes: usize) -> Self {
         let limit_pages = limit_bytes / PAGE_BYTES;
-        Self { limit_pages, pages: HashMap::new(), by_use: BTreeMap::new(), uses: 0 }
+        Self { limit_pages, places: HashMap::new(), pages: Vec::new(), hand: 0 }
     }
 
     pub(super) fn get(&mut self, key: PageKey) -> Option<Rc<[u8]>> {
-        let (page, used) = self.pages.get_mut(&key)?;
-        self.by_use.remove(used);
-        self.uses += 1;
-        *used = self.uses;
-        self.by_use.insert(self.uses, key);
-        Some(page.clone())
+        let kept = &mut self.pages[*self.places.get(&key)?];
+        kept.used = true;
+        Some(kept.page.clone())
     }
 
     pub(super) fn insert(&mut self, key: PageKey, page: Rc<[u8]>) {
-        if self.limit_pages == 0 {
-            return;
+        let kept = Kept { key, page, used: false };
+        if let Some(&place) = self.places.get(&key) {
+            self.pages[place] = kept;
+        } else if self.pages.len() < self.limit_pages {
+            self.places.insert(key, self.pages.len());
+            self.pages.push(kept);
+        } else if let Some(place) = self.unused() {
+            self.places.remove(&self.pages[place].key);
+            self.places.insert(key, place);
+            self.pages[place] = kept;
         }
-        self.uses += 1;
-        if let Some((_, used)) = self.pages.insert(key, (page, self.uses)) {
-            self.by_use.remove(&used);
-        }
-        self.by_use.insert(self.uses, key);
-        while self.pages.len() > self.limit_pages {
-            let (_, oldest) = self.by_use.pop_first().expect("every page was used once");
-            self.pages.remove(&oldest);
+    }
+
+    /// The place of the page to give up; none if none is kept.
+    fn unused(&mut self) -> Option<usize> {
+        loop {
+            let place = self.hand;
+            let kept = self.pages.get_mut(place)?;
+            self.hand = (place + 1) % self.limit_pages;
+            if !std::mem::take(&mut kept.used) {
+                return Some(place);
+            }
         }
     }
 
@@ -58,17 +77,33 @@ impl PageCache {
 mod tests {
     use super::*;
 
+    fn page(byte: u8) -> Rc<[u8]> {
+        vec![byte; PAGE_BYTES].into()
+    }
+
     #[test]
-    fn the_least_recently_used_page_goes_first() {
+    fn a_page_that_was_used_stays_longer() {
         let mut cache = PageCache::new(2 * PAGE_BYTES + 1);
-        let page: Rc<[u8]> = vec![0; PAGE_BYTES].into();
-        cache.insert((0, 1), page.clone());
-        cache.insert((0, 2), page.clone());
+        cache.insert((0, 1), page(1));
+        cache.insert((0, 2), page(2));
         assert!(cache.get((0, 1)).is_some());
-        cache.insert((0, 3), page.clone());
-        cache.insert((0, 3), page);
+        cache.insert((0, 3), page(3));
+        cache.insert((0, 3), page(4));
         assert!(cache.get((0, 2)).is_none());
-        assert!(cache.get((0, 1)).is_some() && cache.get((0, 3)).is_some());
-        assert_eq!((cache.bytes(), cache.by_use.len()), (2 * PAGE_BYTES, 2));
+        assert!(cache.get((0, 1)).is_some());
+        assert_eq!(cache.get((0, 3)).unwrap()[0], 4);
+        assert_eq!((cache.bytes(), cache.places.len()), (2 * PAGE_BYTES, 2));
+        // All were used: the hand goes round once.
+        cache.insert((0, 4), page(5));
+        let kept = [1, 3, 4].map(|number| cache.get((0, number)).is_some());
+        assert_eq!(kept.into_iter().filter(|kept| *kept).count(), 2);
+        assert!(kept[2]);
+    }
+
+    #[test]
+    fn a_cache_without_room_keeps_nothing() {
+        let mut cache = PageCache::new(PAGE_BYTES - 1);
+        cache.insert((0, 1), page(1));
+        assert_eq!((cache.get((0, 1)), cache.bytes()), (None, 0));
     }
 }

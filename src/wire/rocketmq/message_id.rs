@@ -19,6 +19,9 @@ pub struct OffsetMessageId {
 }
 
 impl OffsetMessageId {
+    /// Digits of an id with an IPv4 address.
+    pub const DIGITS: usize = 32;
+
     /// Reads an id; none if it is no offsetMsgId. Half of all unique ids look like one.
     #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
@@ -32,8 +35,11 @@ impl OffsetMessageId {
 
 impl fmt::Display for OffsetMessageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_ip(f, self.host.ip())?;
-        write!(f, "{:08X}{:016X}", self.host.port(), self.physical_offset)
+        let mut digits = Digits::default();
+        digits.push_ip(self.host.ip());
+        digits.push(&u32::from(self.host.port()).to_be_bytes());
+        digits.push(&self.physical_offset.to_be_bytes());
+        f.write_str(digits.text())
     }
 }
 
@@ -71,16 +77,47 @@ impl UniqueId {
 
 impl fmt::Display for UniqueId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_ip(f, self.ip)?;
-        let Self { process, maker, time_ms, counter, .. } = self;
-        write!(f, "{process:04X}{maker:08X}{time_ms:08X}{counter:04X}")
+        let mut digits = Digits::default();
+        digits.push_ip(self.ip);
+        digits.push(&self.process.to_be_bytes());
+        digits.push(&self.maker.to_be_bytes());
+        digits.push(&self.time_ms.to_be_bytes());
+        digits.push(&self.counter.to_be_bytes());
+        f.write_str(digits.text())
     }
 }
 
-fn write_ip(f: &mut fmt::Formatter<'_>, ip: IpAddr) -> fmt::Result {
-    match ip {
-        IpAddr::V4(ip) => write!(f, "{:08X}", ip.to_bits()),
-        IpAddr::V6(ip) => write!(f, "{:032X}", ip.to_bits()),
+/// An id being written; each message that is stored has one.
+struct Digits {
+    text: [u8; 2 * BYTES_MAX],
+    length: usize,
+}
+
+impl Default for Digits {
+    fn default() -> Self {
+        Self { text: [0; 2 * BYTES_MAX], length: 0 }
+    }
+}
+
+impl Digits {
+    fn push(&mut self, bytes: &[u8]) {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        for byte in bytes {
+            let digits = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+            self.text[self.length..][..2].copy_from_slice(&digits);
+            self.length += 2;
+        }
+    }
+
+    fn push_ip(&mut self, ip: IpAddr) {
+        match ip {
+            IpAddr::V4(ip) => self.push(&ip.octets()),
+            IpAddr::V6(ip) => self.push(&ip.octets()),
+        }
+    }
+
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.length]).expect("digits are ASCII")
     }
 }
 
