@@ -183,8 +183,11 @@ fn verified(
     start: u64,
     path: &Path,
 ) -> Result<ColdBytes, ColdError> {
-    let (position, path) = (slice.position, path.to_path_buf());
-    let damaged = |reason: String| ColdError::Damaged { path: path.clone(), position, reason };
+    let position = slice.position;
+    let damaged = |reason: String| {
+        let path = path.to_path_buf();
+        ColdError::Damaged { path, position, reason }
+    };
     let at = (slice.frame().start - start) as usize;
     let frame = bytes.get(at..).ok_or_else(|| damaged("the file is too short".to_owned()))?;
     let frame = Frame::parse(frame).map_err(|error| damaged(error.to_string()))?;

@@ -6,6 +6,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use futures_lite::future::yield_now;
@@ -62,6 +63,18 @@ impl Broker {
     /// `apply` runs when the log is durable up to `end`, in log order with everything else.
     pub(super) fn control_pending(&self, end: Position, apply: impl FnOnce(&Rc<Self>) + 'static) {
         self.push_pending(Pending { end, change: Change::Control(Box::new(apply)) });
+    }
+
+    /// Whether somebody has written within the last tenth of a second, or since the last call.
+    pub fn log_moves(&self) -> bool {
+        const LATELY: Duration = Duration::from_millis(100);
+        let (durable, now) = (self.log.durable(), self.env.clock.monotonic());
+        let (seen, at) = self.log_seen.get();
+        if durable == seen {
+            return now.saturating_sub(at) < LATELY;
+        }
+        self.log_seen.set((durable, now));
+        true
     }
 
     fn push_pending(&self, pending: Pending) {

@@ -21,9 +21,8 @@ use std::rc::Rc;
 /// Slices given to the socket at a time.
 const SLICES: usize = 128;
 
-/// Bytes that a socket is given at a time of what was read from disk. A copy of that many takes a tenth
-/// or two of a millisecond; a socket would take several times as much, and those at the log's end would
-/// wait for it.
+/// Bytes that a socket is given at a time. A copy of that many takes a tenth or two of a millisecond; a
+/// socket would take several times as much, and those at the log's end would wait for it.
 const TURN_BYTES: usize = 512 << 10;
 
 /// A piece of an answer.
@@ -170,16 +169,15 @@ impl Answers {
 }
 
 /// Sends all parts in order. Payloads are borrowed from the hot tail for one call at a time; what
-/// the socket did not take stays a position, so a slow client holds nothing in place. Who reads from
-/// disk lets others on the shard have a turn in between.
+/// the socket did not take stays a position, so a slow client holds nothing in place. Who is sent much
+/// lets others on the shard have a turn in between, while there are some who write.
 async fn send_parts(
     broker: &Rc<Broker>,
     to: &Connection,
     parts: &mut VecDeque<Part>,
 ) -> io::Result<()> {
     while !parts.is_empty() {
-        let limit = turn_bytes(parts);
-        let sent = match gather(broker, parts, SLICES, limit, |slices| to.try_write(slices)) {
+        let sent = match gather(broker, parts, SLICES, TURN_BYTES, |slices| to.try_write(slices)) {
             Some(sent) => sent?,
             None => {
                 load_cold(broker, parts).await?;
@@ -191,23 +189,17 @@ async fn send_parts(
             // The socket is full: wait for it with the first slice alone.
             None => {
                 to.write(|poll| {
-                    let _ = gather(broker, parts, 1, limit, |slices| poll(&slices[0]));
+                    let _ = gather(broker, parts, 1, TURN_BYTES, |slices| poll(&slices[0]));
                 })
                 .await?
             }
         };
         advance(parts, sent);
-        if sent == limit {
+        if sent == TURN_BYTES && broker.log_moves() {
             broker.env().tasks.sleep(Duration::ZERO).await;
         }
     }
     Ok(())
-}
-
-/// How many bytes the socket may be given at once.
-fn turn_bytes(parts: &VecDeque<Part>) -> usize {
-    let has_cold = parts.iter().take(SLICES).any(|part| matches!(part, Part::Cold(_)));
-    if has_cold { TURN_BYTES } else { usize::MAX }
 }
 
 /// Calls `send` with the bytes of the first `count` parts, `limit` of them at most; `None` if one of
@@ -301,18 +293,6 @@ async fn load_cold(broker: &Rc<Broker>, parts: &mut VecDeque<Part>) -> io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn cold(bytes: usize) -> Part {
-        Part::Cold(ColdBytes::new(Rc::new(vec![0; bytes])))
-    }
-
-    #[test]
-    fn what_was_read_from_disk_is_sent_in_turns() {
-        let head = Part::Bytes(Bytes::from_static(b"head"));
-        let hot = VecDeque::from(vec![head.clone(); 3]);
-        assert_eq!(turn_bytes(&hot), usize::MAX);
-        assert_eq!(turn_bytes(&VecDeque::from([head, cold(1)])), TURN_BYTES);
-    }
 
     #[test]
     fn a_turn_ends_inside_a_piece() {

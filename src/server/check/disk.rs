@@ -130,17 +130,19 @@ pub(super) fn mount_options(machine: &Machine<'_>) -> Finding {
     let noatime = mount.options.contains(&"noatime");
     let shown =
         if harmful.is_empty() { mount.options[0..mount.own].join(",") } else { harmful.join(",") };
+    let plain = !mount.point.contains([' ', '\t', '\n', '\\']);
+    let point = if plain { mount.point } else { format!("{:?}", mount.point) };
     let mend = if harmful.is_empty() {
-        format!("sudo mount -o remount,noatime {}, and in /etc/fstab", mount.point)
+        format!("sudo mount -o remount,noatime {point}, and in /etc/fstab")
     } else {
-        format!("take {} out of the options of {} in /etc/fstab", harmful.join(", "), mount.point)
+        format!("take {} out of the options of {point} in /etc/fstab", harmful.join(", "))
     };
     Finding::of(required, shown, noatime && harmful.is_empty(), mend)
 }
 
 /// A line of /proc/self/mountinfo, see proc(5).
 struct Mount<'a> {
-    point: &'a str,
+    point: String,
     /// The mount's, then the file system's.
     options: Vec<&'a str>,
     /// How many are the mount's.
@@ -153,8 +155,8 @@ impl<'a> Mount<'a> {
         let mount = |line: &'a str| {
             let (mount, file_system) = line.split_once(" - ")?;
             let fields: Vec<_> = mount.split(' ').collect();
-            let (point, own) = (*fields.get(4)?, *fields.get(5)?);
-            let here = fields.get(2) == Some(&device) && directory.starts_with(point);
+            let (point, own) = (unescaped(fields.get(4)?), *fields.get(5)?);
+            let here = fields.get(2) == Some(&device) && directory.starts_with(&point);
             let mut options: Vec<_> = own.split(',').collect();
             let own = options.len();
             options.extend(file_system.split(' ').nth(2)?.split(','));
@@ -162,6 +164,27 @@ impl<'a> Mount<'a> {
         };
         mounts.lines().filter_map(mount).max_by_key(|mount| mount.point.len())
     }
+}
+
+/// A path as it is: the kernel writes its white space and backslashes as a backslash and three octal
+/// digits.
+fn unescaped(field: &str) -> String {
+    let mut pieces = field.split('\\');
+    let mut path = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let octal = piece.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match octal {
+            Some(byte) => {
+                path.push(char::from(byte));
+                path.push_str(&piece[3..]);
+            }
+            None => {
+                path.push('\\');
+                path.push_str(piece);
+            }
+        }
+    }
+    path
 }
 
 #[cfg(test)]
@@ -173,15 +196,20 @@ mod tests {
     fn the_innermost_mount_of_the_device_counts() {
         let mounts = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw,data=writeback\n\
                       23 22 8:2 / /data rw,noatime - xfs /dev/sda2 rw,attr2\n\
-                      24 22 8:1 /x /data/x rw,noatime - ext4 /dev/sda1 rw";
+                      24 22 8:1 /x /data/x rw,noatime - ext4 /dev/sda1 rw\n\
+                      25 22 8:4 / /a\\040b\\134\\011 rw - ext4 /dev/sda4 rw";
         let of = |device, directory| {
             Mount::of(mounts, device, Path::new(directory))
                 .map(|mount| (mount.point, mount.options))
         };
-        let root = ("/", vec!["rw", "relatime", "rw", "data=writeback"]);
+        let root = ("/".to_owned(), vec!["rw", "relatime", "rw", "data=writeback"]);
         assert_eq!(of("8:1", "/var/lib"), Some(root));
-        assert_eq!(of("8:2", "/data/log"), Some(("/data", vec!["rw", "noatime", "rw", "attr2"])));
-        assert_eq!(of("8:1", "/data/x/y"), Some(("/data/x", vec!["rw", "noatime", "rw"])));
+        let data = ("/data".to_owned(), vec!["rw", "noatime", "rw", "attr2"]);
+        assert_eq!(of("8:2", "/data/log"), Some(data));
+        let inner = ("/data/x".to_owned(), vec!["rw", "noatime", "rw"]);
+        assert_eq!(of("8:1", "/data/x/y"), Some(inner));
+        let spaced = ("/a b\\\t".to_owned(), vec!["rw", "rw"]);
+        assert_eq!(of("8:4", "/a b\\\t/log"), Some(spaced));
         assert_eq!(of("8:3", "/data"), None);
     }
 
