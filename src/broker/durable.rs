@@ -54,6 +54,24 @@ impl DurableQueue {
     }
 }
 
+/// When the log was last seen to have moved.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Movement {
+    durable: Position,
+    seen_at: Duration,
+}
+
+impl Movement {
+    /// Whether it has moved within a tenth of a second, or since the last look.
+    fn look(&mut self, durable: Position, now: Duration) -> bool {
+        const LATELY: Duration = Duration::from_millis(100);
+        if durable != self.durable {
+            *self = Self { durable, seen_at: now };
+        }
+        now.saturating_sub(self.seen_at) < LATELY
+    }
+}
+
 impl Broker {
     /// Messages assigned at `entry` become visible when the log is durable up to `end`.
     pub(super) fn messages_pending(&self, end: Position, queue: QueueId, entry: IndexEntry) {
@@ -65,16 +83,12 @@ impl Broker {
         self.push_pending(Pending { end, change: Change::Control(Box::new(apply)) });
     }
 
-    /// Whether somebody has written within the last tenth of a second, or since the last call.
+    /// Whether somebody has written lately, so that others may be waiting for this shard.
     pub fn log_moves(&self) -> bool {
-        const LATELY: Duration = Duration::from_millis(100);
-        let (durable, now) = (self.log.durable(), self.env.clock.monotonic());
-        let (seen, at) = self.log_seen.get();
-        if durable == seen {
-            return now.saturating_sub(at) < LATELY;
-        }
-        self.log_seen.set((durable, now));
-        true
+        let mut movement = self.movement.get();
+        let moves = movement.look(self.log.durable(), self.env.clock.monotonic());
+        self.movement.set(movement);
+        moves
     }
 
     fn push_pending(&self, pending: Pending) {
@@ -186,5 +200,20 @@ impl Broker {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_moves_for_a_while_after_each_write() {
+        let mut movement = Movement::default();
+        let mut look = |at, ms| movement.look(Position(at), Duration::from_millis(ms));
+        assert!(look(10, 1_000), "it moved since the last look, whenever that was");
+        assert!(look(10, 1_099));
+        assert!(!look(10, 1_100));
+        assert!(look(11, 1_150) && look(11, 1_249) && !look(11, 1_250));
     }
 }

@@ -46,7 +46,7 @@ use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
 use crate::{
-    base::{Position, ShardId, Stage, Stages},
+    base::{ShardId, Stage, Stages},
     cluster::{
         Applied, ClusterError, ClusterState, Command, ControlPlane, Numbers, Topic,
         control_plane::ProducerIds, fleet::Fleet,
@@ -202,8 +202,7 @@ pub struct Broker {
     key_files: RefCell<KeyFileList>,
     conversions: RefCell<conversion::ConversionCache>,
     durable: RefCell<durable::DurableQueue>,
-    /// How far the log was durable when it was looked at last, and when that was.
-    log_seen: Cell<(Position, Duration)>,
+    movement: Cell<durable::Movement>,
     coordinator: RefCell<coordinator::Coordinator>,
     presence: RefCell<presence::Presence>,
     clients: RefCell<clients::Clients>,
@@ -280,7 +279,7 @@ impl Broker {
                 settings.conversion_cache_bytes,
             )),
             durable: RefCell::new(durable::DurableQueue::new(signal)),
-            log_seen: Cell::default(),
+            movement: Cell::default(),
             coordinator: RefCell::new(coordinator),
             presence: RefCell::default(),
             clients: RefCell::default(),

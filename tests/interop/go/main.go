@@ -1,6 +1,6 @@
-// Command interop drives a Kafka broker with franz-go.
+// Command interop drives a Kafka broker with franz-go and with Sarama.
 //
-//	interop records|groups|admin ADDR PREFIX TARGET
+//	interop records|groups|admin|sarama ADDR PREFIX TARGET
 //	interop create-topic ADDR TOPIC PARTITIONS
 //	interop kill9 [flags] -- BROKER COMMAND... [-- COMMAND BESIDE...]
 package main
@@ -43,6 +43,8 @@ func main() {
 		r.groups()
 	case "admin":
 		r.admin()
+	case "sarama":
+		r.sarama()
 	case "create-topic":
 		partitions, err := strconv.Atoi(args[3])
 		must(err, "partitions")

@@ -474,6 +474,7 @@ SHARED = {
     "go.records": ("go", program(GO_BIN, "records")),
     "go.groups": ("go", program(GO_BIN, "groups")),
     "go.admin": ("go", program(GO_BIN, "admin")),
+    "sarama.all": ("go", program(GO_BIN, "sarama")),
     "confluent.records": ("python", program(PYTHON, SUITE / "python/confluent.py", "records")),
     "confluent.groups": ("python", program(PYTHON, SUITE / "python/confluent.py", "groups")),
     "confluent.admin": ("python", program(PYTHON, SUITE / "python/confluent.py", "admin")),
