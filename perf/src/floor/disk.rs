@@ -56,14 +56,15 @@ impl Disk {
         let (mut at, mut writes) = (0, 0);
         while let Ok(first) = self.taken.recv() {
             let count: u64 = first + self.taken.try_iter().sum::<u64>();
-            let bytes = count as usize * self.request_bytes;
-            let bytes = bytes.next_multiple_of(SECTOR).min(aligned.len());
-            if at + bytes as u64 > FILE_BYTES {
-                at = 0;
+            let mut left = (count as usize * self.request_bytes).next_multiple_of(SECTOR);
+            while left > 0 {
+                let bytes = left.min(aligned.len());
+                if at + bytes as u64 > FILE_BYTES {
+                    at = 0;
+                }
+                self.file.write_all_at(&aligned[..bytes], at)?;
+                (at, left, writes) = (at + bytes as u64, left - bytes, writes + 1);
             }
-            self.file.write_all_at(&aligned[..bytes], at)?;
-            at += bytes as u64;
-            writes += 1;
             rustix::io::write(&self.durable, &count.to_ne_bytes())?;
         }
         Ok(writes)
@@ -72,9 +73,11 @@ impl Disk {
 
 impl DiskLink {
     /// Has `requests` written.
-    pub fn take(&self, requests: u64) {
-        // It ends early only where a write has failed, which whoever waits for it is told.
-        let _ = self.taken.send(requests);
+    ///
+    /// # Errors
+    /// When the writer has ended, because a write had failed.
+    pub fn take(&self, requests: u64) -> io::Result<()> {
+        self.taken.send(requests).map_err(|_| io::Error::other("nobody writes any more"))
     }
 
     /// How many requests have become durable since the last call; after `durable` was readable.

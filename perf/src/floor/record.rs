@@ -134,7 +134,7 @@ impl Server {
                 held.extend_from_slice(&arrived[..bytes]);
                 let now = sent + (held.len() / request) as u64;
                 if now > complete {
-                    self.disk.take(now - complete);
+                    self.disk.take(now - complete)?;
                     complete = now;
                 }
             }

@@ -28,13 +28,13 @@ pub struct SendArgs {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     connections: u16,
     /// Requests of each connection that wait for their answer.
-    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     in_flight: u16,
     /// Bytes of a request, all included.
     #[arg(long, default_value_t = 1_400, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]
     request_bytes: u32,
     /// Bytes of an answer.
-    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    #[arg(long, default_value_t = 250, value_parser = clap::value_parser!(u32).range(1..=4_096))]
     answer_bytes: u32,
     /// How long.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -73,11 +73,11 @@ fn measure(args: &SendArgs, path: &Path) -> Result<SendFloor> {
     let (mut clients, mut connections) = (Vec::new(), Vec::new());
     for _ in 0..args.connections {
         let (client, connection) = connected().doing(|| "setting up connections".to_owned())?;
-        connection.set_nonblocking(true).doing(|| "setting up connections".to_owned())?;
         clients.push(client);
         connections.push(Connection { stream: connection, open: true, pending: 0, answers: 0 });
     }
-    let server = Server { connections, request, answer, link, taken: VecDeque::new() };
+    let answers = vec![0; answer * usize::from(args.in_flight)];
+    let server = Server { connections, request, answer, answers, link, taken: VecDeque::new() };
     let lasting = Duration::from_secs(args.seconds.into());
 
     let began = Instant::now();
@@ -121,6 +121,8 @@ struct Server {
     connections: Vec<Connection>,
     request: usize,
     answer: usize,
+    /// As many answers as a connection can wait for.
+    answers: Vec<u8>,
     link: DiskLink,
     /// Whose requests were taken, and how many, oldest first.
     taken: VecDeque<(usize, u64)>,
@@ -130,11 +132,10 @@ impl Server {
     /// Serves until all clients have hung up.
     fn serve(mut self) -> io::Result<()> {
         let mut arrived = vec![0; 1 << 20];
-        let answers = vec![0; 1 << 20];
         while self.connections.iter().any(|one| one.open) {
             let (told, readable) = self.wait()?;
             if told {
-                self.answer(&answers)?;
+                self.answer()?;
             }
             let mut taken = 0;
             for index in readable {
@@ -150,22 +151,21 @@ impl Server {
                 }
             }
             if taken > 0 {
-                self.link.take(taken);
+                self.link.take(taken)?;
             }
         }
         Ok(())
     }
 
     /// Whether requests have become durable, and which connections have sent something.
-    fn wait(&self) -> io::Result<(bool, Vec<usize>)> {
+    fn wait<'a>(&'a self) -> io::Result<(bool, Vec<usize>)> {
         let interest = PollFlags::IN;
         let mut ready = vec![PollFd::new(&self.link.durable, interest)];
-        let of = |one: &Connection| if one.open { interest } else { PollFlags::empty() };
-        ready.extend(
-            self.connections
-                .iter()
-                .map(|one| PollFd::from_borrowed_fd(one.stream.as_fd(), of(one))),
-        );
+        let stream = |one: &'a Connection| {
+            let of = if one.open { interest } else { PollFlags::empty() };
+            PollFd::from_borrowed_fd(one.stream.as_fd(), of)
+        };
+        ready.extend(self.connections.iter().map(stream));
         poll(&mut ready, None)?;
         let told = ready[0].revents().contains(interest);
         let readable = ready[1..].iter().enumerate();
@@ -174,7 +174,7 @@ impl Server {
     }
 
     /// Answers what has become durable, each connection at once.
-    fn answer(&mut self, answers: &[u8]) -> io::Result<()> {
+    fn answer(&mut self) -> io::Result<()> {
         let mut durable = self.link.made_durable()?;
         while durable > 0 {
             let (index, count) = self.taken.front_mut().expect("durable after it was taken");
@@ -189,7 +189,7 @@ impl Server {
         for connection in &mut self.connections {
             let count = std::mem::take(&mut connection.answers);
             if count > 0 {
-                connection.stream.write_all(&answers[..count * self.answer])?;
+                connection.stream.write_all(&self.answers[..count * self.answer])?;
             }
         }
         Ok(())
