@@ -42,11 +42,18 @@ pub(super) struct DurableQueue {
     wakers: BTreeMap<(Position, u64), Waker>,
     next_ticket: u64,
     signal: Arc<ShardSignal>,
+    movement: Movement,
 }
 
 impl DurableQueue {
     pub(super) fn new(signal: Arc<ShardSignal>) -> Self {
-        Self { pending: VecDeque::new(), wakers: BTreeMap::new(), next_ticket: 0, signal }
+        Self {
+            pending: VecDeque::new(),
+            wakers: BTreeMap::new(),
+            next_ticket: 0,
+            signal,
+            movement: Movement::default(),
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -55,8 +62,8 @@ impl DurableQueue {
 }
 
 /// When the log was last seen to have moved.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Movement {
+#[derive(Default)]
+struct Movement {
     durable: Position,
     seen_at: Duration,
 }
@@ -85,10 +92,8 @@ impl Broker {
 
     /// Whether somebody has written lately, so that others may be waiting for this shard.
     pub fn log_moves(&self) -> bool {
-        let mut movement = self.movement.get();
-        let moves = movement.look(self.log.durable(), self.env.clock.monotonic());
-        self.movement.set(movement);
-        moves
+        let (durable, now) = (self.log.durable(), self.env.clock.monotonic());
+        self.durable.borrow_mut().movement.look(durable, now)
     }
 
     fn push_pending(&self, pending: Pending) {

@@ -173,16 +173,8 @@ fn unescaped(field: &str) -> String {
     let mut path = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         let octal = piece.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match octal {
-            Some(byte) => {
-                path.push(char::from(byte));
-                path.push_str(&piece[3..]);
-            }
-            None => {
-                path.push('\\');
-                path.push_str(piece);
-            }
-        }
+        path.push(octal.map_or('\\', char::from));
+        path.push_str(if octal.is_some() { &piece[3..] } else { piece });
     }
     path
 }

@@ -183,10 +183,8 @@ func (m *saramaMember) ConsumeClaim(session sarama.ConsumerGroupSession, claim s
 }
 
 // member joins the group until it is stopped, which commits.
-func (s saramaRun) member(seen *saramaSeen, strategy sarama.BalanceStrategy) (stop func()) {
-	config := s.config()
-	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
-	group, err := sarama.NewConsumerGroup([]string{s.addr}, s.name, config)
+func (s saramaRun) member(seen *saramaSeen) (stop func()) {
+	group, err := sarama.NewConsumerGroup([]string{s.addr}, s.name, s.config())
 	must(err, "group")
 	ctx, cancel := context.WithCancel(context.Background())
 	member := &saramaMember{seen: seen, ready: make(chan struct{})}
@@ -223,9 +221,9 @@ func (s saramaRun) group() {
 		defer seen.Unlock()
 		return len(seen.times)
 	}
-	stopFirst := s.member(seen, sarama.NewBalanceStrategyRange())
+	stopFirst := s.member(seen)
 	await("the group has everything", func() bool { return count() == saramaPartitions*saramaEach })
-	stopSecond := s.member(seen, sarama.NewBalanceStrategyRange())
+	stopSecond := s.member(seen)
 
 	admin := s.clusterAdmin()
 	defer admin.Close()
@@ -244,7 +242,7 @@ func (s saramaRun) group() {
 		check(right, "offset of %d: %+v", partition, block)
 	}
 
-	stop := s.member(seen, sarama.NewBalanceStrategyRange())
+	stop := s.member(seen)
 	s.sendOne("one more")
 	await("the group has one more", func() bool { return count() == saramaPartitions*saramaEach+1 })
 	stop()
