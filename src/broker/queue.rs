@@ -1,6 +1,12 @@
 //! One queue as its owner knows it.
 
-use std::{cell::Cell, ops::Range, rc::Rc, sync::Arc, task::Waker};
+use std::{
+    cell::Cell,
+    ops::Range,
+    rc::{Rc, Weak},
+    sync::Arc,
+    task::Waker,
+};
 
 use super::{
     producers::Producers,
@@ -13,7 +19,8 @@ use crate::{
     storage::queue_index::IndexEntry,
 };
 
-/// A reader that waits for more messages in some queues. Woken once, by the first of them.
+/// A reader that waits for more messages in some queues. Woken once, by the first of them. The reader
+/// alone holds it: once that has given up, nothing of it is left but what the queues forget in time.
 #[derive(Default)]
 pub(super) struct Watch {
     pub(super) fired: Cell<bool>,
@@ -73,7 +80,7 @@ pub(super) struct Queue {
     pub(super) changed: bool,
     /// Nothing of it is too old before this moment, in milliseconds since 1970.
     pub(super) kept_until_ms: i64,
-    watches: Vec<Rc<Watch>>,
+    watches: Vec<Weak<Watch>>,
 }
 
 impl Queue {
@@ -154,13 +161,19 @@ impl Queue {
     pub(super) fn watch(&mut self, watch: &Rc<Watch>) {
         // Watches that another queue fired, or whose reader gave up, stay behind.
         if self.watches.len() >= 4 {
-            self.watches.retain(|old| !old.fired.get() && Rc::strong_count(old) > 1);
+            self.watches.retain(|old| old.upgrade().is_some_and(|old| !old.fired.get()));
         }
-        self.watches.push(Rc::clone(watch));
+        self.watches.push(Rc::downgrade(watch));
     }
 
     pub(super) fn fire_watches(&mut self) {
-        self.watches.drain(..).for_each(|watch| watch.fire());
+        self.watches.drain(..).filter_map(|watch| watch.upgrade()).for_each(|watch| watch.fire());
+    }
+
+    /// How many watches there are, those of readers that gave up among them.
+    #[cfg(test)]
+    pub(super) fn watches(&self) -> usize {
+        self.watches.len()
     }
 
     /// The queue a snapshot was taken of.

@@ -155,19 +155,34 @@ impl Broker {
                 }
             }
         }
-        let timed = Rc::downgrade(&watch);
-        let sleep = self.env.tasks.sleep(timeout);
-        futures_lite::future::or(sleep, async move {
-            poll_fn(|context| match timed.upgrade() {
-                Some(watch) if !watch.fired.get() => {
-                    watch.waker.set(Some(context.waker().clone()));
-                    Poll::Pending
-                }
-                _ => Poll::Ready(()),
-            })
-            .await;
-        })
-        .await;
-        drop(watch);
+        let fired = poll_fn(|context| {
+            if watch.fired.get() {
+                return Poll::Ready(());
+            }
+            watch.waker.set(Some(context.waker().clone()));
+            Poll::Pending
+        });
+        futures_lite::future::or(self.env.tasks.sleep(timeout), fired).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+    use crate::broker::pull::tests::{QUEUE, broker};
+
+    #[test]
+    fn a_reader_that_gives_up_leaves_nothing_behind() {
+        let broker = broker();
+        // One place in two queues' stead: what one of them holds must not keep the other's.
+        let queues = [(QUEUE, 0), (QUEUE, 0)];
+        for _ in 0..100 {
+            let wait = broker.wait_for_messages(&queues, Duration::from_millis(500));
+            assert!(block_on(poll_once(wait)).is_none(), "there is no message");
+        }
+        let watches = broker.queues.borrow().get(&QUEUE).expect("it is here").watches();
+        assert!(watches <= 8, "{watches}");
     }
 }

@@ -8,6 +8,8 @@ mod wanted;
 
 use std::{rc::Rc, time::Duration};
 
+use futures_lite::future::or;
+
 use self::{session::NO_SESSION, wanted::Wanted};
 use super::{Gateway, Request};
 use crate::{
@@ -132,17 +134,22 @@ async fn wait_for_more(gateway: &Gateway, wanted: &[Wanted<'_>], left: Duration)
         return broker.wait_for_messages(&ends, left).await;
     }
     let (news, told) = flume::bounded(1);
+    // Nothing is ever sent: the shards' waits end with this one, since it has the only sender.
+    let (_waiting, over) = flume::bounded::<()>(1);
     for shard in (0..broker.shards()).map(ShardId) {
         let mine = on(shard);
         if mine.is_empty() {
             continue;
         }
-        let (broker, news) = (Rc::clone(broker), news.clone());
+        let (broker, news, over) = (Rc::clone(broker), news.clone(), over.clone());
         let tasks = Rc::clone(&broker.env().tasks);
         tasks.spawn(Box::pin(async move {
             let waited = broker
                 .on(shard, move |owner| {
-                    Box::pin(async move { owner.wait_for_messages(&mine, left).await })
+                    Box::pin(async move {
+                        let given_up = async { over.recv_async().await.map_or((), drop) };
+                        or(owner.wait_for_messages(&mine, left), given_up).await;
+                    })
                 })
                 .await;
             // A full channel holds the news already; a stopping broker has none.
