@@ -1,6 +1,6 @@
 //! Drives the group coordinator: its records into the log, its answers to who waits, its timers.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, mem, rc::Rc, slice, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 
@@ -39,6 +39,8 @@ pub(super) struct Coordinator {
     next_token: u64,
     /// Records that did not fit into the log yet.
     backlog: VecDeque<Append>,
+    /// Records of the first of these that are in the log.
+    backlog_begun: usize,
     /// A task is waiting to append the backlog.
     retrying: bool,
     /// The deadline the timers' task sleeps for, and how it is told of an earlier one.
@@ -60,6 +62,7 @@ impl Coordinator {
             waiting: HashMap::new(),
             next_token: 0,
             backlog: VecDeque::new(),
+            backlog_begun: 0,
             retrying: false,
             sleeps_until: None,
             timer_wake: flume::bounded(1),
@@ -145,13 +148,18 @@ impl Broker {
         loop {
             let next = self.coordinator.borrow_mut().backlog.pop_front();
             let Some(append) = next else { break };
-            match self.append_records(&append) {
+            let begun = mem::take(&mut self.coordinator.borrow_mut().backlog_begun);
+            let mut left = append.records[begun..].iter();
+            match self.append_records(&mut left) {
                 Ok(end) => {
                     let token = append.token;
                     self.control_pending(end, move |broker| broker.group_records_durable(token));
                 }
                 Err(error) => {
-                    self.coordinator.borrow_mut().backlog.push_front(append);
+                    let mut coordinator = self.coordinator.borrow_mut();
+                    coordinator.backlog_begun = append.records.len() - left.len();
+                    coordinator.backlog.push_front(append);
+                    drop(coordinator);
                     self.records_refused(error);
                     break;
                 }
@@ -159,18 +167,22 @@ impl Broker {
         }
     }
 
-    /// All records of one append, or none: room for all is reserved before one is committed.
-    fn append_records(&self, append: &Append) -> Result<Position, ReserveError> {
-        let encoded: Vec<_> = append.records.iter().map(encode_record).collect();
-        let mut rooms = Vec::with_capacity(encoded.len());
-        for record in &encoded {
-            rooms.push(self.log_to_fill().reserve(record.len(), true)?);
-        }
+    /// Puts records into the log, one by one: together they may be more than it takes at once.
+    ///
+    /// # Errors
+    /// The log does not take the first of those that are left then.
+    fn append_records(
+        &self,
+        left: &mut slice::Iter<'_, GroupRecord>,
+    ) -> Result<Position, ReserveError> {
         let meta = FrameMeta::control(FrameKind::Group, self.env.clock.wall_ms());
         let mut end = self.log.durable();
-        for (mut room, record) in rooms.into_iter().zip(&encoded) {
-            room.payload().copy_from_slice(record);
+        while let Some(record) = left.as_slice().first() {
+            let record = encode_record(record);
+            let mut room = self.log_to_fill().reserve(record.len(), true)?;
+            room.payload().copy_from_slice(&record);
             end = room.commit(&meta).end;
+            left.next();
         }
         Ok(end)
     }
@@ -180,6 +192,7 @@ impl Broker {
         if matches!(error, ReserveError::Stopped | ReserveError::TooLong) {
             tracing::error!(%error, "group records cannot be written; the coordinator stops");
             coordinator.backlog.clear();
+            coordinator.backlog_begun = 0;
             coordinator.groups.stop();
             return;
         }
@@ -247,5 +260,40 @@ impl Broker {
                 None => earlier.await,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::{
+        group::{CommittedOffset, TopicPartition},
+        pull::tests::broker,
+    };
+
+    #[test]
+    fn more_records_than_the_log_takes_at_once_go_in_one_after_the_other() {
+        let broker = broker();
+        let record = |partition| GroupRecord::OffsetsCommitted {
+            group: "g".into(),
+            offsets: vec![(
+                TopicPartition { topic: TopicId([7; 16]), partition },
+                CommittedOffset {
+                    offset: 1,
+                    leader_epoch: None,
+                    metadata: "x".repeat(4 << 10).into(),
+                    commit_ms: 0,
+                    expire_ms: None,
+                },
+            )],
+        };
+        let records: Arc<[_]> = (0..100).map(record).collect();
+        let append = Append { token: AppendToken(1), records };
+        broker.coordinator.borrow_mut().backlog.push_back(append);
+        broker.append_backlog();
+        let coordinator = broker.coordinator.borrow();
+        assert_eq!(coordinator.backlog.len(), 1, "the log has no room for all of them");
+        assert!((1..100).contains(&coordinator.backlog_begun), "{}", coordinator.backlog_begun);
+        assert!(coordinator.retrying);
     }
 }

@@ -360,6 +360,8 @@ impl Launch<'_> {
                 max_size: groups.max_size as usize,
                 offsets_retention: Duration::from_millis(groups.offsets_retention_ms),
                 offset_metadata_max_bytes: groups.offset_metadata_max_bytes as usize,
+                // What a record has besides is far less than that much again.
+                metadata_max_bytes: self.config.largest_batch_bytes() as usize / 2,
                 max_groups: (groups.max_count as usize).div_ceil(self.placement.shards.len()),
                 ..GroupSettings::default()
             },

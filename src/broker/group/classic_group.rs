@@ -198,6 +198,11 @@ impl Group {
         }
     }
 
+    /// About the bytes that all members tell of themselves.
+    pub fn told_bytes(&self) -> usize {
+        self.members.iter().map(Member::told_bytes).sum()
+    }
+
     /// Sends `records` into the log.
     pub fn append(&mut self, step: &mut Step<'_>, records: Vec<GroupRecord>, then: Then) {
         self.in_flight += 1;

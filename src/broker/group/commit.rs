@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{
-    CommitRequest, CommittedOffset, GroupError, OffsetToCommit, Reply, ReplyToken, TopicPartition,
+    CommitRequest, CommittedOffset, GroupError, GroupId, OffsetToCommit, Reply, ReplyToken,
+    TopicPartition,
     classic_group::{Group, GroupState},
     outbox::{Step, Then},
-    record::{GroupRecord, OFFSETS_PER_RECORD},
+    record::{GroupRecord, METADATA_PER_RECORD, OFFSETS_PER_RECORD},
     request::Sender,
 };
 use crate::base::TopicId;
@@ -54,11 +55,7 @@ impl Group {
             };
             offsets.push((commit.partition, offset));
         }
-        let record = |offsets: &[_]| GroupRecord::OffsetsCommitted {
-            group: self.id.clone(),
-            offsets: offsets.to_vec(),
-        };
-        let records = offsets.chunks(OFFSETS_PER_RECORD).map(record).collect();
+        let records = records_of(&self.id, offsets);
         self.append_or_reply(step, records, token, Reply::CommitOffsets(Ok(results)));
     }
 
@@ -212,6 +209,28 @@ impl Group {
             self.append(step, records, Then::Reply(token, reply));
         }
     }
+}
+
+/// Records of committed offsets, each of a bounded size.
+fn records_of(
+    group: &GroupId,
+    offsets: Vec<(TopicPartition, CommittedOffset)>,
+) -> Vec<GroupRecord> {
+    let mut records = Vec::new();
+    let mut left = offsets.into_iter().peekable();
+    while left.peek().is_some() {
+        let mut bytes = 0;
+        let mut offsets = Vec::new();
+        while offsets.len() < OFFSETS_PER_RECORD
+            && bytes < METADATA_PER_RECORD
+            && let Some(next) = left.next()
+        {
+            bytes += next.1.metadata.len();
+            offsets.push(next);
+        }
+        records.push(GroupRecord::OffsetsCommitted { group: group.clone(), offsets });
+    }
+    records
 }
 
 /// Whole milliseconds.

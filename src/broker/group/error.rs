@@ -37,6 +37,9 @@ pub enum GroupError {
     /// The shard has as many groups as the settings allow.
     #[error("there are too many groups")]
     TooManyGroups,
+    /// The group's members tell more of themselves, or have larger assignments, than a record holds.
+    #[error("the group's metadata is too large")]
+    MetadataTooLarge,
     /// Only a group without members can be deleted.
     #[error("the group has members")]
     NonEmptyGroup,

@@ -83,6 +83,9 @@ impl Group {
     ) -> Result<(), GroupError> {
         let id = step.member_id(request.instance.unwrap_or(request.client_id));
         match request.instance.map(|instance| self.members.of_instance(instance).cloned()) {
+            Some(Some(_)) if self.would_be_too_large(step, request) => {
+                return Err(GroupError::MetadataTooLarge);
+            }
             Some(Some(earlier)) => self.replace_static(step, request, &earlier, id, token),
             None if request.requires_known_member => {
                 self.members.add_pending(id.clone());
@@ -92,6 +95,13 @@ impl Group {
             _ => self.add_member(step, request, id, token),
         }
         Ok(())
+    }
+
+    /// Whether a record of the group as it is with this member besides would be too large.
+    fn would_be_too_large(&self, step: &Step<'_>, request: &JoinRequest<'_>) -> bool {
+        let assigned: usize = self.members.iter().map(|member| member.assignment.len()).sum();
+        let offered: usize = request.protocols.iter().map(|(n, m)| n.len() + m.len()).sum();
+        self.told_bytes() + assigned + offered > step.settings.metadata_max_bytes
     }
 
     fn join_known(

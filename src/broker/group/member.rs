@@ -68,6 +68,14 @@ impl Member {
         offered.map(|offered| offered.metadata.clone()).unwrap_or_default()
     }
 
+    /// About the bytes that a record takes for the member, its assignment aside.
+    pub fn told_bytes(&self) -> usize {
+        let protocols = self.protocols.iter().map(|p| p.name.len() + p.metadata.len());
+        let instance = self.instance.as_ref().map_or(0, |instance| instance.len());
+        let names = self.id.len() + self.client_id.len() + self.client_host.len() + instance;
+        protocols.sum::<usize>() + names
+    }
+
     /// Whether the member offers exactly what `request` does.
     pub fn offers_the_same(&self, request: &JoinRequest<'_>) -> bool {
         let offered = self.protocols.iter().map(|offered| (&*offered.name, &*offered.metadata));

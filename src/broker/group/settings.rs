@@ -21,6 +21,9 @@ pub struct GroupSettings {
     pub offsets_check_interval: Duration,
     /// Bytes of metadata one committed offset may carry.
     pub offset_metadata_max_bytes: usize,
+    /// Bytes that a group's members may tell of themselves, with their assignments: one record holds
+    /// all of it.
+    pub metadata_max_bytes: usize,
     /// Groups one shard may hold.
     pub max_groups: usize,
 }
@@ -36,6 +39,7 @@ impl Default for GroupSettings {
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             offsets_check_interval: Duration::from_secs(10 * 60),
             offset_metadata_max_bytes: 4096,
+            metadata_max_bytes: 16 << 20,
             max_groups: usize::MAX,
         }
     }

@@ -41,11 +41,15 @@ impl Group {
             GroupState::Empty | GroupState::Dead => Err(GroupError::UnknownMember),
             GroupState::PreparingRebalance => Err(GroupError::RebalanceInProgress),
             GroupState::CompletingRebalance => {
+                let assigns = self.members.is_leader(request.member) && !self.assigning;
+                if assigns && self.record_bytes(request) > step.settings.metadata_max_bytes {
+                    return Err(GroupError::MetadataTooLarge);
+                }
                 if let Some(earlier) = self.members.await_sync(request.member, token) {
                     step.reply(earlier, Reply::Sync(Err(GroupError::RebalanceInProgress)));
                 }
                 self.synced(step, request.member);
-                if self.members.is_leader(request.member) && !self.assigning {
+                if assigns {
                     self.store_assignment(step, request);
                 }
                 Ok(())
@@ -56,6 +60,12 @@ impl Group {
                 Ok(())
             }
         }
+    }
+
+    /// About the bytes of the record that an assignment makes.
+    fn record_bytes(&self, request: &SyncRequest<'_>) -> usize {
+        let given = request.assignments.iter().map(|(_, assignment)| assignment.len());
+        given.sum::<usize>() + self.told_bytes()
     }
 
     fn synced(&mut self, step: &mut Step<'_>, member: &str) {

@@ -49,6 +49,8 @@ impl ErrorCode for GroupError {
             // There is no code for too many groups. This one is final, as it should be: a code that
             // clients retry would have them ask for ever.
             Self::GroupMaxSize | Self::TooManyGroups => Kafka::GroupMaxSizeReached,
+            // As Kafka's own coordinator answers when its log refuses a record.
+            Self::MetadataTooLarge => Kafka::UnknownServerError,
             Self::NonEmptyGroup => Kafka::NonEmptyGroup,
             Self::GroupNotFound => Kafka::GroupIdNotFound,
             Self::CoordinatorNotAvailable => Kafka::CoordinatorNotAvailable,

@@ -289,3 +289,19 @@ fn a_later_leader_is_one_that_joined() {
     let again = bench.joined(again);
     assert_eq!((&again.leader, again.members.len()), (other, 1));
 }
+
+#[test]
+fn a_group_takes_no_more_metadata_than_a_record_holds() {
+    let settings = GroupSettings { metadata_max_bytes: 1_000, ..GroupSettings::default() };
+    let mut bench = Bench::with(settings, 1);
+    let (token, client) = bench.join_as_told(&Client::new());
+    bench.pass_join_phase();
+    let joined = bench.joined(token);
+    let token = bench.sync(&joined.member, None, 1, &[(&joined.member, &[0; 1_000])]);
+    assert_eq!(bench.synced(token), Err(GroupError::MetadataTooLarge));
+    // It may come again with less.
+    let token = bench.sync(&joined.member, None, 1, &[(&joined.member, b"all")]);
+    bench.make_durable(1);
+    assert_eq!(bench.synced(token), Ok(b"all".to_vec()));
+    drop(client);
+}

@@ -206,3 +206,27 @@ fn a_simple_group_ends_with_its_last_offset() {
     assert_eq!((bench.state(), bench.groups.next_deadline()), (None, None));
     assert_eq!(bench.replayed().snapshot().count(), 0);
 }
+
+#[test]
+fn a_record_of_offsets_is_bounded_by_their_metadata_too() {
+    let settings = GroupSettings { offset_metadata_max_bytes: 1 << 20, ..GroupSettings::default() };
+    let mut bench = Bench::with(settings, 1);
+    let long = "x".repeat(1 << 20);
+    let commit = |partition| OffsetToCommit {
+        partition: at('a', partition),
+        offset: 7,
+        leader_epoch: None,
+        metadata: &long,
+    };
+    let offsets: Vec<_> = (0..10).map(commit).collect();
+    let token = bench.token();
+    let request =
+        CommitRequest { group: GROUP, sender: Sender::SIMPLE, retention: None, offsets: &offsets };
+    bench.groups.commit_offsets(bench.at, &request, token);
+    let append = bench.groups.take_appends().pop().expect("the offsets");
+    let counts = append.records.iter().map(|record| match record {
+        GroupRecord::OffsetsCommitted { offsets, .. } => offsets.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(counts.collect::<Vec<_>>(), [4, 4, 2]);
+}
