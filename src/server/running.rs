@@ -198,17 +198,13 @@ impl Launch<'_> {
                 stop: stopped,
                 ready: told.clone(),
             };
-            // Not the durable position, which the writer is moving already.
-            let (shared, start) = (shared.clone(), recovered.end);
+            // A shard that had nothing there seals what the others did, so not where its own begins.
+            let start = segments.all().first().map_or(recovered.end, |oldest| oldest.base);
+            let shared = shared.clone();
             let (list, keys) = (runs.runs(), keys.files());
             let make = move |env: Env| {
                 let mut state: ShardState = state;
-                let index = QueueIndex::new(
-                    Rc::clone(&env.cold),
-                    INDEX_CACHE_BYTES,
-                    list,
-                    start_of(&state, start),
-                );
+                let index = QueueIndex::new(Rc::clone(&env.cold), INDEX_CACHE_BYTES, list, start);
                 state.entries.drain(..).for_each(|(queue, entry)| index.push(queue, entry));
                 let shard = ShardId(number as u16);
                 main.run(Start { env, shard, shared, state, index, keys, signal, durable, mailbox })
@@ -414,11 +410,6 @@ impl Launch<'_> {
             retention_check: Duration::from_millis(log.retention_check_ms),
         }
     }
-}
-
-/// Where a shard's index begins in memory: with the first entry that was replayed.
-fn start_of(state: &ShardState, end: Position) -> Position {
-    state.entries.first().map_or(end, |(_, entry)| entry.position.min(end))
 }
 
 impl Running {

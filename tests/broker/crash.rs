@@ -7,7 +7,7 @@ use rdkafka::{
 
 use super::{
     client::{Sender, Sent, config, read_texts, send_one, watermarks},
-    process::{BrokerProcess, DataDir, PATIENCE, verified},
+    process::{BrokerProcess, DataDir, PATIENCE, until, verified},
     relay::Relay,
     topics::Administrator,
 };
@@ -121,4 +121,31 @@ fn a_kill_before_anything_was_sent_is_survived() {
     }
     let broker = BrokerProcess::start(data.path(), &[]);
     assert_eq!(send_one(&broker.kafka, "orders", "first"), Ok(0));
+}
+
+/// The index of a segment that was finished before a crash is written at the next start, at a position
+/// in front of where shards without messages in it go on.
+#[test]
+fn shards_without_messages_seal_with_the_others() {
+    let data = DataDir::new();
+    let settings = [
+        "shards.count=3",
+        "log.flush=async",
+        // A segment is shown to who seals the one before it once something in it is durable.
+        "log.sync_interval_ms=1000",
+        "log.first_segment_bytes=4MiB",
+    ];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    let sender = Sender::new(&broker.kafka, &[]);
+    for _ in 0..600 {
+        sender.send("orders", 0, &Sent::value("x".repeat(10_000)));
+    }
+    until("the second segment has begun", || broker.metric("log_written_bytes_total") > 5_000_000);
+    broker.kill();
+    let broker = BrokerProcess::start(data.path(), &settings);
+    assert!(watermarks(&broker.kafka, "orders", 0).1 >= 480);
+    let ended = broker.stop();
+    assert!(!ended.errors.contains("panicked"), "{}", ended.errors);
+    verified(data.path());
 }
