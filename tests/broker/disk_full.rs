@@ -23,7 +23,7 @@ use mainstem::wire::{
 
 use super::{
     client::{config, read, send_one},
-    process::{BrokerProcess, PATIENCE, until, verified},
+    process::{BrokerProcess, PATIENCE, mainstem, until, verified},
     remoting::Remoting,
     rocketmq::{ask_send, header, properties},
     timers::{await_messages, now_ms},
@@ -225,6 +225,16 @@ fn a_deleted_topic_makes_room_on_a_full_disk() {
     verified(&data);
 }
 
+/// What `mainstem check` must say of a data directory on a full disk.
+fn lacks_space_and_may_run(data: &Path, settings: &[&str]) {
+    let output = mainstem(&["check"], data, settings).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    let row = table.lines().find(|line| line.starts_with("Free disk space")).unwrap();
+    assert!(row.ends_with("| Warning  | no"), "{table}");
+    let fatal = |row: &str| row.contains("No space left") && row.ends_with("| Fatal    | no");
+    assert!(!table.lines().any(fatal), "{table}");
+}
+
 #[test]
 fn a_start_on_a_full_disk_serves_what_needs_no_space() {
     let Some(disk) = SmallDisk::mount(96 << 20) else { return };
@@ -239,6 +249,7 @@ fn a_start_on_a_full_disk_serves_what_needs_no_space() {
     ready_segments(&data).into_iter().for_each(|path| fs::remove_file(path).unwrap());
     for _ in 0..2 {
         let filler = disk.fill();
+        lacks_space_and_may_run(&data, &settings);
         let broker = BrokerProcess::start(&data, &settings);
         assert_eq!(broker.metric("log_disk_full"), 1);
         assert_eq!(send_until_refused(&broker, "orders"), 0);

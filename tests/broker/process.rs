@@ -124,7 +124,8 @@ pub struct Ended {
     pub errors: String,
 }
 
-fn mainstem(arguments: &[&str], data: &Path, settings: &[&str]) -> Command {
+/// The program with its arguments, a data directory, and settings.
+pub fn mainstem(arguments: &[&str], data: &Path, settings: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mainstem"));
     let foreign = std::env::vars_os().map(|(name, _)| name);
     for name in foreign.filter(|name| name.to_string_lossy().starts_with("MAINSTEM_")) {

@@ -9,7 +9,7 @@ use std::{
 use rustix::fs::{Mode, OFlags};
 
 use super::{Finding, State, machine::Machine};
-use crate::config::MIB;
+use crate::{config::MIB, storage::commit_log::segment::is_ready_name};
 
 /// A file that is gone when it is closed.
 fn unnamed(directory: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -53,14 +53,20 @@ pub(super) fn direct(machine: &Machine<'_>) -> Finding {
         let written = rustix::io::pwrite(&file, &page.0, 0)?;
         if written == page.0.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     });
+    let full = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull);
     let mend = "choose a --data-dir on ext4 or XFS".to_owned();
-    Finding::of("yes".to_owned(), outcome(&result), result.is_ok(), mend)
+    let finding = Finding::of("yes".to_owned(), outcome(&result), result.is_ok(), mend);
+    // A start needs no space where there is a log; a first one does.
+    let state =
+        if full && machine.config.log_dir().exists() { State::Unknown } else { finding.state };
+    Finding { state, ..finding }
 }
 
 pub(super) fn free(machine: &Machine<'_>) -> Finding {
     let log = &machine.config.log;
-    let segments = u64::from(log.ready_segments) + 1;
-    let required = log.reserve_bytes + segments * log.segment_bytes;
+    // A start goes on in a new segment, beside those it keeps ready.
+    let to_make = u64::from(log.ready_segments) + 1 - ready_segments(machine);
+    let required = log.reserve_bytes + to_make * log.segment_bytes;
     let found = rustix::fs::statvfs(&machine.directory).map(|stat| stat.f_bavail * stat.f_frsize);
     let current = match &found {
         Ok(bytes) => format!("{} MiB", bytes / MIB),
@@ -73,6 +79,17 @@ pub(super) fn free(machine: &Machine<'_>) -> Finding {
         "make room, choose another --data-dir, or lower log.segment_bytes and log.reserve_bytes"
             .to_owned(),
     )
+}
+
+/// How many segments an earlier run has left ready, of those that a start keeps.
+fn ready_segments(machine: &Machine<'_>) -> u64 {
+    let log = &machine.config.log;
+    let entries = fs::read_dir(machine.config.log_dir()).into_iter().flatten().flatten();
+    let ready = entries.filter(|entry| {
+        let bytes = || entry.metadata().map_or(0, |meta| meta.len());
+        is_ready_name(&entry.file_name().to_string_lossy()) && bytes() >= log.segment_bytes
+    });
+    ready.take(log.ready_segments as usize).count() as u64
 }
 
 /// File systems by the number `statfs` gives, see `linux/magic.h`.
@@ -203,6 +220,29 @@ mod tests {
         let spaced = ("/a b\\\t".to_owned(), vec!["rw", "rw"]);
         assert_eq!(of("8:4", "/a b\\\t/log"), Some(spaced));
         assert_eq!(of("8:3", "/data"), None);
+    }
+
+    #[test]
+    fn segments_that_are_ready_are_not_asked_for_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
+        (config.log.segment_bytes, config.log.reserve_bytes) = (16 * MIB, MIB);
+        config.log.ready_segments = 2;
+        let required = || free(&Machine::new(Path::new("/"), &config)).required;
+        let log = config.log_dir();
+        let make = |name: &str, bytes| {
+            fs::File::create(log.join(name)).unwrap().set_len(bytes).unwrap();
+        };
+        assert_eq!(required(), "49 MiB");
+        fs::create_dir(&log).unwrap();
+        make("000000000001.segment", 16 * MIB);
+        make("ready-1.segment", 4 * MIB);
+        assert_eq!(required(), "49 MiB", "one is in use, and one too small to be kept");
+        make("ready-2.segment", 16 * MIB);
+        assert_eq!(required(), "33 MiB");
+        make("ready-3.segment", 32 * MIB);
+        make("ready-4.segment", 16 * MIB);
+        assert_eq!(required(), "17 MiB", "no more than those wanted are kept");
     }
 
     #[test]

@@ -27,8 +27,11 @@ pub static CHECKS: [Check; 29] = [
         .since("everything the broker keeps is there", "none"),
     fatal("Data directory has O_DIRECT", "data_dir", "yes", disk::direct)
         .since("the log is written and read past the page cache", "none"),
-    fatal("Free disk space", "data_dir", "room for the first segments", disk::free)
-        .since("they and what `log.reserve_bytes` keeps free", "none"),
+    probe("Free disk space", "data_dir", "room for the next segments", disk::free).since(
+        "else sends are refused once the segments there are full, and at once with less than \
+`log.reserve_bytes`",
+        "none",
+    ),
     probe(
         "Kernel's io_uring",
         "uname -r",
