@@ -279,3 +279,50 @@ fn tune_keeps_what_could_not_be_put_back_and_writes_to_the_kernel_only() {
         assert!(err(&output).contains("is no setting of the kernel's"), "{}", err(&output));
     }
 }
+
+/// The kernel takes a 0 for this one, and makes its default of it.
+#[test]
+fn tune_reads_back_what_it_has_set() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path(), root.path());
+    let path = "/proc/sys/net/ipv4/tcp_slow_start_after_idle";
+    let file = root.path().join(&path[1..]);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    symlink("/proc/self/timerslack_ns", file).unwrap();
+    let output = on(root.path(), &["tune"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = out(&output);
+    let line = said.lines().find(|line| line.starts_with(path)).unwrap();
+    assert!(line.starts_with(&format!("{path} = 0: the kernel made it \"")), "{said}");
+    assert!(err(&output).contains("1 of the values were refused, or not granted"), "{output:?}");
+    assert!(said.contains("\n/proc/sys/vm/swappiness = 1\n"), "{said}");
+}
+
+#[test]
+fn undo_leaves_alone_what_was_set_before_the_machine_started_anew() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path(), root.path());
+    let boot_id = root.path().join("proc/sys/kernel/random/boot_id");
+    fs::create_dir_all(boot_id.parent().unwrap()).unwrap();
+    let swappiness = root.path().join("proc/sys/vm/swappiness");
+    let state = root.path().join("state/tune.json");
+
+    fs::write(&boot_id, "first\n").unwrap();
+    assert!(on(root.path(), &["tune"]).status.success());
+    fs::write(&boot_id, "second\n").unwrap();
+    let output = on(root.path(), &["tune", "--undo"]);
+    assert!(output.status.success(), "{}", err(&output));
+    let left = "/proc/sys/vm/swappiness = 60: left, not known to be of this boot\n";
+    assert!(out(&output).contains(left), "{}", out(&output));
+    assert_eq!(fs::read_to_string(&swappiness).unwrap(), "1\n");
+    assert!(!state.exists());
+
+    // A record of before does not stand in the way of one of now.
+    fs::write(&swappiness, "60\n").unwrap();
+    assert!(on(root.path(), &["tune"]).status.success());
+    fs::write(&boot_id, "third\n").unwrap();
+    fs::write(&swappiness, "30\n").unwrap();
+    assert!(on(root.path(), &["tune"]).status.success());
+    let output = on(root.path(), &["tune", "--undo"]);
+    assert_eq!(out(&output), "/proc/sys/vm/swappiness = 30\n");
+}

@@ -8,7 +8,7 @@ mod memory;
 mod setting;
 mod table;
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 pub use io_uring::{Explanation, io_uring_ready};
 pub use machine::{Machine, available_cores};
@@ -91,6 +91,14 @@ impl Check {
             Verdict::Good | Verdict::Moot(_) | Verdict::Unknown | Verdict::Stuck(_) => None,
         });
         changes.collect()
+    }
+
+    /// Whether a file of this check's says what is wanted of it on this machine.
+    #[must_use]
+    pub fn holds(&self, machine: &Machine<'_>, path: &Path) -> bool {
+        let Look::Setting(setting) = &self.look else { return false };
+        let seen = setting.see(machine, path.to_owned());
+        matches!(seen.verdict, Verdict::Good | Verdict::Moot(_))
     }
 }
 
@@ -234,8 +242,6 @@ pub fn markdown() -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::Config;
 

@@ -35,8 +35,8 @@ pub enum TuneError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The kernel refused some of the values.
-    #[error("{0} of the values were refused")]
+    /// The kernel refused some of the values, or made others of them.
+    #[error("{0} of the values were refused, or not granted as they were written")]
     Refused(usize),
 }
 
@@ -68,6 +68,13 @@ impl Plan {
     fn all(&self) -> impl Iterator<Item = &Change> {
         self.changes.iter().flat_map(|(_, changes)| changes)
     }
+
+    fn writes(&self) -> impl Iterator<Item = Write<'_>> {
+        self.changes.iter().flat_map(|(check, changes)| {
+            let write = |change| Write { change, value: &change.after, check: Some(*check) };
+            changes.iter().map(write)
+        })
+    }
 }
 
 impl fmt::Display for Plan {
@@ -88,7 +95,7 @@ impl fmt::Display for Plan {
 }
 
 /// Writes all that is planned, after the values there are now are in the file `record`. What was
-/// recorded there before stays: it is older. Says what was done, a line each.
+/// recorded there before on the same boot stays: it is older. Says what was done, a line each.
 ///
 /// # Errors
 /// See [`TuneError`]. A value the kernel refuses keeps none of the others from being written.
@@ -98,40 +105,49 @@ pub fn apply(machine: &Machine<'_>, plan: &Plan, record: &Path) -> Result<String
         Ok(_) => read_record(record)?,
         Err(_) => Vec::new(),
     };
+    let boot_id = machine.boot_id();
+    kept.retain(|older| older.boot_id == boot_id);
     for change in plan.all() {
-        if !kept.iter().any(|older| older.path == change.path) {
-            kept.push(change.clone());
+        if !kept.iter().any(|older| older.change.path == change.path) {
+            kept.push(Kept { change: change.clone(), boot_id: boot_id.clone() });
         }
     }
     if kept.is_empty() {
         return Ok("nothing is to be set\n".to_owned());
     }
     write_record(record, &kept)?;
-    let values = plan.all().map(|change| (change, &change.after));
-    let (mut said, refused) = write_all(machine, values);
+    let (mut said, failed) = write_all(machine, plan.writes());
     _ = writeln!(said, "old values are in {}: mainstem tune --undo", record.display());
-    finish(said, refused.len())
+    finish(said, failed.len())
 }
 
 /// Puts back what the file `record` says, the last one first, and removes the file. Values that the
-/// kernel refuses stay in it.
+/// kernel refuses stay in it. Those recorded before the machine was started anew are left as they are:
+/// what was set is forgotten, and an interrupt's number may be another device's by now.
 ///
 /// # Errors
 /// See [`TuneError`].
 pub fn undo(machine: &Machine<'_>, record: &Path) -> Result<String, TuneError> {
     allowed(machine)?;
-    let kept = read_record(record)?;
-    let backwards = kept.iter().rev().map(|change| (change, &change.before));
-    let (said, mut refused) = write_all(machine, backwards);
-    // The record is in the order in which they were written.
-    refused.reverse();
-    if refused.is_empty() {
+    let boot_id = machine.boot_id();
+    let (mut kept, left): (Vec<_>, Vec<_>) =
+        read_record(record)?.into_iter().partition(|kept| kept.boot_id == boot_id);
+    let (mut said, failed) = write_all(machine, kept.iter().rev().map(Kept::undoing));
+    for Kept { change, .. } in left {
+        _ = writeln!(
+            said,
+            "{} = {}: left, not known to be of this boot",
+            change.path, change.before
+        );
+    }
+    kept.retain(|kept| failed.contains(&kept.change.path));
+    if kept.is_empty() {
         fs::remove_file(record)
             .map_err(|source| TuneError::Record { path: record.to_owned(), source })?;
     } else {
-        write_record(record, &refused)?;
+        write_record(record, &kept)?;
     }
-    finish(said, refused.len())
+    finish(said, kept.len())
 }
 
 fn allowed(machine: &Machine<'_>) -> Result<(), TuneError> {
@@ -139,64 +155,103 @@ fn allowed(machine: &Machine<'_>) -> Result<(), TuneError> {
     if root { Ok(()) } else { Err(TuneError::NotRoot) }
 }
 
-fn finish(said: String, refused: usize) -> Result<String, TuneError> {
-    if refused == 0 {
+fn finish(said: String, failed: usize) -> Result<String, TuneError> {
+    if failed == 0 {
         return Ok(said);
     }
     super::cli::print(&said);
-    Err(TuneError::Refused(refused))
+    Err(TuneError::Refused(failed))
 }
 
-/// Writes each value, tells of it, and gives what was refused.
-fn write_all<'a>(
-    machine: &Machine<'_>,
-    values: impl Iterator<Item = (&'a Change, &'a String)>,
-) -> (String, Vec<Change>) {
-    let (mut said, mut refused) = (String::new(), Vec::new());
-    for (change, value) in values {
+/// A value to be written.
+struct Write<'a> {
+    change: &'a Change,
+    value: &'a str,
+    /// What judges the value that the kernel made of it; without, it must read as it was written.
+    check: Option<&'static Check>,
+}
+
+impl Write<'_> {
+    /// Writes the value and reads it back. The error says what became of it instead: the kernel takes
+    /// a number of huge pages that it then has no memory for.
+    fn run(&self, machine: &Machine<'_>) -> Result<(), String> {
+        let path = Path::new(&self.change.path);
         // Never made where there is none: these are the kernel's.
-        let written = fs::OpenOptions::new()
+        fs::OpenOptions::new()
             .write(true)
             .truncate(true)
-            .open(machine.at(Path::new(&change.path)))
-            .and_then(|mut file| file.write_all(format!("{value}\n").as_bytes()));
-        let outcome = match written {
-            Ok(()) => String::new(),
-            Err(error) => {
-                refused.push(change.clone());
-                format!(": refused, {error}")
-            }
+            .open(machine.at(path))
+            .and_then(|mut file| file.write_all(format!("{}\n", self.value).as_bytes()))
+            .map_err(|error| format!("refused, {error}"))?;
+        let granted = machine.value(path).unwrap_or_default();
+        let holds = match self.check {
+            Some(check) => check.holds(machine, path),
+            None => granted == self.value,
         };
-        _ = writeln!(said, "{} = {value}{outcome}", change.path);
+        if holds { Ok(()) } else { Err(format!("the kernel made it {granted:?}")) }
     }
-    (said, refused)
 }
 
-fn read_record(path: &Path) -> Result<Vec<Change>, TuneError> {
+/// Writes each value, tells of it, and gives the paths of those that do not hold.
+fn write_all<'a>(
+    machine: &Machine<'_>,
+    writes: impl Iterator<Item = Write<'a>>,
+) -> (String, Vec<String>) {
+    let (mut said, mut failed) = (String::new(), Vec::new());
+    for write in writes {
+        let outcome = match write.run(machine) {
+            Ok(()) => String::new(),
+            Err(outcome) => {
+                failed.push(write.change.path.clone());
+                format!(": {outcome}")
+            }
+        };
+        _ = writeln!(said, "{} = {}{outcome}", write.change.path, write.value);
+    }
+    (said, failed)
+}
+
+/// An old value in the record.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    change: Change,
+    /// When it was recorded, see [`Machine::boot_id`]; earlier versions did not say.
+    #[serde(default)]
+    boot_id: String,
+}
+
+impl Kept {
+    fn undoing(&self) -> Write<'_> {
+        Write { change: &self.change, value: &self.change.before, check: None }
+    }
+}
+
+fn read_record(path: &Path) -> Result<Vec<Kept>, TuneError> {
     let wrong = |reason: String| TuneError::NoRecord { path: path.to_owned(), reason };
     let text = fs::read(path).map_err(|error| wrong(error.to_string()))?;
-    let changes: Vec<Change> =
+    let kept: Vec<Kept> =
         serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
     // Written with root's rights: only where tune itself would write.
-    let outside = changes.iter().find(|change| {
+    let outside = kept.iter().map(|kept| &kept.change).find(|change| {
         let path = Path::new(&change.path);
         let up = path.components().any(|part| part == Component::ParentDir);
         up || !(path.starts_with("/sys") || path.starts_with("/proc"))
     });
     match outside {
         Some(change) => Err(wrong(format!("{} is no setting of the kernel's", change.path))),
-        None => Ok(changes),
+        None => Ok(kept),
     }
 }
 
 /// Durable before it returns: with the old values gone nothing could be undone.
-fn write_record(path: &Path, changes: &[Change]) -> Result<(), TuneError> {
+fn write_record(path: &Path, kept: &[Kept]) -> Result<(), TuneError> {
     let write = || {
         let directory = path.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         let fresh = path.with_extension("new");
         let mut file = fs::File::create(&fresh)?;
-        file.write_all(&serde_json::to_vec_pretty(changes).map_err(io::Error::other)?)?;
+        file.write_all(&serde_json::to_vec_pretty(kept).map_err(io::Error::other)?)?;
         file.sync_all()?;
         fs::rename(&fresh, path)?;
         fs::File::open(directory)?.sync_all()

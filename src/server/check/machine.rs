@@ -8,6 +8,7 @@ use std::{
 
 use rustix::thread::{CpuSet, sched_getaffinity};
 
+use super::setting::chosen;
 use crate::config::{Config, Cores};
 
 /// The cores this process may run on, in ascending order; at least one.
@@ -68,6 +69,18 @@ impl<'a> Machine<'a> {
     #[must_use]
     pub fn read(&self, path: impl AsRef<Path>) -> Option<String> {
         read(self.at(path.as_ref()))
+    }
+
+    /// What a setting of the kernel's is: of several words the one that is chosen.
+    #[must_use]
+    pub fn value(&self, path: &Path) -> Option<String> {
+        self.read(path).map(|text| chosen(&text).to_owned())
+    }
+
+    /// The kernel's name for the time since it was started; empty where it gives none.
+    #[must_use]
+    pub fn boot_id(&self) -> String {
+        self.read("/proc/sys/kernel/random/boot_id").unwrap_or_default()
     }
 
     /// How many shards there would be.

@@ -79,17 +79,19 @@ pub(super) enum Verdict {
 impl Setting {
     /// Reads all files of `pattern`.
     pub(super) fn look(&self, machine: &Machine<'_>, pattern: &str) -> Vec<Seen> {
-        let seen = |path: PathBuf| {
-            let text = machine.read(&path);
-            let value = text.as_deref().map_or("unreadable", chosen).to_owned();
-            let verdict = match (&text, (self.moot)(machine, &path)) {
-                (_, Some(reason)) => Verdict::Moot(reason),
-                (None, None) => Verdict::Unknown,
-                (Some(text), None) => self.judge(machine, &path, text),
-            };
-            Seen { path, value, verdict }
+        machine.files(pattern).into_iter().map(|path| self.see(machine, path)).collect()
+    }
+
+    /// Reads one file.
+    pub(super) fn see(&self, machine: &Machine<'_>, path: PathBuf) -> Seen {
+        let text = machine.read(&path);
+        let value = text.as_deref().map_or("unreadable", chosen).to_owned();
+        let verdict = match (&text, (self.moot)(machine, &path)) {
+            (_, Some(reason)) => Verdict::Moot(reason),
+            (None, None) => Verdict::Unknown,
+            (Some(text), None) => self.judge(machine, &path, text),
         };
-        machine.files(pattern).into_iter().map(seen).collect()
+        Seen { path, value, verdict }
     }
 
     fn judge(&self, machine: &Machine<'_>, path: &Path, text: &str) -> Verdict {
