@@ -49,6 +49,9 @@ pub fn key(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
+/// Blocks of the log that one write takes at most.
+pub const WRITE_BLOCKS: u64 = 4;
+
 /// The log's place in the data directory.
 pub const LOG_DIR: &str = "log";
 

@@ -17,7 +17,7 @@ use thiserror::Error;
 
 use crate::{
     base::Latency,
-    config::{KIB, MIB},
+    config::{KIB, MIB, WRITE_BLOCKS},
     env::{
         BlockSink as _, Clock, Disk, OpenMode, Random as _,
         blocking::{BlockingDisk, SystemClock, SystemRandom},
@@ -27,6 +27,10 @@ use crate::{
 
 /// Bytes of a write, as blocks of the log go: from one send's to four blocks at once.
 const BLOCKS: [u64; 6] = [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB];
+
+/// The least advised for `log.inflight_bytes`: while one of the largest writes is under way, the next
+/// fills.
+const INFLIGHT_BYTES_MIN: u64 = 2 * BLOCKS[BLOCKS.len() - 1];
 
 /// Size of the file that is written. Writes begin anew at its end.
 const FILE_BYTES: u64 = 256 * MIB;
@@ -311,24 +315,29 @@ fn writes_in_flight(one: &Cell, two: &Cell) -> Advice {
     Advice { key: "writes_in_flight", value, reason }
 }
 
+/// At saturation a write takes as many blocks as it may, so that each is a part of what was measured.
 fn block_bytes(both: &[&Cell], best: f64) -> Advice {
     let enough = both.iter().filter(|cell| cell.bytes_per_s() >= 0.9 * best);
     let smallest = enough.map(|cell| cell.block_bytes).min().unwrap_or(MIB);
     let reason = format!(
-        "writes of {} reach nine tenths of the best, {}; at least 256 KiB, at most 4 MiB",
+        "writes of {} reach nine tenths of the best, {}; one takes up to {WRITE_BLOCKS} blocks, of at \
+         least 256 KiB",
         size(smallest),
         rate(best)
     );
-    Advice { key: "block_bytes", value: quoted(smallest.clamp(256 * KIB, 4 * MIB)), reason }
+    Advice { key: "block_bytes", value: quoted((smallest / WRITE_BLOCKS).max(256 * KIB)), reason }
 }
 
 fn inflight_bytes(best: f64) -> Advice {
     let tenth = ((best / 10.0) as u64).div_ceil(MIB).max(1).next_power_of_two() * MIB;
     let reason = format!(
-        "a tenth of a second at {}, the wait of a send at saturation; within 8 and 64 MiB",
-        rate(best)
+        "a tenth of a second at {}, the wait of a send at saturation; at least two of the largest \
+         writes, {}, at most 64 MiB",
+        rate(best),
+        size(INFLIGHT_BYTES_MIN)
     );
-    Advice { key: "inflight_bytes", value: quoted(tenth.clamp(8 * MIB, 64 * MIB)), reason }
+    let value = quoted(tenth.clamp(INFLIGHT_BYTES_MIN, 64 * MIB));
+    Advice { key: "inflight_bytes", value, reason }
 }
 
 fn zero_fill(durable: &Cell, fresh: &Cell, best: f64) -> Advice {
@@ -430,12 +439,15 @@ mod tests {
         Measured { directory: "/data".into(), cells }
     }
 
+    /// What is advised, which must hold as a configuration.
     fn values(measured: &Measured) -> Vec<String> {
-        let advice = measured.advice();
+        let (advice, mut config) = (measured.advice(), Config::default());
         for Advice { key, value, .. } in &advice {
-            let mut config = Config::default();
             config.set(&format!("log.{key}"), value.trim_matches('"'), Origin::Request).unwrap();
         }
+        config.validate().unwrap();
+        let write_bytes = WRITE_BLOCKS * config.log.block_bytes;
+        assert!(config.log.inflight_bytes >= 2 * write_bytes, "two writes fit");
         advice.iter().map(|advice| format!("{}={}", advice.key, advice.value)).collect()
     }
 
@@ -465,11 +477,22 @@ mod tests {
             "flush=\"sync\"",
             "sync_interval_ms=16",
             "writes_in_flight=1",
-            "block_bytes=\"4MiB\"",
+            "block_bytes=\"1MiB\"",
             "inflight_bytes=\"8MiB\"",
             "zero_fill_bytes_per_s=0",
         ];
         assert_eq!(values(&measured(us, 100, 8_000)), expected);
+    }
+
+    #[test]
+    fn the_advice_for_any_disk_holds_together() {
+        // From 1 MB/s to 10 GB/s, by what a write takes beside its bytes.
+        for (fixed_us, bytes_per_us) in
+            [(20, 10_000), (20, 100), (5_000, 100), (50_000, 10), (0, 1)]
+        {
+            let us = |bytes: u64, _| fixed_us + bytes / bytes_per_us;
+            assert_eq!(values(&measured(us, 100, 1_000)).len(), 6);
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ use crate::{
     broker::{
         BrokerSettings, Mailboxes, ShardState, Shared, Start, TimerSettings, group::GroupSettings,
     },
-    config::{Config, Flush, LogWriter, Placement, delay_levels},
+    config::{Config, Flush, LogWriter, Placement, WRITE_BLOCKS, delay_levels},
     env::{
         Clock, Disk, Env, Random,
         blocking::{BlockingDisk, SystemClock, SystemRandom},
@@ -152,7 +152,7 @@ impl Launch<'_> {
             blocks: recovered.blocks,
             previous: recovered.previous,
             sync_interval: Duration::from_millis(self.config.log.sync_interval_ms),
-            write_bytes_max: self.config.log.block_bytes * 4,
+            write_bytes_max: self.config.log.block_bytes * WRITE_BLOCKS,
             segment_frames_max: u64::from(self.config.log.segment_frames),
         };
         let writing = Writing {
