@@ -155,7 +155,7 @@ impl OpenConnections {
                 let idle = if face == Face::Kafka { kafka } else { rocketmq };
                 if now.saturating_sub(connection.touched()) > idle {
                     tracing::debug!(peer = %connection.peer(), "an idle connection is closed");
-                    connection.stop_reading();
+                    connection.wind_up();
                 }
             });
         }

@@ -1,7 +1,7 @@
 //! Input that is wrong: each gets the protocol's own error or a closed connection with a reason in
 //! the log, memory does not grow with what is claimed, and nobody else notices.
 
-use std::io::Write as _;
+use std::{io::Write as _, time::Duration};
 
 use bytes::BytesMut;
 use kafka_protocol::{
@@ -15,7 +15,7 @@ use mainstem::wire::kafka::{BatchBuilder, Codec};
 
 use super::{
     client::{Sender, Sent, read_texts, watermarks},
-    process::{BrokerProcess, DataDir, verified},
+    process::{BrokerProcess, DataDir, until, verified},
     wire::{Wire, frame, frame_of, produce},
 };
 
@@ -238,4 +238,17 @@ fn silent_connections_are_closed() {
     let broker = BrokerProcess::start(data.path(), &["kafka.idle_ms=1s"]);
     // The client's own time limit would fail the test if the broker waited for more.
     Wire::connect(&broker.kafka).expect_close(b"");
+}
+
+#[test]
+fn connections_that_take_no_answers_are_closed() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["kafka.idle_ms=1s"]);
+    let mut wire = Wire::connect(&broker.kafka);
+    let request = frame(0, &ApiVersionsRequest::default());
+    wire.stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
+    // Answers fill the sockets, then the broker reads no more.
+    while wire.stream.write_all(&request).is_ok() {}
+    assert_eq!(broker.metric("connections"), 1);
+    until("the broker gives it up", || broker.metric("connections") == 0);
 }

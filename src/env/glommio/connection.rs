@@ -22,6 +22,10 @@ pub struct Connection {
     stream: RefCell<TcpStream>,
     peer: SocketAddr,
     touched: Cell<Duration>,
+    /// Something was sent since somebody looked.
+    sent: Cell<bool>,
+    /// Reading was ended.
+    ending: Cell<bool>,
 }
 
 impl Connection {
@@ -36,7 +40,13 @@ impl Connection {
         socket.set_nonblocking(true)?;
         // SAFETY: the descriptor is a socket this function owns and gives away here.
         let stream = unsafe { TcpStream::from_raw_fd(socket.into_raw_fd()) };
-        Ok(Self { stream: RefCell::new(stream), peer, touched: Cell::new(now) })
+        Ok(Self {
+            stream: RefCell::new(stream),
+            peer,
+            touched: Cell::new(now),
+            sent: Cell::default(),
+            ending: Cell::default(),
+        })
     }
 
     /// Notes that the client has asked for something.
@@ -89,7 +99,10 @@ impl Connection {
         let fd = unsafe { BorrowedFd::borrow_raw(stream.as_raw_fd()) };
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         match sendmsg(fd.as_fd(), slices, &mut SendAncillaryBuffer::default(), flags) {
-            Ok(sent) => Ok(Some(sent)),
+            Ok(sent) => {
+                self.sent.set(true);
+                Ok(Some(sent))
+            }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -107,10 +120,18 @@ impl Connection {
             slice(&mut |bytes| {
                 let mut stream = self.stream.borrow_mut();
                 polled = Pin::new(&mut *stream).poll_write(context, bytes);
+                self.sent.set(self.sent.get() || polled.is_ready());
             });
             polled
         })
         .await
+    }
+
+    /// Ends it step by step: reading at first, so that what is owed can still be sent, and at a later
+    /// call everything, if nothing was sent since the one before.
+    pub fn wind_up(&self) {
+        let sent = self.sent.replace(false);
+        if self.ending.get() && !sent { self.shutdown() } else { self.stop_reading() }
     }
 
     /// Ends both directions: a task that reads or writes gets an end or an error.
@@ -120,6 +141,7 @@ impl Connection {
 
     /// Ends reading: what has arrived can still be read, then comes the end.
     pub fn stop_reading(&self) {
+        self.ending.set(true);
         self.end(rustix::net::Shutdown::Read);
     }
 
