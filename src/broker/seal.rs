@@ -111,6 +111,10 @@ impl Broker {
     /// Takes over the index and key files there are now.
     pub fn install_indexes(&self, runs: RunList, keys: KeyFileList) {
         self.index.install(runs);
-        *self.key_files.borrow_mut() = keys;
+        let before = self.key_files.replace(keys);
+        let now = self.key_files.borrow();
+        // One that was made again has the name of the one it replaces.
+        let gone = before.iter().filter(|old| !now.iter().any(|file| Arc::ptr_eq(file, old)));
+        gone.for_each(|file| self.env.cold.forget(file.path()));
     }
 }
