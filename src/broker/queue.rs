@@ -37,12 +37,12 @@ impl Watch {
 }
 
 /// Which of an entry's times its age is counted from. Kafka's users know retention by a record's own
-/// time. A message of RocketMQ's may have waited long before it came to its queue, and its age is
+/// time; records may have none (-1), and are then as old as their place in the log, as in Kafka. A message of RocketMQ's may have waited long before it came to its queue, and its age is
 /// that of the file it was stored in.
 pub(super) fn time_of(entry: &IndexEntry) -> i64 {
     match entry.dialect {
-        Dialect::Kafka => entry.max_timestamp,
-        Dialect::RocketMq => entry.append_time,
+        Dialect::Kafka if entry.max_timestamp >= 0 => entry.max_timestamp,
+        Dialect::Kafka | Dialect::RocketMq => entry.append_time,
     }
 }
 
@@ -207,5 +207,25 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.fire_watches();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_without_a_time_are_as_old_as_their_place_in_the_log() {
+        let entry = |dialect, max_timestamp| {
+            time_of(&IndexEntry {
+                dialect,
+                max_timestamp,
+                append_time: 5_000,
+                ..IndexEntry::default()
+            })
+        };
+        assert_eq!(entry(Dialect::Kafka, 7), 7);
+        assert_eq!(entry(Dialect::Kafka, -1), 5_000);
+        assert_eq!(entry(Dialect::RocketMq, 7), 5_000);
     }
 }

@@ -37,7 +37,7 @@ use super::{
 };
 use crate::{
     admin::{self, AdminServer},
-    base::{Position, ShardId},
+    base::ShardId,
     broker::{
         BrokerSettings, Mailboxes, ShardState, Shared, Start, TimerSettings, group::GroupSettings,
     },
