@@ -68,12 +68,20 @@ pub fn consume(args: &ConsumeArgs) -> Result<Report> {
     Ok(report.finish())
 }
 
-/// Reads everything back without measuring.
+/// Reads so many records back without measuring.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn read_back(topic_args: &TopicArgs, topics: &TopicSet, records: u64) -> Result<Findings> {
     Ok(read_all(topic_args, topics, 1, records, &AtomicU64::new(0))?.check.findings())
+}
+
+/// Reads all that the topics hold back without measuring.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub fn read_all_back(topic_args: &TopicArgs, topics: &TopicSet) -> Result<Findings> {
+    read_back(topic_args, topics, records_held(topic_args, topics)?)
 }
 
 /// Reads until so many records were received by all consumers together, or none come any more.
@@ -102,7 +110,11 @@ fn read_all(
     })
 }
 
-fn records_held(topic_args: &TopicArgs, topics: &TopicSet) -> Result<u64> {
+/// How many records the topics hold, by their partitions' offsets.
+///
+/// # Errors
+/// The broker cannot be reached, or refuses.
+pub fn records_held(topic_args: &TopicArgs, topics: &TopicSet) -> Result<u64> {
     let reader = Reader::new(&reader_config(topic_args)?, topics, 1)?;
     let mut held = 0;
     for topic in topics.names() {

@@ -1,5 +1,6 @@
 //! `produce` and `topics`: as many records as the broker takes, spread evenly over all partitions.
 
+use crate::consume::{read_all_back, records_held};
 use crate::error::{PerfError, Result};
 use crate::keys::KeySource;
 use crate::payload::{Header, PayloadSource, new_run};
@@ -68,6 +69,7 @@ fn run(
     default_warmup: u64,
 ) -> Result<Report> {
     topics.create(&args.topics.base_config())?;
+    let held_before = records_held(&args.topics, topics)?;
     let warmup = args.warmup_records.unwrap_or(default_warmup);
     let mut senders = Senders::new(&args.topics, &args.producer, topics, args.run_length)?;
     senders.number(warmup + records);
@@ -81,6 +83,12 @@ fn run(
     let mut report = Report::new(workload, records, args.producer.record_bytes, broker, client);
     report.record(timeline.finish());
     report.judge_deliveries(warmup + records, &senders.deliveries());
+    drop(senders);
+    let held = records_held(&args.topics, topics)? - held_before;
+    if held != warmup + records {
+        report.failures.push(format!("the broker holds {held} of {} records", warmup + records));
+    }
+    report.judge_reading(read_all_back(&args.topics, topics)?);
     Ok(report.finish())
 }
 
