@@ -3,6 +3,7 @@
 use crate::broker_process::spawn;
 use crate::error::{Doing, PerfError, Result};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -16,7 +17,7 @@ pub type Artifact = (&'static str, &'static str, &'static str);
 pub struct Jars {
     /// Its name and version, for messages.
     pub title: &'static str,
-    /// What is fetched; a directory that has the first of these is taken to have all.
+    /// What is fetched; a directory that has these is taken to have all they depend on.
     pub artifacts: &'static [Artifact],
     /// The option that names a directory with the jars.
     pub option: &'static str,
@@ -39,16 +40,22 @@ impl Jars {
                 "java on the PATH is {found}: {title} needs {JAVA_VERSION} or later"
             )));
         }
-        let lib = lib.map_or_else(|| cache.join("lib"), Path::to_path_buf);
-        if !self.are_in(&lib) {
-            self.fetch(&lib, cache)?;
+        let fetched = cache.join("lib");
+        match lib {
+            Some(own) if !self.are_in(own) => {
+                let why = format!("{}: the jars of {title} are not all there", own.display());
+                return Err(PerfError::Failed(why));
+            }
+            None if !self.are_in(&fetched) => self.fetch(&fetched, cache)?,
+            _ => {}
         }
+        let lib = lib.unwrap_or(&fetched);
         lib.canonicalize().doing(|| format!("finding {}", lib.display()))
     }
 
     fn are_in(&self, lib: &Path) -> bool {
-        let (_, artifact, version) = self.artifacts[0];
-        lib.join(format!("{artifact}-{version}.jar")).is_file()
+        let jar = |(_, artifact, version): &Artifact| lib.join(format!("{artifact}-{version}.jar"));
+        self.artifacts.iter().all(|artifact| jar(artifact).is_file())
     }
 
     fn fetch(&self, lib: &Path, cache: &Path) -> Result<()> {
@@ -57,16 +64,20 @@ impl Jars {
         fs::create_dir_all(cache).doing(|| format!("creating {}", cache.display()))?;
         let pom = cache.join("pom.xml");
         fs::write(&pom, self.project_file()).doing(|| format!("writing {}", pom.display()))?;
-        fs::create_dir_all(lib).doing(|| format!("creating {}", lib.display()))?;
-        let lib = lib.canonicalize().doing(|| format!("finding {}", lib.display()))?;
+        // Under another name at first: an interrupted copy is not taken for all there is.
+        let unfinished = cache.join("unfinished");
+        fs::create_dir_all(&unfinished).doing(|| format!("creating {}", unfinished.display()))?;
+        let unfinished =
+            unfinished.canonicalize().doing(|| format!("finding {}", unfinished.display()))?;
         let mut command = Command::new("mvn");
         command.args(["--quiet", "--batch-mode", "-Dstyle.color=never", "--file"]).arg(&pom);
         command.arg("dependency:copy-dependencies");
-        command.arg(format!("-DoutputDirectory={}", lib.display()));
-        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg(format!("-DoutputDirectory={}", unfinished.display()));
+        // It writes its errors to standard output, which is the report's.
+        command.stdin(Stdio::null()).stdout(io::stderr());
         let status = spawn(&mut command).and_then(|mut m| m.wait().doing(|| "running mvn".into()));
         match status {
-            Ok(status) if status.success() && self.are_in(&lib) => Ok(()),
+            Ok(status) if status.success() && self.are_in(&unfinished) => replace(lib, &unfinished),
             Ok(_) => Err(PerfError::Failed(format!("Maven could not fetch the jars of {title}"))),
             Err(error) => Err(PerfError::Failed(format!(
                 "{error}: {title} is fetched by Maven; install it, or name a directory that has \
@@ -94,6 +105,14 @@ impl Jars {
              <dependencies>{dependencies}</dependencies></project>\n"
         )
     }
+}
+
+/// Gives a directory another name, in place of what has that name.
+fn replace(path: &Path, with: &Path) -> Result<()> {
+    if path.exists() {
+        fs::remove_dir_all(path).doing(|| format!("removing {}", path.display()))?;
+    }
+    fs::rename(with, path).doing(|| format!("renaming {}", with.display()))
 }
 
 /// A Java program to come, with all jars of a directory at hand.
