@@ -167,10 +167,13 @@ impl Default for Line {
     }
 }
 
-/// How late a sender may be before it, and not the broker, shapes the latencies.
-const LATE_NS: u64 = 10_000_000;
+/// The part of the end-to-end latency that a sender may be late before it, and not the broker, shapes
+/// it; both at the 99th percentile.
+const LATE_PART: f64 = 0.25;
 /// A thread this busy has no time left.
 const BUSY: f64 = 0.9;
+/// Processors this busy have none left for the other of client and broker.
+const ALL_BUSY: f64 = 0.8;
 
 impl Line {
     /// A line of a workload that broke off.
@@ -217,12 +220,8 @@ impl Line {
         if self.client_limited {
             return Some("a thread of the generator hardly ever waited".into());
         }
-        let late = merge(self.histograms.get(PUBLISH_DELAY_LATENCY));
-        let late = late.map_or(0, |h| h.value_at_quantile(0.99));
         if workload.rate.is_some() {
-            let blocked = self.sender_waits.unwrap_or(0) > 0;
-            return (late > LATE_NS && !blocked)
-                .then(|| format!("records were sent up to {} ms late (p99)", late / 1_000_000));
+            return self.late();
         }
         let room = QUEUE_RECORDS as u64 * workload.producers as u64;
         let fits = workload.producers > 0 && self.records < 2 * room;
@@ -231,8 +230,41 @@ impl Line {
         }
         let client = self.client.as_ref().filter(|c| c.seconds > 0.0)?;
         let share = client.busiest_thread_seconds / client.seconds;
-        (share >= BUSY).then(|| format!("a thread of the client was busy {:.0} %", share * 100.0))
+        if share >= BUSY {
+            return Some(format!("a thread of the client was busy {:.0} %", share * 100.0));
+        }
+        self.outweighed(client, processors())
     }
+
+    /// Why the sender, at a fixed rate, shaped the latencies, if it did: not if it was the broker that
+    /// took no more.
+    fn late(&self) -> Option<String> {
+        let p99 = |name| {
+            let histogram = merge(self.histograms.get(name))?;
+            Some(histogram.value_at_quantile(0.99) as f64 / 1e6)
+        };
+        let late = p99(PUBLISH_DELAY_LATENCY)?;
+        let all = p99(END_TO_END_LATENCY).or_else(|| p99(PUBLISH_LATENCY))?;
+        let blocked = self.sender_waits.unwrap_or(0) > 0;
+        (late > LATE_PART * all && !blocked)
+            .then(|| format!("records were sent up to {late:.1} ms late, of {all:.1} ms (p99)"))
+    }
+
+    /// Whether client and broker filled the machine, and the client took more of it.
+    fn outweighed(&self, client: &ProcUse, processors: f64) -> Option<String> {
+        let broker = self.broker.as_ref()?.cpu_seconds / client.seconds;
+        let client = client.cpu_seconds / client.seconds;
+        let full = broker + client >= ALL_BUSY * processors;
+        (full && client > broker).then(|| {
+            format!(
+                "of {processors:.0} processors the client took {client:.2}, the broker {broker:.2}"
+            )
+        })
+    }
+}
+
+fn processors() -> f64 {
+    std::thread::available_parallelism().map_or(1.0, |count| count.get() as f64)
 }
 
 impl RunResult {
@@ -370,7 +402,9 @@ fn latencies(line: &Line) -> BTreeMap<String, Value> {
         for (i, (name, ns)) in points(&summary).into_iter().enumerate() {
             let each = line.intervals.iter().map(|interval| points(of_interval(interval))[i].1);
             fields.insert(format!("{field}{name}"), each.map(|ns| number(name, ns)).collect());
-            fields.insert(format!("aggregated{capitalized}{name}"), number(name, ns));
+            // Nothing measured is no latency of nothing.
+            let whole = if histogram.is_some() { number(name, ns) } else { Value::Null };
+            fields.insert(format!("aggregated{capitalized}{name}"), whole);
         }
         let quantiles = histogram.as_ref().map(percentiles).unwrap_or_default();
         let quantiles: Map<String, Value> =
@@ -438,8 +472,10 @@ mod tests {
             }
         }
         for field in &wanted {
-            assert!(!json[field].is_null(), "{field} is missing");
+            assert!(json.get(field).is_some(), "{field} is missing");
         }
+        // Nothing was consumed, and that did not take no time.
+        assert!(json["aggregatedEndToEndLatency99pct"].is_null());
         assert_eq!(wanted.len(), 11 + 3 * 19);
         let close = |field: &Value, want: f64| {
             let number = field.as_f64().expect("a number");
@@ -482,12 +518,28 @@ mod tests {
                     consumers = 1\nrate = 5.0\nseconds = 1.0\n";
         let workload = Workload::parse("a.toml", text, false, &[]).expect("right");
         let mut late = new_histogram();
-        late.saturating_record(2 * LATE_NS);
+        late.saturating_record(2_000_000);
         let mut line = line();
         line.histograms.insert(PUBLISH_DELAY_LATENCY.into(), Counts::of(&late));
         assert_eq!(line.client_bound(&workload), None, "it had to wait for the broker");
         line.sender_waits = Some(0);
         assert!(line.client_bound(&workload).is_some());
+        let mut prompt = new_histogram();
+        prompt.saturating_record(900_000);
+        line.histograms.insert(PUBLISH_DELAY_LATENCY.into(), Counts::of(&prompt));
+        assert_eq!(line.client_bound(&workload), None, "it is less than a quarter of 4 ms");
+    }
+
+    #[test]
+    fn a_client_that_takes_more_of_a_full_machine_is_the_bottleneck() {
+        let used = |cpu_seconds| ProcUse { seconds: 10.0, cpu_seconds, ..ProcUse::default() };
+        let line = Line { broker: Some(used(5.0)), ..Line::default() };
+        for (client, processors, is_bound) in
+            [(12.0, 2.0, true), (4.0, 1.0, false), (8.0, 2.0, false), (12.0, 4.0, false)]
+        {
+            let why = line.outweighed(&used(client), processors);
+            assert_eq!(why.is_some(), is_bound, "{client} of {processors}: {why:?}");
+        }
     }
 
     #[test]

@@ -177,6 +177,8 @@ impl<'a> Summary<'a> {
             notes.push(format!("Unfinished: {left} of {all} results are still missing."));
         }
         let (missing, doubled, disorder) = self.accounts();
+        let read = self.results.iter().filter(|r| r.findings.is_some()).count();
+        let all = self.results.len();
         let cells = match plan.runs {
             1 => "One run each.".to_owned(),
             runs => format!("Medians of {runs} runs, their extremes in brackets."),
@@ -196,10 +198,14 @@ impl<'a> Summary<'a> {
                  their own besides.",
                 plan.warmup_records
             ),
-            "Latency counts from when each record was to be sent.".into(),
+            "At a fixed rate latency counts from when each record was to be sent; where a client sends \
+             as fast as it can, from when it gave the record to its library."
+                .into(),
             format!(
-                "Records read back carry their number: {missing} missing, {doubled} doubled, \
-                 {disorder} out of order in all runs."
+                "Records carry their number. {read} of {all} results read all of theirs back: \
+                 {missing} missing, {doubled} doubled, {disorder} out of order. The others compared \
+                 how many records the broker says it holds with how many it had acknowledged, or \
+                 write none."
             ),
         ]);
         if self.results.iter().any(|r| r.filled_bytes > 0) {
@@ -231,7 +237,11 @@ fn row(
         return None;
     }
     let cells = runs.iter().map(|runs| cell(metric, runs)).collect();
-    let verdict = verdict(metric, columns, &values);
+    // A system that was given up in one run is not compared by what it did in others.
+    let given_up = |runs: &Vec<&RunResult>| runs.iter().any(|r| r.setup_exceeded_seconds.is_some());
+    let compared: Vec<Option<f64>> =
+        values.iter().zip(runs).map(|(value, runs)| value.filter(|_| !given_up(runs))).collect();
+    let verdict = verdict(metric, columns, &compared);
     Some(Row { workload, title: metric.title.to_owned(), cells, verdict })
 }
 
