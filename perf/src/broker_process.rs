@@ -12,9 +12,10 @@ use signal_hook::iterator::Signals;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ const PORT_POLL: Duration = Duration::from_millis(2);
 
 /// What must not outlive this tool.
 static LIVING: Mutex<Living> = Mutex::new(Living { pids: Vec::new(), directories: Vec::new() });
+
+/// A signal has come, and this tool is about to end.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 struct Living {
     pids: Vec<u32>,
@@ -42,6 +46,7 @@ pub fn end_brokers_on_exit() -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).doing(|| "setting signal handlers".into())?;
     thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
+            INTERRUPTED.store(true, Ordering::SeqCst);
             end_all();
             std::process::exit(128 + signal);
         }
@@ -52,6 +57,21 @@ pub fn end_brokers_on_exit() -> Result<()> {
         end_all();
     }));
     Ok(())
+}
+
+/// Does not return once a signal has come: what fails from then on, since brokers and clients are
+/// being ended, is not to be taken for a result.
+pub fn hold_if_interrupted() {
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        thread::park();
+    }
+}
+
+/// Whether a process ended because somebody interrupted it, and most likely this tool with it.
+pub fn was_interrupted(status: ExitStatus) -> bool {
+    let by = [SIGINT, SIGTERM];
+    let signal = status.signal().or_else(|| status.code().map(|code| code - 128));
+    signal.is_some_and(|signal| by.contains(&signal))
 }
 
 fn end_all() {

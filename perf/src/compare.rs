@@ -4,11 +4,12 @@
 //! do not run meanwhile, since all would share the cores. Turns alternate, and another system
 //! begins each round, so that a machine that changes its speed changes it for all.
 
-use crate::broker_process::DataDirectory;
+use crate::broker_process::{DataDirectory, hold_if_interrupted};
 use crate::environment::environment;
 use crate::error::{PerfError, Result};
 use crate::fill::fill_for;
 use crate::measurement::{Target, carry_out, measure};
+use crate::own_build::own_build;
 use crate::pages;
 use crate::progress::Progress;
 use crate::run_directory::{Contestant, Plan, RunDirectory};
@@ -73,16 +74,17 @@ pub fn compare(args: &CompareArgs) -> Result<bool> {
     let plan = directory.plan();
     let done = directory.results()?.len();
     let turns = Turns { directory: &directory, progress: Progress::new(plan.all_results(), done) };
-    for run in 1..=plan.runs {
-        for i in 0..systems.len() {
-            let (variant, system) = &systems[(run - 1 + i) % systems.len()];
-            turns.turn(*variant, system, run)?;
-        }
-    }
+    let outcome = turns.all(&systems);
     drop(turns);
+    // Whatever stopped it, what there is can be read.
     let text = pages::write(&directory)?;
     println!("{text}");
-    eprintln!("written to {}", directory.path().display());
+    let path = directory.path().display();
+    eprintln!("written to {path}");
+    if outcome.is_err() {
+        eprintln!("unfinished; `mainstem-perf compare --resume {path}` goes on with it");
+    }
+    outcome?;
     Ok(directory.results()?.iter().all(|r| r.failures.is_empty()))
 }
 
@@ -110,18 +112,25 @@ fn begin(args: &CompareArgs) -> Result<(RunDirectory, Systems)> {
         contestants: Vec::new(),
         workloads,
         environment: environment(&args.options.places.data()),
-        mainstem: args.mainstem.clone().or_else(beside_this_program),
+        mainstem: None,
         options: args.options.clone(),
     };
-    let systems = contestants(&plan, &args.systems)?
+    let variants = contestants(&plan, &args.systems)?;
+    if variants.iter().any(|v| v.system == SystemName::Mainstem) {
+        plan.mainstem = Some(args.mainstem.clone().map_or_else(own_build, Ok)?);
+    }
+    // Said now, not after an hour by the first of them.
+    let takes_part = |w: &Workload| variants.iter().any(|v| !plan.tiers(w, *v).is_empty());
+    let mut foreign = plan.workloads.iter().filter(|w| w.source == Source::RocketmqBenchmark);
+    if foreign.any(takes_part) {
+        plan.options.rocketmq.prepare(&plan.options.places)?;
+    }
+    let systems = variants
         .into_iter()
         .map(|variant| Ok((variant, variant.system(&plan.options, plan.mainstem.as_deref())?)))
         .collect::<Result<Systems>>()?;
-    let contestant = |(variant, system): &(Variant, System)| Contestant {
-        variant: *variant,
-        title: system.title(),
-    };
-    plan.contestants = systems.iter().map(contestant).collect();
+    let contestant = |(variant, system): &(Variant, System)| contestant(*variant, system);
+    plan.contestants = systems.iter().map(contestant).collect::<Result<_>>()?;
     let path = args.options.places.out.join(format!("compare-{}", plan.begun));
     Ok((RunDirectory::create(path, plan)?, systems))
 }
@@ -130,16 +139,27 @@ fn resume(path: PathBuf) -> Result<(RunDirectory, Systems)> {
     let directory = RunDirectory::open(path)?;
     let plan = directory.plan();
     let mut systems = Vec::new();
-    for Contestant { variant, title } in &plan.contestants {
-        let system = variant.system(&plan.options, plan.mainstem.as_deref())?;
-        if system.title() != *title {
-            let now = system.title();
-            let why = format!("this began with {title}; it is {now} now, which is another run");
+    for begun in &plan.contestants {
+        let system = begun.variant.system(&plan.options, plan.mainstem.as_deref())?;
+        let now = contestant(begun.variant, &system)?;
+        if (&now.title, &now.build) != (&begun.title, &begun.build) {
+            let (was, is) = (begun.name(), now.name());
+            let why = format!("this began with {was}; it is {is} now, which is another run");
             return Err(PerfError::Failed(why));
         }
-        systems.push((*variant, system));
+        systems.push((begun.variant, system));
     }
     Ok((directory, systems))
+}
+
+/// What the report says of who takes part.
+fn contestant(variant: Variant, system: &System) -> Result<Contestant> {
+    Ok(Contestant {
+        variant,
+        title: system.title(),
+        build: system.build()?,
+        configuration: system.configuration(),
+    })
 }
 
 /// Keeps the workloads named, and those they go on from.
@@ -160,12 +180,6 @@ fn choose(workloads: &mut Vec<Workload>, only: &[String]) -> Result<()> {
     }
     workloads.retain(|w| chosen.contains(&w.name));
     Ok(())
-}
-
-/// What the same build made, if it was asked to.
-fn beside_this_program() -> Option<PathBuf> {
-    let path = std::env::current_exe().ok()?.with_file_name("mainstem");
-    path.is_file().then_some(path)
 }
 
 /// Whom the tiers and workloads ask for, in a fixed order.
@@ -192,13 +206,24 @@ struct Turns<'a> {
 }
 
 impl Turns<'_> {
+    /// Every system's turns, in each round another first.
+    fn all(&self, systems: &Systems) -> Result<()> {
+        for run in 1..=self.directory.plan().runs {
+            for i in 0..systems.len() {
+                let (variant, system) = &systems[(run - 1 + i) % systems.len()];
+                self.turn(*variant, system, run)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Everything that is missing once against one system.
     fn turn(&self, variant: Variant, system: &System, run: usize) -> Result<()> {
         let missing = || {
             let missing = self.directory.missing(variant, run);
             missing.into_iter().partition::<Vec<_>, _>(|w| w.has_own_broker())
         };
-        // More than one broker if one of them had to be given up.
+        // More than one broker if one of them ended, or had to be given up.
         while let (_, mut shared) = missing()
             && let Some(protocol) = shared.first().map(|w| w.protocol)
         {
@@ -212,8 +237,8 @@ impl Turns<'_> {
         Ok(())
     }
 
-    /// Runs workloads on one broker until they are done or setting one up took too long: what
-    /// that broker has begun would go on beside the next.
+    /// Runs workloads on one broker until they are done, it has ended, or setting one up took too
+    /// long: what that broker has begun would go on beside the next. Stores one result at least.
     fn shared_broker(
         &self,
         variant: Variant,
@@ -240,8 +265,13 @@ impl Turns<'_> {
             self.progress.say(&format!("run {run} of {}, {variant}: warm-up", plan.runs));
             carry_out(&workload, &target)?;
         }
+        let missing = || workloads.iter().filter(|w| !self.directory.has(w, variant, run)).count();
+        let missing_before = missing();
         for workload in workloads {
             if broker.has_ended() {
+                if missing() < missing_before {
+                    return Ok(());
+                }
                 let line = Line::failed("the broker had ended before".into());
                 self.store(variant, system, run, workload, RunResult::of(workload, line))?;
                 continue;
@@ -276,9 +306,11 @@ impl Turns<'_> {
         let filled = fill_for(workload, target, &say);
         settle_disk()?;
         // A workload that breaks off fails its own result; the others still run.
-        let result = filled
-            .and_then(|()| measure(workload, target, &say))
-            .unwrap_or_else(|error| RunResult::of(workload, Line::failed(error.to_string())));
+        let result = match filled.and_then(|()| measure(workload, target, &say)) {
+            Err(error @ PerfError::Interrupted(_)) => return Err(error),
+            Err(error) => RunResult::of(workload, Line::failed(error.to_string())),
+            Ok(result) => result,
+        };
         let exceeded = result.setup_exceeded_seconds;
         self.store(variant, system, run, workload, result)?;
         Ok(exceeded)
@@ -292,6 +324,7 @@ impl Turns<'_> {
         workload: &Workload,
         mut result: RunResult,
     ) -> Result<()> {
+        hold_if_interrupted();
         result.driver = system.title();
         result.variant = variant.to_string();
         result.run = run;

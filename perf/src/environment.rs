@@ -33,8 +33,8 @@ pub fn environment(data: &Path) -> Vec<(String, String)> {
         ("java", java_version()),
         ("client", format!("librdkafka {}", get_rdkafka_version().1)),
     ];
-    let known = named.into_iter().filter(|(_, value)| !value.is_empty());
-    known.map(|(name, value)| (name.to_owned(), value)).collect()
+    let told = |value: String| if value.is_empty() { "not told".into() } else { value };
+    named.into_iter().map(|(name, value)| (name.to_owned(), told(value))).collect()
 }
 
 fn read(path: &str) -> String {
@@ -52,6 +52,7 @@ struct Mount {
 /// Of the file system a path is on.
 fn mount_of(path: &Path) -> Mount {
     // The directory may not be there yet: the nearest one above it is on the same file system.
+    let path = std::path::absolute(path).unwrap_or_default();
     let path = path.ancestors().find_map(|p| p.canonicalize().ok()).unwrap_or_default();
     let mounts = read("/proc/mounts");
     let lines = mounts.lines().filter_map(|line| {

@@ -31,6 +31,9 @@ pub enum PerfError {
         /// The code, as Kafka's protocol numbers them.
         code: i16,
     },
+    /// Somebody ended a process of this tool's by a signal: nothing follows from that.
+    #[error("`{0}` was interrupted")]
+    Interrupted(String),
     /// Anything this tool found out itself.
     #[error("{0}")]
     Failed(String),

@@ -21,6 +21,20 @@ const JVM_OPTIONS: [&str; 6] = [
     "-XX:+ExplicitGCInvokesConcurrent",
 ];
 
+/// What a node alone needs, besides its ports and directories; all else is at its default.
+const SETTINGS: [&str; 10] = [
+    "process.roles=broker,controller",
+    "node.id=1",
+    "controller.listener.names=CONTROLLER",
+    "inter.broker.listener.name=PLAINTEXT",
+    "offsets.topic.replication.factor=1",
+    "transaction.state.log.replication.factor=1",
+    "transaction.state.log.min.isr=1",
+    "share.coordinator.state.topic.replication.factor=1",
+    "share.coordinator.state.topic.min.isr=1",
+    "group.initial.rebalance.delay.ms=0",
+];
+
 const CLUSTER_ID: &str = "MkU3OEVBNTcwNTJENDM2Qg";
 
 const JARS: Jars = Jars {
@@ -96,28 +110,26 @@ impl KafkaAnchor {
         BrokerProcess::start_until_port(&mut command, address, log)
     }
 
+    /// What it is started with, ports and directories aside.
+    pub fn configuration(&self) -> Vec<String> {
+        let settings = SETTINGS.iter().map(|setting| (*setting).to_owned());
+        let java = format!("java {}", JVM_OPTIONS.join(" "));
+        [java].into_iter().chain(settings).chain(self.overrides.iter().cloned()).collect()
+    }
+
     fn write_properties(&self, data: &Path) -> Result<String> {
         let (broker, controller) = (FreePort::any()?, FreePort::any()?);
         let (broker_port, controller_port) = (broker.number()?, controller.number()?);
         let mut lines = vec![
-            "process.roles=broker,controller".to_owned(),
-            "node.id=1".into(),
             format!("controller.quorum.voters=1@127.0.0.1:{controller_port}"),
             format!(
                 "listeners=PLAINTEXT://127.0.0.1:{broker_port},\
                  CONTROLLER://127.0.0.1:{controller_port}"
             ),
             format!("advertised.listeners=PLAINTEXT://127.0.0.1:{broker_port}"),
-            "controller.listener.names=CONTROLLER".into(),
-            "inter.broker.listener.name=PLAINTEXT".into(),
             format!("log.dirs={}", data.join("logs").display()),
-            "offsets.topic.replication.factor=1".into(),
-            "transaction.state.log.replication.factor=1".into(),
-            "transaction.state.log.min.isr=1".into(),
-            "share.coordinator.state.topic.replication.factor=1".into(),
-            "share.coordinator.state.topic.min.isr=1".into(),
-            "group.initial.rebalance.delay.ms=0".into(),
         ];
+        lines.extend(SETTINGS.iter().map(|setting| (*setting).to_owned()));
         lines.extend(self.overrides.iter().cloned());
         let path = data.join("server.properties");
         fs::write(&path, lines.join("\n") + "\n")

@@ -17,6 +17,7 @@ mod keys;
 mod latency;
 mod maven;
 mod measurement;
+mod own_build;
 mod pages;
 mod payload;
 mod proc_stat;
@@ -95,6 +96,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("mainstem-perf: {error}");
+            report::tell_failure(&error.to_string());
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,7 @@
 //! Each measurement is a process of this same program, so that the commands shown are those that
 //! ran, and what a client uses is counted by itself.
 
-use crate::broker_process::spawn;
+use crate::broker_process::{spawn, was_interrupted};
 use crate::error::{Doing, PerfError, Result};
 use crate::rate_search::RateSearch;
 use crate::report::MEASURING;
@@ -167,7 +167,7 @@ impl Workload {
 /// off has a result that says so.
 ///
 /// # Errors
-/// It cannot be run against such a target.
+/// It cannot be run against such a target, or was interrupted.
 pub fn measure(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<RunResult> {
     let mut result = match workload.rate {
         Some(Rate::Search(_)) => search(workload, target, say),
@@ -196,7 +196,7 @@ pub fn carry_out(workload: &Workload, target: &Target) -> Result<()> {
 
 fn once(workload: &Workload, target: &Target, rate: Option<f64>) -> Result<RunResult> {
     let arguments = workload.arguments(target, rate)?;
-    let mut result = match run(&arguments, setup_limit(workload, target)) {
+    let mut result = match run(&arguments, setup_limit(workload, target))? {
         Outcome::Line(mut line) => {
             if workload.measure == Measure::Load {
                 line.judge_records();
@@ -218,7 +218,7 @@ fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<Ru
     while let Some(rate) = search.next() {
         say(&format!("{rate:.0} records a second"));
         let arguments = workload.arguments(target, Some(rate))?;
-        let line = match run(&arguments, setup_limit(workload, target)) {
+        let line = match run(&arguments, setup_limit(workload, target))? {
             Outcome::Line(line) => line,
             Outcome::SetupExceeded(limit) => {
                 return Ok(RunResult::setup_exceeded(workload, limit.as_secs_f64()));
@@ -266,9 +266,15 @@ fn setup_limit(workload: &Workload, target: &Target) -> Option<Duration> {
 }
 
 /// Runs this program with other arguments and takes its result.
-fn run(arguments: &[String], setup_limit: Option<Duration>) -> Outcome {
-    let outcome = start(arguments).and_then(|child| finish(child, arguments, setup_limit));
-    outcome.unwrap_or_else(|error| Outcome::Line(Box::new(Line::failed(error.to_string()))))
+///
+/// # Errors
+/// It was interrupted. Whatever else goes wrong is its result.
+fn run(arguments: &[String], setup_limit: Option<Duration>) -> Result<Outcome> {
+    match start(arguments).and_then(|child| finish(child, arguments, setup_limit)) {
+        Err(error @ PerfError::Interrupted(_)) => Err(error),
+        Err(error) => Ok(Outcome::Line(Box::new(Line::failed(error.to_string())))),
+        outcome => outcome,
+    }
 }
 
 fn start(arguments: &[String]) -> Result<Child> {
@@ -296,7 +302,10 @@ fn finish(mut child: Child, arguments: &[String], limit: Option<Duration>) -> Re
         return Ok(Outcome::SetupExceeded(limit));
     }
     let last = first.into_iter().chain(told).filter(|line| line != MEASURING).last();
-    child.wait().doing(|| "running a workload".into())?;
+    let status = child.wait().doing(|| "running a workload".into())?;
+    if was_interrupted(status) {
+        return Err(PerfError::Interrupted(command_line(arguments)));
+    }
     let line = last.and_then(|line| serde_json::from_str(&line).ok());
     let line = line.ok_or_else(|| {
         PerfError::Failed(format!("`{}` gave no result", command_line(arguments)))
@@ -407,6 +416,16 @@ mod tests {
         let child = command.stdout(Stdio::piped()).spawn().expect("there is `true`");
         let error = finish(child, &["x".into()], None).err().expect("there is no result");
         assert!(error.to_string().contains("`mainstem-perf x` gave no result"));
+    }
+
+    #[test]
+    fn a_process_that_was_interrupted_has_no_result() {
+        for script in ["kill -INT $$", "kill -TERM $$", "exit 130"] {
+            let mut command = Command::new("sh");
+            let child = command.args(["-c", script]).stdout(Stdio::piped()).spawn();
+            let error = finish(child.expect("there is `sh`"), &["x".into()], None).err();
+            assert!(matches!(error, Some(PerfError::Interrupted(_))), "{script}: {error:?}");
+        }
     }
 
     #[test]

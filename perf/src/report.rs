@@ -7,6 +7,7 @@ use crate::sequence_check::Findings;
 use crate::timeline::{Interval, Recorded};
 use hdrhistogram::Histogram;
 use serde::Serialize;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::io::{Write, stdout};
 use std::sync::Arc;
@@ -28,6 +29,14 @@ pub fn announce_measuring() {
     if DETAILED.load(Ordering::Relaxed) {
         // Whoever listened may have gone.
         let _ = writeln!(stdout(), "{MEASURING}");
+    }
+}
+
+/// Says why there is no result, if a program listens.
+pub fn tell_failure(why: &str) {
+    if DETAILED.load(Ordering::Relaxed) {
+        let line = json!({"ok": false, "failures": [why]});
+        let _ = writeln!(stdout(), "{line}");
     }
 }
 

@@ -37,6 +37,16 @@ const BROKER_OPTIONS: [&str; 7] = [
     "--add-opens=java.base/java.lang=ALL-UNNAMED",
 ];
 
+/// What a broker alone is told besides its ports and directories, all of it RocketMQ's defaults.
+const SETTINGS: [&str; 6] = [
+    "brokerClusterName=DefaultCluster",
+    "brokerName=broker-a",
+    "brokerId=0",
+    "brokerRole=ASYNC_MASTER",
+    "flushDiskType=ASYNC_FLUSH",
+    "autoCreateTopicEnable=true",
+];
+
 /// Old clients' second port lies so far below the first.
 const VIP_DISTANCE: u16 = 2;
 
@@ -110,25 +120,30 @@ impl RocketMqAnchor {
         Ok((format!("127.0.0.1:{port}"), command))
     }
 
+    /// What the broker is started with, ports and directories aside.
+    pub fn configuration(&self) -> Vec<String> {
+        let settings = SETTINGS.iter().map(|setting| (*setting).to_owned());
+        let java = format!("java {}", BROKER_OPTIONS.join(" "));
+        let script =
+            "its own script asks for a heap of 8 GB, which leaves a small machine no cache";
+        let java = [java, format!("({script})")];
+        java.into_iter().chain(settings).chain(self.overrides.iter().cloned()).collect()
+    }
+
     fn broker(&self, data: &Path, name_server: &str) -> Result<Command> {
         let (listen, vip) = FreePort::with_lower(VIP_DISTANCE)?;
         let replication = FreePort::any()?;
         let home = data.join("broker");
         let store = home.join("store");
         let mut lines = vec![
-            "brokerClusterName=DefaultCluster".to_owned(),
-            "brokerName=broker-a".into(),
-            "brokerId=0".into(),
-            "brokerIP1=127.0.0.1".into(),
+            "brokerIP1=127.0.0.1".to_owned(),
             format!("listenPort={}", listen.number()?),
             format!("haListenPort={}", replication.number()?),
             format!("storePathRootDir={}", store.display()),
             format!("storePathCommitLog={}", store.join("commitlog").display()),
-            "brokerRole=ASYNC_MASTER".into(),
-            "flushDiskType=ASYNC_FLUSH".into(),
-            "autoCreateTopicEnable=true".into(),
         ];
         drop((listen, vip, replication));
+        lines.extend(SETTINGS.iter().map(|setting| (*setting).to_owned()));
         lines.extend(self.overrides.iter().cloned());
         let config = home.join("broker.conf");
         write_config(&config, &lines)?;

@@ -43,6 +43,20 @@ pub struct Contestant {
     pub variant: Variant,
     /// The system, with its version.
     pub title: String,
+    /// Which build of it, where versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// How it is started: what is given to it, line by line, ports and directories aside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub configuration: Vec<String>,
+}
+
+impl Contestant {
+    /// The system, with its version and build.
+    pub fn name(&self) -> String {
+        let build = self.build.as_ref().map(|build| format!(", build {build}"));
+        self.title.clone() + &build.unwrap_or_default()
+    }
 }
 
 impl Plan {
@@ -201,6 +215,8 @@ mod tests {
         let contestant = |system| Contestant {
             variant: Tier::AsShipped.variant(system),
             title: system.to_string(),
+            build: None,
+            configuration: Vec::new(),
         };
         Plan {
             begun: 0,

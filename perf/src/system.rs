@@ -3,9 +3,11 @@
 use crate::broker_process::BrokerProcess;
 use crate::error::{Doing, PerfError, Result};
 use crate::kafka_anchor::{KAFKA_VERSION, KafkaAnchor};
+use crate::own_build::checksum;
 use crate::rocketmq_anchor::{ROCKETMQ_VERSION, RocketMqAnchor};
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -216,6 +218,28 @@ impl System {
         }
     }
 
+    /// Which build of it, where versions do not say.
+    ///
+    /// # Errors
+    /// The program cannot be read.
+    pub fn build(&self) -> Result<Option<String>> {
+        match self {
+            System::Mainstem { program, .. } => checksum(program).map(Some),
+            System::Kafka(_) | System::RocketMq(_) => Ok(None),
+        }
+    }
+
+    /// How it is started, line by line: what is given to it, ports and directories aside.
+    pub fn configuration(&self) -> Vec<String> {
+        match self {
+            System::Mainstem { arguments, .. } => {
+                vec![format!("serve --admin off {}", arguments.join(" ")).trim_end().to_owned()]
+            }
+            System::Kafka(anchor) => anchor.configuration(),
+            System::RocketMq(anchor) => anchor.configuration(),
+        }
+    }
+
     /// The options that make this tool start it.
     pub fn arguments(&self) -> Vec<String> {
         match self {
@@ -285,6 +309,12 @@ impl System {
 fn serve(program: &Path, data: &Path) -> Command {
     let mut command = Command::new(program);
     command.arg("serve").arg("--data-dir").arg(data).args(["--admin", "off"]);
+    // Settings of whoever measures would be in no report.
+    for (name, _) in env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"MAINSTEM_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -53,17 +53,10 @@ impl Variant {
         }
         match (self.system, self.synced) {
             (SystemName::Mainstem, synced) => {
-                if !synced {
-                    places.mainstem_args.extend(["--flush".into(), "async".into()]);
-                }
-                let program = mainstem.ok_or_else(|| {
-                    PerfError::Failed(
-                        "no mainstem program beside this one: `cargo build --release` makes it, \
-                         --mainstem PATH names another"
-                            .into(),
-                    )
-                })?;
-                places.mainstem(program)
+                // Said even where it is the default: a flag outweighs what a file may say.
+                let flush = if synced { "sync" } else { "async" };
+                places.mainstem_args.extend(["--flush".into(), flush.into()]);
+                places.mainstem(mainstem.expect("it was found or made for the plan"))
             }
             (SystemName::Kafka, synced) => {
                 if synced {

@@ -54,6 +54,10 @@ fn write(summary: &Summary<'_>, drawings: &[Drawing], page: &mut String) -> std:
     write_facts(page, summary)?;
     writeln!(page, "<h2>Settings over the defaults</h2>")?;
     write_list(page, &summary.settings(), "None.")?;
+    for contestant in &summary.plan.contestants {
+        let lines = escape(&contestant.configuration.join("\n"));
+        writeln!(page, "<h2>How {} is started</h2><pre>{lines}</pre>", contestant.variant)?;
+    }
     let first = summary.results.iter().filter(|r| r.run == 1);
     let commands: Vec<&str> = first.map(|r| r.command.as_str()).collect();
     let commands = escape(&commands.join("\n"));
@@ -100,7 +104,7 @@ fn write_facts(page: &mut String, summary: &Summary<'_>) -> std::fmt::Result {
     }
     writeln!(page, "</table></div><h2>Machine and versions</h2><table class=\"facts\">")?;
     for contestant in &plan.contestants {
-        let title = escape(&contestant.title);
+        let title = escape(&contestant.name());
         writeln!(page, "<tr><td>{}</td><td>{title}</td></tr>", contestant.variant)?;
     }
     for (what, value) in &plan.environment {

@@ -30,13 +30,17 @@ fn write(summary: &Summary<'_>, drawings: &[Drawing], text: &mut String) -> std:
     write_workloads(summary, text)?;
     writeln!(text, "\n## Machine and versions\n\n| | |\n| --- | --- |")?;
     for contestant in &summary.plan.contestants {
-        writeln!(text, "| {} | {} |", contestant.variant, contestant.title)?;
+        writeln!(text, "| {} | {} |", contestant.variant, contestant.name())?;
     }
     for (what, value) in &summary.plan.environment {
         writeln!(text, "| {what} | {value} |")?;
     }
     writeln!(text, "\n## Settings over the defaults\n")?;
     write_list(text, &summary.settings(), "None.")?;
+    for contestant in &summary.plan.contestants {
+        let lines = contestant.configuration.join("\n");
+        writeln!(text, "\n## How {} is started\n\n```\n{lines}\n```", contestant.variant)?;
+    }
     writeln!(text, "\n## The commands of the first run\n\n```")?;
     for result in summary.results.iter().filter(|r| r.run == 1) {
         writeln!(text, "{}", result.command)?;
