@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 
 /// A generator's thread that is busy for this share of its time may be what holds the run back.
 const LIMIT_SHARE: f64 = 0.9;
-/// How long the last answers may take once nothing more is sent.
-pub const ANSWERS_TIMEOUT: Duration = Duration::from_secs(60);
+/// Without any answer for so long, a broker is held to have stopped.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a broker that still answers may take, in all, for what is due at the end.
+const ENDING_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often the main thread looks whether the others are done.
 const LOOK: Duration = Duration::from_millis(2);
 
@@ -49,6 +51,11 @@ impl Span {
         self.from.load(Relaxed) <= time_ns && time_ns < self.until.load(Relaxed)
     }
 
+    /// Whether it has been ended, and that at this time or before it.
+    pub fn is_over_at(&self, time_ns: u64) -> bool {
+        self.until.load(Relaxed) <= time_ns
+    }
+
     /// Begins it.
     pub fn begin(&self, now_ns: u64) {
         self.from.store(now_ns, Relaxed);
@@ -76,6 +83,29 @@ impl Control {
     /// Nanoseconds since the beginning.
     pub fn now_ns(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64
+    }
+}
+
+/// The last stretch of a sending thread: what is due is yet to be sent, and answers are to come.
+pub struct Ending {
+    began: Instant,
+    acknowledged: u64,
+    since: Instant,
+}
+
+impl Ending {
+    /// One that begins now.
+    pub fn new(now: Instant) -> Self {
+        Self { began: now, acknowledged: 0, since: now }
+    }
+
+    /// Whether it is no use to wait on: nothing was acknowledged for a minute, or all of it takes
+    /// more than five. `acknowledged` are the thread's records so far.
+    pub fn is_overdue(&mut self, now: Instant, acknowledged: u64) -> bool {
+        if acknowledged > self.acknowledged {
+            (self.acknowledged, self.since) = (acknowledged, now);
+        }
+        now - self.since > STALL_TIMEOUT || now - self.began > ENDING_TIMEOUT
     }
 }
 
@@ -256,5 +286,24 @@ impl Measured {
     /// Whether one of the generator's threads had hardly a moment to spare.
     pub fn client_limited(&self) -> bool {
         self.threads.iter().any(|thread| thread.busy_share > LIMIT_SHARE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_that_answers_on_is_waited_for_longer_than_one_that_stopped() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut stopped = Ending::new(began);
+        assert!(!stopped.is_overdue(at(1), 100));
+        assert!(!stopped.is_overdue(at(61), 100));
+        assert!(stopped.is_overdue(at(62), 100));
+
+        let mut slow = Ending::new(began);
+        assert!((1..=300).all(|second| !slow.is_overdue(at(second), second)));
+        assert!(slow.is_overdue(at(301), 301));
     }
 }

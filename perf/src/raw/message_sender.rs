@@ -2,7 +2,7 @@
 //! of a synchronous producer has.
 
 use super::connection::Connection;
-use super::control::{ANSWERS_TIMEOUT, Control, Gauge};
+use super::control::{Control, Ending, Gauge};
 use super::message_frame::{MessageFrame, MessagePlace};
 use super::poller::{self, Poller};
 use super::producer::Produced;
@@ -135,15 +135,16 @@ fn run(
     let mut lanes: Vec<Lane> = lanes.collect::<Result<_>>()?;
     let mut poller = Poller::new(gauge.clone(), &mut lanes)?;
     let mut done = Produced::default();
-    let mut last_answers = None;
+    let mut ending = None;
     loop {
         let stopped = control.stop_sending.load(Relaxed) || done.errors > 0;
         for lane in &mut lanes {
             lane.fill(plan, control, stopped, &mut done)?;
         }
         if stopped || lanes.iter().all(Lane::has_sent_all) {
-            let until = *last_answers.get_or_insert_with(|| Instant::now() + ANSWERS_TIMEOUT);
-            if lanes.iter().all(Lane::is_quiet) || Instant::now() > until {
+            let now = Instant::now();
+            let ending = ending.get_or_insert_with(|| Ending::new(now));
+            if lanes.iter().all(Lane::is_quiet) || ending.is_overdue(now, done.acknowledged) {
                 break;
             }
         }

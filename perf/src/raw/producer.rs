@@ -1,7 +1,7 @@
 //! The sending side: threads with connections, each of which owns some of the streams.
 
 use super::connection::Connection;
-use super::control::{ANSWERS_TIMEOUT, Control, Gauge};
+use super::control::{Control, Ending, Gauge};
 use super::poller::{self, Poller};
 use super::produce_frame::{ProduceFrame, walk_answer};
 use super::record_batch::PreparedBatch;
@@ -64,6 +64,8 @@ pub struct Produced {
     pub acknowledged: u64,
     /// Records refused or never answered.
     pub errors: u64,
+    /// Records that were due before the measured time's end and never sent, at a fixed rate.
+    pub unsent: u64,
     /// How often a socket took no more.
     pub stalls: u64,
     /// What the broker said last of one.
@@ -81,6 +83,7 @@ impl Default for Produced {
             sent: 0,
             acknowledged: 0,
             errors: 0,
+            unsent: 0,
             stalls: 0,
             last_error: None,
             latency: new_histogram(),
@@ -185,6 +188,20 @@ impl ProducerPlan {
         self.batches.map_or(u64::MAX, |all| all.saturating_sub(number).div_ceil(connections))
     }
 
+    /// Whether a connection's batch of this number has yet to be sent. At a fixed rate all that was to
+    /// be sent before the measured time's end is, however late: what would be left out is just what
+    /// a broker kept waiting longest.
+    fn owes(&self, control: &Control, lane: u64, batch: u64) -> bool {
+        if batch >= self.share(lane) {
+            return false;
+        }
+        match self.pace {
+            _ if !control.stop_sending.load(Relaxed) => true,
+            Pace::InFlight(_) => false,
+            Pace::Rate { .. } => !control.measured.is_over_at(self.times(lane, batch, 0).0),
+        }
+    }
+
     /// When a batch's first record is to be sent, and when its last, which is when the batch is due.
     fn times(&self, lane: u64, batch: u64, now_ns: u64) -> (u64, u64) {
         match self.pace {
@@ -224,28 +241,31 @@ impl Sender {
     }
 
     fn run(mut self) -> Result<Produced> {
-        let mut last_answers = None;
+        let mut ending = None;
         loop {
             for lane in 0..self.lanes.len() {
                 self.fill(lane)?;
             }
-            let stopped = self.stopped();
-            if stopped || self.lanes.iter().all(|l| self.plan.share(l.number) == l.batches) {
+            let owing = self.lanes.iter().any(|lane| self.owes(lane));
+            if !owing || self.control.stop_sending.load(Relaxed) {
                 let open = |lane: &Lane| lane.under_way || !lane.in_flight.is_empty();
-                let until = *last_answers.get_or_insert_with(|| Instant::now() + ANSWERS_TIMEOUT);
-                if !self.lanes.iter().any(open) || Instant::now() > until {
+                let (now, acknowledged) = (Instant::now(), self.done.acknowledged);
+                let ending = ending.get_or_insert_with(|| Ending::new(now));
+                let done = !owing && !self.lanes.iter().any(open);
+                if done || ending.is_overdue(now, acknowledged) {
                     return Ok(self.finish());
                 }
             }
-            let timeout = if stopped { LOOK } else { self.until_due() };
+            let timeout = if owing { self.until_due() } else { LOOK };
             let Self { plan, control, gauge, lanes, poller, done } = &mut self;
             poller.wait(timeout, lanes, |lane| lane.receive(plan, control, gauge, done))?;
         }
     }
 
-    /// After a refusal nothing more is sent: the run has failed.
-    fn stopped(&self) -> bool {
-        self.control.stop_sending.load(Relaxed) || self.done.errors > 0
+    /// Whether a connection has a batch left to send. After a refusal nothing more is sent: the run
+    /// has failed.
+    fn owes(&self, lane: &Lane) -> bool {
+        self.done.errors == 0 && self.plan.owes(&self.control, lane.number, lane.batches)
     }
 
     /// How long until the next batch is due.
@@ -254,14 +274,14 @@ impl Sender {
         let last = self.plan.batches_per_request as u64 - 1;
         let due = |lane: &Lane| self.plan.times(lane.number, lane.batches + last, 0).1;
         let now_ns = self.control.now_ns();
-        let idle = self.lanes.iter().filter(|lane| !lane.under_way);
+        let idle = self.lanes.iter().filter(|lane| !lane.under_way && self.owes(lane));
         let next = idle.map(|lane| due(lane).saturating_sub(now_ns)).min();
         next.map_or(LOOK, Duration::from_nanos).min(LOOK)
     }
 
     /// Sends on one connection what may be sent now.
     fn fill(&mut self, index: usize) -> Result<()> {
-        let stopped = self.stopped();
+        let failed = self.done.errors > 0;
         let lane = &mut self.lanes[index];
         loop {
             if lane.under_way {
@@ -279,10 +299,10 @@ impl Sender {
                 Pace::InFlight(limit) => lane.in_flight.len() >= limit,
                 Pace::Rate { .. } => false,
             };
-            let left = self.plan.share(lane.number) - lane.batches;
-            if full || stopped || left == 0 {
+            if full || failed || !self.plan.owes(&self.control, lane.number, lane.batches) {
                 return Ok(());
             }
+            let left = self.plan.share(lane.number) - lane.batches;
             let slots = self.plan.batches_per_request.min(left.min(1 << 20) as usize);
             let now_ns = self.control.now_ns();
             let last = lane.batches + slots as u64 - 1;
@@ -302,11 +322,21 @@ impl Sender {
     }
 
     fn finish(mut self) -> Produced {
+        self.done.unsent = self.lanes.iter().map(|lane| self.unsent(lane)).sum();
         let streams = self.lanes.iter().flat_map(|lane| &lane.streams);
         self.done.streams = streams.map(|stream| (stream.id, stream.length)).collect();
         self.done.stalls = self.lanes.iter().map(|lane| lane.connection.stalls()).sum();
         self.done.errors = self.done.sent - self.done.acknowledged;
         self.done
+    }
+
+    /// Records that a connection still owes when its time is over.
+    fn unsent(&self, lane: &Lane) -> u64 {
+        if !self.owes(lane) {
+            return 0;
+        }
+        let owed = |batch: &u64| self.plan.owes(&self.control, lane.number, *batch);
+        (lane.batches..).take_while(owed).count() as u64 * self.plan.batch.records
     }
 }
 
@@ -380,5 +410,57 @@ impl Lane {
             }
             walked.ok_or_else(|| PerfError::Failed("an answer that ends early".into()))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::TcpListener;
+    use std::thread::{self, sleep};
+
+    /// One connection that is told nothing back, a megabyte every millisecond.
+    fn plan(listener: &TcpListener, start_ns: u64) -> ProducerPlan {
+        ProducerPlan {
+            brokers: listener.local_addr().unwrap().to_string(),
+            topics: RawTopics::new("t", 1, 1),
+            batch: Arc::new(PreparedBatch::of(1, 1 << 20, None)),
+            acks: 0,
+            connections: 1,
+            threads: 1,
+            batches_per_request: 1,
+            pace: Pace::Rate { records_per_second: 1_000.0, start_ns },
+            batches: None,
+        }
+    }
+
+    #[test]
+    fn what_was_due_in_the_measured_time_is_sent_after_it_and_counts() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let control = Control::new();
+        let start_ns = control.now_ns();
+        control.measured.begin(start_ns);
+        let task = plan(&listener, start_ns).task(&control, 0);
+        let gauge = Arc::<Gauge>::default();
+        let own = gauge.clone();
+        let sender = thread::spawn(move || task(own));
+        // Nobody reads for so long, and the sockets hold but a few of them.
+        let (mut peer, _) = listener.accept().unwrap();
+        while gauge.records() == 0 {
+            sleep(Duration::from_millis(1));
+        }
+        sleep(Duration::from_millis(60));
+        let end_ns = control.now_ns();
+        control.measured.end(end_ns);
+        control.stop_sending.store(true, Relaxed);
+        let due = (0..).take_while(|i| start_ns + i * 1_000_000 < end_ns).count() as u64;
+        let reader = thread::spawn(move || while peer.read(&mut [0; 1 << 16]).unwrap() > 0 {});
+        let produced = sender.join().unwrap().unwrap();
+        reader.join().unwrap();
+        assert!(due >= 60 && produced.stalls > 0);
+        assert_eq!(produced.lateness.len(), due);
+        assert!(produced.sent >= due && produced.acknowledged == produced.sent);
+        assert_eq!(produced.unsent, 0);
     }
 }

@@ -130,6 +130,10 @@ impl RawReport {
         let (sent, acknowledged) = (sum(|p| p.sent), sum(|p| p.acknowledged));
         let last_error = produced.iter().find_map(|p| p.last_error.clone());
         self.report.judge_sending(sent, acknowledged, sum(|p| p.errors), last_error);
+        let unsent = sum(|p| p.unsent);
+        if unsent > 0 {
+            self.report.failures.push(format!("{unsent} records that were due were never sent"));
+        }
         let latency = merged(produced.iter().map(|p| &p.latency));
         self.report.acknowledged_latency = latency.as_ref().map(Percentiles::of);
         latency.iter().for_each(|h| self.report.keep(PUBLISH_LATENCY, h));
