@@ -31,7 +31,7 @@ pub struct BothArgs {
 }
 
 /// Writes while the tail is read. The rates are those of the measured time; every record of the run
-/// is waited for and checked.
+/// is waited for and checked, and the partitions' ends tell whether there are more behind it.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
@@ -39,6 +39,7 @@ pub fn both(args: &BothArgs) -> Result<RawReport> {
     let control = Control::new();
     let plan = args.send.plan(&args.topics, args.flight.pace(), args.batch.size())?;
     let ends = plan.topics.create(&plan.brokers)?;
+    let began_at: i64 = ends.iter().sum();
     let fetching = args.fetch.plan(&args.topics, Some(&control));
     let consumers = consume::start(&fetching, &control, &following(ends), CONSUMER);
     let producers = produce::start(&plan, &control);
@@ -51,7 +52,7 @@ pub fn both(args: &BothArgs) -> Result<RawReport> {
 
     let mut report = RawReport::new("raw both", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
-    let streams = report.judge_sending(produced);
+    let streams = produce::judge_written(&mut report, &plan, began_at, produced)?;
     report.judge_reading(&consumed, &streams);
     Ok(report.finish())
 }

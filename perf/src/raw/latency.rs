@@ -61,7 +61,7 @@ pub struct LatencyArgs {
 }
 
 /// Sends at the rate whatever comes back, so that a broker that stalls is charged for every record
-/// that had to wait.
+/// that had to wait. The partitions' ends tell at last whether there are more records than were read.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
@@ -71,6 +71,7 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
     let control = Control::new();
     let topics = args.topics.topics();
     let ends = topics.create(&args.topics.brokers)?;
+    let began_at: i64 = ends.iter().sum();
     let pace = Pace::Rate {
         records_per_second: args.rate,
         start_ns: control.now_ns() + START.as_nanos() as u64,
@@ -96,7 +97,7 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
     report.report.sender_waits = Some(produced.iter().map(|p| p.stalls).sum());
     report.sent_late = late.as_ref().map(Percentiles::of);
     late.iter().for_each(|h| report.report.keep(PUBLISH_DELAY_LATENCY, h));
-    let streams = report.judge_sending(produced);
+    let streams = produce::judge_written(&mut report, &plan, began_at, produced)?;
     report.judge_reading(&consumed, &streams);
     let latency = merged(consumed.iter().map(|c| &c.latency));
     report.report.end_to_end_latency = latency.as_ref().map(Percentiles::of);

@@ -65,11 +65,9 @@ pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
 
-    let sent: u64 = produced.iter().map(|p| p.sent).sum();
     let mut report = RawReport::new("raw produce", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
-    report.judge_sending(produced);
-    judge_visible(&mut report, &plan, began_at, sent)?;
+    judge_written(&mut report, &plan, began_at, produced)?;
     Ok(report.finish())
 }
 
@@ -80,12 +78,28 @@ pub fn describe(report: &mut RawReport, plan: &ProducerPlan) {
     report.partitions = Some(plan.topics.places());
 }
 
-/// Looks whether the partitions have become longer by what was sent. Without acknowledgements some
-/// of it may still be on its way.
+/// Notes how the sending went, whose streams' lengths it returns, and what came of it.
 ///
 /// # Errors
 /// The broker refuses to tell the offsets.
-pub fn judge_visible(
+pub fn judge_written(
+    report: &mut RawReport,
+    plan: &ProducerPlan,
+    began_at: i64,
+    produced: Vec<Produced>,
+) -> Result<Vec<(u32, u64)>> {
+    let sent = produced.iter().map(|p| p.sent).sum();
+    let streams = report.judge_sending(produced);
+    judge_visible(report, plan, began_at, sent).map(|()| streams)
+}
+
+/// Looks whether the partitions have become longer by what was sent: no less, and no more, which a
+/// consumer that stops at the last record does not see. Without acknowledgements some of it may
+/// still be on its way.
+///
+/// # Errors
+/// The broker refuses to tell the offsets.
+fn judge_visible(
     report: &mut RawReport,
     plan: &ProducerPlan,
     began_at: i64,
@@ -98,11 +112,77 @@ pub fn judge_visible(
         if gained == sent as i64 {
             return Ok(());
         }
-        if Instant::now() > deadline {
+        // More than was sent never become fewer.
+        if gained > sent as i64 || Instant::now() > deadline {
             let text = format!("the partitions have {gained} more records, {sent} were sent");
             report.report.failures.push(text);
             return Ok(());
         }
         sleep(Duration::from_millis(50));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::control::Measured;
+    use super::super::producer::Pace;
+    use super::super::record_batch::PreparedBatch;
+    use super::super::topics::RawTopics;
+    use super::*;
+    use crate::proc_stat::ProcUse;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+
+    /// A broker whose only partition ends at the next of these offsets each time it is asked.
+    fn broker(ends: Vec<i64>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for end in ends {
+                answer(listener.accept().unwrap().0, end);
+            }
+        });
+        address
+    }
+
+    fn answer(mut stream: TcpStream, end: i64) {
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        stream.read_exact(&mut vec![0; u32::from_be_bytes(length) as usize]).unwrap();
+        let mut bytes = vec![0; 8]; // correlation id, throttling
+        bytes.extend_from_slice(b"\0\0\0\x01\0\x01t\0\0\0\x01\0\0\0\0\0\0");
+        bytes.extend_from_slice(&(-1i64).to_be_bytes());
+        bytes.extend_from_slice(&end.to_be_bytes());
+        bytes.extend_from_slice(&(-1i32).to_be_bytes());
+        stream.write_all(&(bytes.len() as u32).to_be_bytes()).unwrap();
+        stream.write_all(&bytes).unwrap();
+    }
+
+    /// What is said of ten records sent after a thousand.
+    fn failures(ends: Vec<i64>) -> Vec<String> {
+        let plan = ProducerPlan {
+            brokers: broker(ends),
+            topics: RawTopics::new("t", 1, 1),
+            batch: Arc::new(PreparedBatch::of(1, 100, None)),
+            acks: -1,
+            connections: 1,
+            threads: 1,
+            batches_per_request: 1,
+            pace: Pace::InFlight(1),
+            batches: None,
+        };
+        let produced = Produced { sent: 10, acknowledged: 10, ..Produced::default() };
+        let measured = Measured { broker: None, client: ProcUse::default(), threads: Vec::new() };
+        let mut report = RawReport::new("raw both", PRODUCER, 100, measured);
+        judge_written(&mut report, &plan, 1_000, vec![produced]).unwrap();
+        report.report.failures
+    }
+
+    #[test]
+    fn a_record_more_than_was_sent_fails_the_run() {
+        assert_eq!(failures(vec![1_009, 1_010]), [""; 0], "the last one may take a moment");
+        let extra = failures(vec![1_011]);
+        assert_eq!(extra, ["the partitions have 11 more records, 10 were sent"]);
     }
 }

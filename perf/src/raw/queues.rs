@@ -48,14 +48,12 @@ pub fn queues(args: &QueuesArgs) -> Result<RawReport> {
 
     let mut report = RawReport::new("raw queues", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
-    let sent: u64 = produced.iter().map(|p| p.sent).sum();
-    report.judge_sending(produced);
+    produce::judge_written(&mut report, &plan, began_at, produced)?;
     let places = f64::from(plan.topics.places());
     report.queues = Some(QueuesReport {
         create_seconds: created.as_secs_f64(),
         fill_seconds: filled.as_secs_f64(),
         rss_bytes_per_partition: report.report.broker.as_ref().map(|b| b.rss_bytes as f64 / places),
     });
-    produce::judge_visible(&mut report, &plan, began_at, sent)?;
     Ok(report.finish())
 }
