@@ -3,6 +3,7 @@ import java.util.LinkedList;
 import java.util.List;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
@@ -17,13 +18,17 @@ import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
  * Synchronous sends from several threads, round robin over several topics of four queues, which it
- * creates. Prints the lines of RocketMQ's own benchmark.Producer, which knows one topic only.
+ * creates. Prints the lines of RocketMQ's own benchmark.Producer, which knows one topic only, and
+ * in each of them all messages acknowledged. When its input ends, it waits for the last answers,
+ * prints one more line and ends.
  */
 public class Sends {
     static final int CREATED_AT_ONCE = 500;
     static final long SETUP_LIMIT_MS = 300_000;
     static final LongAdder sent = new LongAdder(), failed = new LongAdder(), millis = new LongAdder();
     static final AtomicLong longest = new AtomicLong();
+    static final LinkedList<long[]> snapshots = new LinkedList<>();
+    static volatile boolean running = true;
 
     /** Name server, name's prefix, number of topics, threads, bytes of a message. */
     public static void main(String[] args) {
@@ -56,21 +61,36 @@ public class Sends {
         // Every topic's first message comes before what is measured.
         AtomicInteger first = new AtomicInteger();
         CountDownLatch met = new CountDownLatch(threads);
+        List<Thread> senders = new ArrayList<>();
         for (int i = 0; i < threads; i++) {
             int start = i * (topics / threads);
-            new Thread(() -> {
+            Thread sender = new Thread(() -> {
                 for (int t; (t = first.getAndIncrement()) < topics;) {
                     send(producer, new Message(names.get(t), body));
                 }
                 met.countDown();
-                for (int t = start;; t++) {
+                for (int t = start; running; t++) {
                     send(producer, new Message(names.get(t % topics), body));
                 }
-            }).start();
+            });
+            sender.start();
+            senders.add(sender);
         }
         met.await();
         System.out.printf("%d topics ready after %d ms%n", topics, System.currentTimeMillis() - begun);
-        report();
+        ScheduledExecutorService reports = Executors.newSingleThreadScheduledExecutor();
+        reports.scheduleAtFixedRate(Sends::report, 1000, 1000, TimeUnit.MILLISECONDS);
+        while (System.in.read() >= 0) {
+        }
+        running = false;
+        reports.shutdown();
+        reports.awaitTermination(1, TimeUnit.MINUTES);
+        for (Thread sender : senders) {
+            sender.join();
+        }
+        snapshot();
+        print();
+        System.exit(0);
     }
 
     static void create(String nameServer, List<String> names, long begun) throws Exception {
@@ -119,18 +139,23 @@ public class Sends {
     }
 
     static void report() {
-        LinkedList<long[]> snapshots = new LinkedList<>();
-        Executors.newSingleThreadScheduledExecutor().scheduleAtFixedRate(() -> {
-            snapshots.addLast(new long[] {System.currentTimeMillis(), sent.sum(), millis.sum()});
-            if (snapshots.size() < 10) {
-                return;
-            }
-            long[] end = snapshots.getLast(), begin = snapshots.removeFirst();
-            long messages = end[1] - begin[1];
-            System.out.printf(
-                "Current Time: %d | Send TPS: %d | Max RT(ms): %d | Average RT(ms): %.3f | Send Failed: %d | Response Failed: 0%n",
-                end[0], messages * 1000 / (end[0] - begin[0]), longest.get(),
-                (end[2] - begin[2]) / (double) messages, failed.sum());
-        }, 1000, 1000, TimeUnit.MILLISECONDS);
+        snapshot();
+        if (snapshots.size() >= 10) {
+            print();
+            snapshots.removeFirst();
+        }
+    }
+
+    static void snapshot() {
+        snapshots.addLast(new long[] {System.currentTimeMillis(), sent.sum(), millis.sum()});
+    }
+
+    /** What came between the first snapshot kept and the last. */
+    static void print() {
+        long[] end = snapshots.getLast(), begin = snapshots.getFirst();
+        long messages = end[1] - begin[1], took = Math.max(1, end[0] - begin[0]);
+        System.out.printf(
+            "Current Time: %d | Send TPS: %d | Max RT(ms): %d | Average RT(ms): %.3f | Send Failed: %d | Response Failed: 0 | Send Total: %d%n",
+            end[0], messages * 1000 / took, longest.get(), (end[2] - begin[2]) / (double) messages, failed.sum(), end[1]);
     }
 }

@@ -18,6 +18,8 @@ pub struct BenchmarkLine {
     pub max_ms: u64,
     /// Messages that failed since the program started.
     pub failed: u64,
+    /// Messages acknowledged since then. Only programs of ours tell it.
+    pub total: Option<u64>,
 }
 
 impl BenchmarkLine {
@@ -32,11 +34,13 @@ impl BenchmarkLine {
         let max = value(line, &["Max RT(ms)", "MAX(B2C) RT(ms)"])?;
         let failed = value(line, &["Send Message Failed", "Send Failed", "Consume Fail"])?;
         let refused = value(line, &["Response Failed"]).unwrap_or("0");
+        let total = value(line, &["Send Total"]);
         Some(Self {
             messages_per_second: rate.parse().ok()?,
             mean_ms: mean.parse().ok().filter(|mean: &f64| mean.is_finite()),
             max_ms: max.parse().ok()?,
             failed: failed.parse::<u64>().ok()? + refused.parse::<u64>().ok()?,
+            total: total.map(str::parse).transpose().ok()?,
         })
     }
 
@@ -69,7 +73,8 @@ mod tests {
                 messages_per_second: 8912,
                 mean_ms: Some(1.795),
                 max_ms: 201,
-                failed: 3
+                failed: 3,
+                total: None,
             }
         );
         assert_eq!(parsed.messages(), 80_208);
@@ -86,7 +91,8 @@ mod tests {
                 messages_per_second: 164_000,
                 mean_ms: Some(0.78),
                 max_ms: 31,
-                failed: 32
+                failed: 32,
+                total: None,
             })
         );
     }
@@ -102,9 +108,17 @@ mod tests {
                 messages_per_second: 166_012,
                 mean_ms: Some(8123.25),
                 max_ms: 9000,
-                failed: 0
+                failed: 0,
+                total: None,
             })
         );
+    }
+
+    #[test]
+    fn a_line_of_ours_tells_the_total() {
+        let line = "Current Time: 1 | Send TPS: 8912 | Max RT(ms): 201 | Average RT(ms): 1.795 | \
+                    Send Failed: 0 | Response Failed: 0 | Send Total: 98765";
+        assert_eq!(BenchmarkLine::parse(line).and_then(|line| line.total), Some(98_765));
     }
 
     #[test]

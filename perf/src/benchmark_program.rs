@@ -1,4 +1,5 @@
-//! One of RocketMQ's benchmark programs, or one that prints the same lines, at work, watched by the lines it prints.
+//! One of RocketMQ's benchmark programs, or one that prints the same lines, at work, watched by the
+//! lines it prints.
 //!
 //! The programs run until they are ended. Every line covers the nine seconds before it, so that
 //! every ninth tells of the time since the ninth before: these make up the measured window, and the
@@ -12,7 +13,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ const LINE_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Observed {
     /// The lines that cover it, without gap or overlap.
     pub lines: Vec<BenchmarkLine>,
+    /// Messages before it, since the program started; at least so many.
+    pub before: u64,
+    /// The last line of a program that was ended in order.
+    pub end: Option<BenchmarkLine>,
     /// What the broker used.
     pub broker: ProcUse,
     /// What the program used.
@@ -41,9 +46,24 @@ impl Observed {
         self.lines.iter().map(BenchmarkLine::messages).sum()
     }
 
+    /// Messages acknowledged since the program started. RocketMQ's own programs do not tell how many
+    /// these are, and are killed in the middle of their sends. Their rates tell how many there are
+    /// at least: what came in the first second and after the last line is not in them.
+    pub fn acknowledged(&self) -> u64 {
+        let told = self.end.as_ref().and_then(|line| line.total);
+        told.unwrap_or_else(|| self.before + self.messages())
+    }
+
+    /// Messages that may have been stored since the program started: failed ones may have been too.
+    /// None where the program does not tell how many it sent.
+    pub fn stored_at_most(&self) -> Option<u64> {
+        let end = self.end.as_ref()?;
+        Some(end.total? + end.failed)
+    }
+
     /// Messages that failed since the program started.
     pub fn failed(&self) -> u64 {
-        self.last().failed
+        self.end.as_ref().unwrap_or(self.last()).failed
     }
 
     /// The mean over the window, in milliseconds, each message counting the same.
@@ -78,7 +98,7 @@ impl BenchmarkProgram {
     pub fn start(mut command: Command, log: &Path) -> Result<Self> {
         let output = File::create(log).doing(|| format!("creating {}", log.display()))?;
         let errors = output.try_clone().doing(|| "cloning a log's handle".into())?;
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut child = spawn(&mut command)?;
         let stdout = child.stdout.take().expect("standard output is piped");
         Ok(Self { child, lines: read_lines(stdout, output), log: log.to_path_buf() })
@@ -90,9 +110,11 @@ impl BenchmarkProgram {
     /// # Errors
     /// The program or the broker ends, or gets stuck.
     pub fn observe(&mut self, broker: u32, warmup: u64, windows: u64) -> Result<Observed> {
-        self.line_within(FIRST_LINE_TIMEOUT)?;
+        let first = self.line_within(FIRST_LINE_TIMEOUT)?;
+        // The program's snapshots are taken by a timer, which may be late while it starts.
+        let mut before = first.messages_per_second * (LINE_SECONDS - 1);
         for _ in 0..warmup {
-            self.next_window()?;
+            before += self.next_window()?.messages();
         }
         let start = self.sample(broker)?;
         let mut lines = Vec::new();
@@ -101,7 +123,25 @@ impl BenchmarkProgram {
         }
         let end = self.sample(broker)?;
         let (broker, client) = (end.0.since(&start.0), end.1.since(&start.1));
-        Ok(Observed { lines, broker, client })
+        Ok(Observed { lines, before, end: None, broker, client })
+    }
+
+    /// Ends a program of ours, which waits for its last answers once its input ends. Returns its last
+    /// line, which tells of all it did.
+    ///
+    /// # Errors
+    /// It gets stuck, or does not tell.
+    pub fn finish(&mut self) -> Result<BenchmarkLine> {
+        drop(self.child.stdin.take());
+        let mut last = None;
+        loop {
+            match self.lines.recv_timeout(LINE_TIMEOUT) {
+                Ok(line) => last = Some(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => return Err(self.stuck()),
+            }
+        }
+        last.filter(|line| line.total.is_some()).ok_or_else(|| self.stuck())
     }
 
     /// The line that covers what came since the one before.
@@ -117,12 +157,14 @@ impl BenchmarkProgram {
     }
 
     fn line_within(&mut self, timeout: Duration) -> Result<BenchmarkLine> {
-        self.lines.recv_timeout(timeout).map_err(|_| {
-            let text = fs::read_to_string(&self.log).unwrap_or_default();
-            let last = text.lines().last().unwrap_or_default();
-            let log = self.log.display();
-            PerfError::Failed(format!("the program ended or got stuck: {last} ({log})"))
-        })
+        self.lines.recv_timeout(timeout).map_err(|_| self.stuck())
+    }
+
+    fn stuck(&self) -> PerfError {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let last = text.lines().last().unwrap_or_default();
+        let log = self.log.display();
+        PerfError::Failed(format!("the program ended or got stuck: {last} ({log})"))
     }
 
     fn sample(&self, broker: u32) -> Result<(ProcSample, ProcSample)> {
@@ -149,4 +191,45 @@ fn read_lines(stdout: ChildStdout, mut log: File) -> Receiver<BenchmarkLine> {
         }
     });
     told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: &str = "Current Time: 1 | Send TPS: 5 | Max RT(ms): 1 | Average RT(ms): 1.0 | \
+                         Send Failed: 2 | Response Failed: 0";
+
+    fn line(text: &str) -> BenchmarkLine {
+        BenchmarkLine::parse(text).expect("it is one")
+    }
+
+    fn observed(end: Option<BenchmarkLine>) -> Observed {
+        let lines = vec![line(RATES), line(RATES)];
+        let (broker, client) = (ProcUse::default(), ProcUse::default());
+        Observed { lines, before: 40, end, broker, client }
+    }
+
+    #[test]
+    fn what_is_not_told_is_at_least_what_the_rates_say() {
+        let killed = observed(None);
+        assert_eq!((killed.acknowledged(), killed.stored_at_most()), (130, None));
+        let ended = observed(Some(line(&format!("{RATES} | Send Total: 150"))));
+        assert_eq!((ended.acknowledged(), ended.stored_at_most()), (150, Some(152)));
+    }
+
+    #[test]
+    fn a_program_whose_input_ends_tells_of_all_it_did() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let log = directory.path().join("log");
+        let started = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script]);
+            BenchmarkProgram::start(command, &log).expect("there is `sh`")
+        };
+        let script = format!("echo '{RATES}'; read x; echo '{RATES} | Send Total: 7'");
+        assert_eq!(started(&script).finish().expect("a total").total, Some(7));
+        let script = format!("echo '{RATES}'; read x");
+        assert!(started(&script).finish().is_err(), "it did not tell");
+    }
 }

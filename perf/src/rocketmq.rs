@@ -6,9 +6,10 @@ use crate::broker_process::{BrokerProcess, DataDirectory, spawn};
 use crate::error::{Doing, PerfError, Result};
 use crate::fill::fill;
 use crate::proc_stat::ProcUse;
+use crate::raw::messages_stored;
 use crate::report::Report;
 use crate::rocketmq_anchor::RocketMqAnchor;
-use crate::system::{RocketmqSystemArgs, System, settle_disk};
+use crate::system::{RocketmqSystemArgs, settle_disk};
 use crate::workload::Protocol;
 use clap::{Args, ValueEnum};
 use serde::de::DeserializeOwned;
@@ -158,7 +159,7 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
     bench.fill()?;
     let mut lateness = None;
     let mut base = None;
-    let observed = match args.work {
+    let done = match args.work {
         Work::Send => bench.send()?,
         Work::Batch => bench.batch(args.warmup_windows, args.windows)?,
         Work::Consume => bench.consume()?,
@@ -169,28 +170,48 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
         Work::Timers => {
             base = Some(bench.sends("before", 1)?);
             bench.store_pending()?;
-            let observed = bench.sends("after", 1)?;
+            let done = bench.sends("after", 1)?;
             lateness = Some(bench.lateness()?);
-            observed
+            done
         }
     };
-    let mut report = args.report(&observed);
+    let mut report = args.report(&done);
     report.hold_against(base.map(|base| args.report(&base)));
     if let Some(lateness) = lateness {
         report.judge_lateness(lateness);
     }
-    if args.work == Work::Consume && has_ended(&observed) {
+    if args.work == Work::Consume && has_ended(&done.observed) {
         report
             .report
             .failures
             .push("the backlog ended within the measured time: give more --fill-windows".into());
     }
     let failed = report.report.errors.unwrap_or(0);
-    if matches!(system, System::Mainstem { .. }) && failed > 0 {
+    if failed > 0 {
         report.report.failures.push(format!("{failed} messages failed"));
     }
     report.report = report.report.finish();
     Ok(report)
+}
+
+/// What a program did, and the messages its topics hold afterwards, if it is one that sends.
+struct Done {
+    observed: Observed,
+    stored: Option<u64>,
+}
+
+impl Done {
+    /// What is wrong with the number of messages stored, if anything is. Of a program that is
+    /// killed only loss is seen, and only what exceeds the messages that its lines do not tell of:
+    /// see [`Observed::acknowledged`].
+    fn fault(&self) -> Option<String> {
+        let (stored, acknowledged) = (self.stored?, self.observed.acknowledged());
+        if stored < acknowledged {
+            return Some(format!("{stored} messages are there, {acknowledged} were acknowledged"));
+        }
+        let most = self.observed.stored_at_most().filter(|most| stored > *most)?;
+        Some(format!("{stored} messages are there, {most} were sent"))
+    }
 }
 
 /// Whether a consumer had nothing to do at last. Its longest time is that of the second before.
@@ -203,7 +224,8 @@ impl RocketMqArgs {
         self.work.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
     }
 
-    fn report(&self, observed: &Observed) -> RocketMqReport {
+    fn report(&self, done: &Done) -> RocketMqReport {
+        let observed = &done.observed;
         let broker = Some(observed.broker.clone());
         let (messages, client) = (observed.messages(), observed.client.clone());
         let mut report = Report::new("rocketmq", messages, self.message_bytes, broker, client);
@@ -211,6 +233,7 @@ impl RocketMqArgs {
         if messages == 0 {
             report.failures.push("no message went through".into());
         }
+        report.failures.extend(done.fault());
         let (mean_ms, max_ms) = (observed.mean_ms(), observed.max_ms());
         let filled_bytes = self.fill_bytes;
         RocketMqReport { report, filled_bytes, mean_ms, max_ms, base: None, lateness: None }
@@ -260,36 +283,60 @@ impl Bench<'_> {
         settle_disk()
     }
 
-    fn send(&self) -> Result<Observed> {
+    fn send(&self) -> Result<Done> {
         let mut command = self.benchmark("Producer");
         command.args(["-t", "send", "-w", &self.args.threads.to_string()]);
         command.args(["-s", &self.args.message_bytes.to_string()]);
-        self.observe(command, self.args.warmup_windows, self.args.windows)
+        let observed = self.observe(command, self.args.warmup_windows, self.args.windows)?;
+        self.done(observed, &["send".to_owned()])
     }
 
-    fn batch(&self, warmup: u64, windows: u64) -> Result<Observed> {
+    fn batch(&self, warmup: u64, windows: u64) -> Result<Done> {
         let mut command = self.benchmark("BatchProducer");
         command.args(["-t", "batch", "-w", BATCH_THREADS, "-b", BATCH_MESSAGES]);
         command.args(["-s", &self.args.message_bytes.to_string()]);
-        self.observe(command, warmup, windows)
+        let observed = self.observe(command, warmup, windows)?;
+        self.done(observed, &["batch".to_owned()])
     }
 
     /// Fills the topic and reads it. The program tells when it has nothing more to read, not how
     /// much it read until then, so that there must be enough.
-    fn consume(&self) -> Result<Observed> {
-        self.batch(0, self.args.fill_windows)?;
+    fn consume(&self) -> Result<Done> {
+        let filled = self.batch(0, self.args.fill_windows)?;
+        let failed = filled.observed.failed();
+        let refused = (failed > 0).then(|| format!("{failed} messages failed"));
+        if let Some(fault) = refused.or_else(|| filled.fault()) {
+            return Err(PerfError::Failed(format!("writing what is to be consumed: {fault}")));
+        }
         self.reset_group()?;
         settle_disk()?;
         let mut command = self.benchmark("Consumer");
         command.args(["-t", "batch", "-g", GROUP, "-p", "false"]);
-        self.observe(command, self.args.warmup_windows, self.args.windows)
+        let observed = self.observe(command, self.args.warmup_windows, self.args.windows)?;
+        Ok(Done { observed, stored: None })
     }
 
-    fn sends(&self, prefix: &str, topics: usize) -> Result<Observed> {
+    fn sends(&self, prefix: &str, topics: usize) -> Result<Done> {
         let mut command = self.own_program("Sends.java", SENDS)?;
         command.args([&self.broker.address, prefix, &topics.to_string()]);
         command.args([self.args.threads.to_string(), self.args.message_bytes.to_string()]);
-        self.observe(command, self.args.warmup_windows, self.args.windows)
+        let mut program = BenchmarkProgram::start(command, &self.log)?;
+        let (warmup, windows) = (self.args.warmup_windows, self.args.windows);
+        let mut observed = program.observe(self.broker.pid(), warmup, windows)?;
+        observed.end = Some(program.finish()?);
+        let names: Vec<String> = (0..topics).map(|i| format!("{prefix}_{i:05}")).collect();
+        self.done(observed, &names)
+    }
+
+    /// Looks what the topics a program sent to hold. Nobody else sends to them.
+    fn done(&self, observed: Observed, topics: &[String]) -> Result<Done> {
+        let acknowledged = observed.acknowledged();
+        // Where no message went through, there may be no topic either.
+        let stored = match acknowledged {
+            0 => None,
+            _ => Some(messages_stored(&self.broker.address, topics, acknowledged)?),
+        };
+        Ok(Done { observed, stored })
     }
 
     fn store_pending(&self) -> Result<()> {
@@ -365,4 +412,37 @@ fn output_of(command: &mut Command) -> Result<(bool, String, String)> {
     let output = spawn(command)?.wait_with_output().doing(|| "running a Java program".into())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Ok((output.status.success(), text(&output.stdout), text(&output.stderr)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::benchmark_line::BenchmarkLine;
+
+    #[test]
+    fn neither_lost_messages_nor_too_many_go_unseen() {
+        let line = |total: &str| {
+            let text = format!(
+                "Current Time: 1 | Send TPS: 10 | Max RT(ms): 1 | Average RT(ms): 1.0 | \
+                 Send Failed: 2{total}"
+            );
+            BenchmarkLine::parse(&text).expect("it is one")
+        };
+        let fault = |end: Option<&str>, stored| {
+            let (broker, client) = (ProcUse::default(), ProcUse::default());
+            let (lines, end) = (vec![line("")], end.map(line));
+            let observed = Observed { lines, before: 10, end, broker, client };
+            Done { observed, stored }.fault()
+        };
+        assert_eq!(fault(None, None), None, "it reads");
+        assert_eq!(fault(None, Some(99)).unwrap(), "99 messages are there, 100 were acknowledged");
+        assert_eq!(fault(None, Some(1_000)), None, "it was killed");
+        let ended = Some(" | Send Total: 120");
+        assert_eq!(
+            fault(ended, Some(119)).unwrap(),
+            "119 messages are there, 120 were acknowledged"
+        );
+        assert_eq!(fault(ended, Some(122)), None, "what failed may be there");
+        assert_eq!(fault(ended, Some(123)).unwrap(), "123 messages are there, 122 were sent");
+    }
 }

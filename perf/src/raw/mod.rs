@@ -35,6 +35,8 @@ mod stream_check;
 mod summary;
 mod topics;
 
+pub use remoting_setup::messages_stored;
+
 use crate::error::Result;
 use clap::Subcommand;
 use summary::RawReport;

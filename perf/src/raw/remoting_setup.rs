@@ -12,7 +12,10 @@ use std::time::{Duration, Instant};
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a broker may take to tell its name server that it is there.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
+/// RocketMQ shows what it stored a moment after it answered.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
 const UPDATE_AND_CREATE_TOPIC: i16 = 17;
+const GET_ROUTEINFO_BY_TOPIC: i16 = 105;
 const GET_BROKER_CLUSTER_INFO: i16 = 106;
 /// Asks for the offset after a queue's last message.
 pub const GET_MAX_OFFSET: i16 = 30;
@@ -26,6 +29,29 @@ pub struct NamedBroker {
     pub name: String,
     /// Its address.
     pub address: String,
+}
+
+/// Messages that were ever stored in these topics, which their queues' ends tell, once these are so
+/// many, or half a minute has passed.
+///
+/// # Errors
+/// The name server or its broker cannot be reached or refuses; it does not know a topic.
+pub fn messages_stored(name_server: &str, topics: &[String], at_least: u64) -> Result<u64> {
+    let mut names = RemotingSetup::open(name_server)?;
+    let mut broker = RemotingSetup::open(&names.broker()?.address)?;
+    let mut queues = Vec::new();
+    for topic in topics {
+        queues.extend((0..names.queues(topic)?).map(|queue| (topic, queue)));
+    }
+    let deadline = Instant::now() + VISIBLE_TIMEOUT;
+    loop {
+        let mut ends = queues.iter().map(|&(t, queue)| broker.offset(GET_MAX_OFFSET, t, queue));
+        let stored = ends.try_fold(0, |sum, end| end.map(|end| sum + end as u64))?;
+        if stored >= at_least || Instant::now() > deadline {
+            return Ok(stored);
+        }
+        sleep(Duration::from_millis(50));
+    }
 }
 
 /// A connection that waits for each answer.
@@ -86,6 +112,15 @@ impl RemotingSetup {
     pub fn offsets(&mut self, topics: &RawTopics, code: i16) -> Result<Vec<i64>> {
         let places = (0..topics.places()).map(|place| topics.place(place));
         places.map(|(topic, queue)| self.offset(code, &topics.name(topic), queue)).collect()
+    }
+
+    /// How many queues of a topic can be read, as a name server tells.
+    fn queues(&mut self, topic: &str) -> Result<u32> {
+        let frame = self.call(GET_ROUTEINFO_BY_TOPIC, &[("topic", topic)])?;
+        let doing = format!("asking for the route of {topic}");
+        let answer = success(&frame, &doing)?;
+        let body = String::from_utf8_lossy(answer.body);
+        read_queues(&body).ok_or_else(|| PerfError::Failed(format!("{doing}: {body}")))
     }
 
     fn create_topic(&mut self, topic: &str, queues: u32) -> Result<()> {
@@ -150,9 +185,24 @@ fn named_broker(body: &str) -> Option<NamedBroker> {
     Some(NamedBroker { name: name.split_once('"')?.0.to_owned(), address: master })
 }
 
+/// Finds the number of queues in the route of a topic that one broker has: no JSON either.
+fn read_queues(body: &str) -> Option<u32> {
+    let (_, number) = body.split_once("\"readQueueNums\":")?;
+    let end = number.find(|c: char| !c.is_ascii_digit())?;
+    number[..end].parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_route_tells_the_number_of_queues() {
+        let body = "{\"brokerDatas\":[{\"brokerAddrs\":{0:\"h:1\"},\"brokerName\":\"b\"}],\
+                    \"queueDatas\":[{\"perm\":6,\"readQueueNums\":12,\"writeQueueNums\":4}]}";
+        assert_eq!(read_queues(body), Some(12));
+        assert_eq!(read_queues("{}"), None);
+    }
 
     #[test]
     fn the_master_is_found_in_both_ways_of_writing() {
