@@ -1,4 +1,5 @@
 import java.util.Arrays;
+import java.util.StringJoiner;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -117,8 +118,21 @@ public class Timers {
         Arrays.sort(sorted);
         long early = Arrays.stream(sorted).filter(l -> l < 0).count();
         System.out.printf(
-            "{\"sent\":%d,\"failed\":%d,\"received\":%d,\"early\":%d,\"p50_ms\":%d,\"p99_ms\":%d,\"max_ms\":%d}%n",
-            messages, failed.get(), received.get(), early, at(sorted, 0.5), at(sorted, 0.99), at(sorted, 1));
+            "{\"sent\":%d,\"failed\":%d,\"received\":%d,\"early\":%d,\"p50_ms\":%d,\"p99_ms\":%d,\"max_ms\":%d,\"late_ns\":%s}%n",
+            messages, failed.get(), received.get(), early, at(sorted, 0.5), at(sorted, 0.99), at(sorted, 1), counts(sorted));
+    }
+
+    /** How often each value occurs, as results keep histograms: nanoseconds and counts. What came early is not late. */
+    static String counts(long[] sorted) {
+        StringJoiner pairs = new StringJoiner(",", "[", "]");
+        for (int from = 0, to = 0; from < sorted.length; from = to) {
+            long late = Math.max(0, sorted[from]);
+            while (to < sorted.length && Math.max(0, sorted[to]) == late) {
+                to++;
+            }
+            pairs.add(String.format("[%d,%d]", late * 1_000_000, to - from));
+        }
+        return pairs.toString();
     }
 
     static long at(long[] sorted, double quantile) {

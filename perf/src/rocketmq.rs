@@ -5,6 +5,7 @@ use crate::benchmark_program::{BenchmarkProgram, EVERY_SECOND, Observed};
 use crate::broker_process::{BrokerProcess, DataDirectory, spawn};
 use crate::error::{Doing, PerfError, Result};
 use crate::fill::fill;
+use crate::histogram::{Counts, merge};
 use crate::proc_stat::ProcUse;
 use crate::raw::messages_stored;
 use crate::report::Report;
@@ -27,6 +28,8 @@ const BATCH_THREADS: &str = "4";
 const BATCH_MESSAGES: &str = "32";
 /// The cluster's name in both systems.
 const CLUSTER: &str = "DefaultCluster";
+/// The histogram of how late messages with delays came.
+pub const TIMER_LATENESS: &str = "timerLateness";
 /// The group that consumes.
 const GROUP: &str = "perf";
 
@@ -125,6 +128,9 @@ struct Lateness {
     p50_ms: i64,
     p99_ms: i64,
     max_ms: i64,
+    /// All of them, which the report keeps among its histograms.
+    #[serde(skip_serializing)]
+    late_ns: Counts,
 }
 
 /// What became of messages that stay pending.
@@ -264,6 +270,7 @@ impl RocketMqReport {
         if early > 0 {
             self.report.failures.push(format!("{early} messages came before their time"));
         }
+        merge([&lateness.late_ns]).iter().for_each(|h| self.report.keep(TIMER_LATENESS, h));
         self.lateness = Some(lateness);
     }
 }
@@ -418,6 +425,16 @@ fn output_of(command: &mut Command) -> Result<(bool, String, String)> {
 mod tests {
     use super::*;
     use crate::benchmark_line::BenchmarkLine;
+
+    #[test]
+    fn lateness_comes_with_its_counts_which_are_told_once() {
+        let line = "{\"sent\":5,\"failed\":0,\"received\":5,\"early\":1,\"p50_ms\":3,\"p99_ms\":9,\
+                    \"max_ms\":9,\"late_ns\":[[0,2],[3000000,2],[9000000,1]]}";
+        let lateness: Lateness = serde_json::from_str(line).expect("what Timers.java prints");
+        let all = merge([&lateness.late_ns]).expect("there are values");
+        assert_eq!((all.len(), all.value_at_quantile(0.6) / 100_000), (5, 30));
+        assert!(!serde_json::to_string(&lateness).expect("plain").contains("late_ns"));
+    }
 
     #[test]
     fn neither_lost_messages_nor_too_many_go_unseen() {

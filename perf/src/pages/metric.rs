@@ -1,7 +1,9 @@
 //! The figures a workload is judged by.
 
 use crate::histogram::merge;
+use crate::raw::COLD_END_TO_END_LATENCY;
 use crate::report::{END_TO_END_LATENCY, PUBLISH_LATENCY};
+use crate::rocketmq::TIMER_LATENESS;
 use crate::run_result::RunResult;
 use crate::workload::{Measure, Rate, Source, Workload};
 
@@ -111,9 +113,9 @@ fn latencies() -> Vec<Metric> {
         latency("end to end p99, ms", END_TO_END_LATENCY, 0.99),
         latency("end to end p99.9, ms", END_TO_END_LATENCY, 0.999),
         latency("acknowledged p99, ms", PUBLISH_LATENCY, 0.99),
-        reported("beside a cold reader: p50, ms", "cold_reader.end_to_end_latency.p50_us", 1e-3),
-        reported("… p99, ms", "cold_reader.end_to_end_latency.p99_us", 1e-3),
-        reported("… p99.9, ms", "cold_reader.end_to_end_latency.p999_us", 1e-3),
+        latency("beside a cold reader: p50, ms", COLD_END_TO_END_LATENCY, 0.5),
+        latency("… p99, ms", COLD_END_TO_END_LATENCY, 0.99),
+        latency("… p99.9, ms", COLD_END_TO_END_LATENCY, 0.999),
     ]
 }
 
@@ -141,8 +143,8 @@ fn rocketmq() -> Vec<Metric> {
             "base.times_the_cpu",
             1.0,
         ),
-        reported("timers late p50, ms", "lateness.p50_ms", 1.0),
-        reported("timers late p99, ms", "lateness.p99_ms", 1.0),
+        latency("timers late p50, ms", TIMER_LATENESS, 0.5),
+        latency("timers late p99, ms", TIMER_LATENESS, 0.99),
     ]
 }
 
@@ -205,16 +207,19 @@ mod tests {
         assert_eq!(median([9.0, 1.0, 2.0].into_iter()), Some(2.0));
         assert_eq!(median([4.0, 1.0, 2.0, 9.0].into_iter()), Some(3.0));
 
-        let run = |ms: u64, count: u64| {
-            let mut histogram = new_histogram();
-            histogram.saturating_record_n(ms * 1_000_000, count);
-            let mut run = RunResult::default();
-            run.histograms.insert(END_TO_END_LATENCY.into(), Counts::of(&histogram));
-            run
-        };
-        let (slow, fast) = (run(1_000, 1), run(1, 999));
-        let p99 = latency("", END_TO_END_LATENCY, 0.99);
-        let value = p99.value(&[&slow, &fast]).expect("there are values");
-        assert!(value < 1.01, "{value} is no average of 1 ms and 1 s");
+        for name in [END_TO_END_LATENCY, COLD_END_TO_END_LATENCY, TIMER_LATENESS] {
+            let run = |ms: u64, count: u64| {
+                let mut histogram = new_histogram();
+                histogram.saturating_record_n(ms * 1_000_000, count);
+                let mut run = RunResult::default();
+                run.histograms.insert(name.into(), Counts::of(&histogram));
+                run
+            };
+            let (slow, fast) = (run(1_000, 1), run(1, 999));
+            let mut shown = latencies().into_iter().chain(rocketmq());
+            let p99 = shown.find(|m| matches!(m.of, Of::Latency(of, 0.99) if of == name));
+            let value = p99.expect("it is shown").value(&[&slow, &fast]).expect("there are values");
+            assert!(value < 1.01, "{value} is no average of 1 ms and 1 s");
+        }
     }
 }

@@ -19,6 +19,9 @@ use clap::Args;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+/// The histogram of what was to be sent while a cold reader was at work, from then to the tail
+/// consumer's hands.
+pub const COLD_END_TO_END_LATENCY: &str = "coldEndToEndLatency";
 /// The name of the cold reader's thread in a report.
 const COLD_READER: &str = "cold reader";
 /// Time for all to connect, so that the first records are not late already.
@@ -156,6 +159,7 @@ impl ColdReading {
             report.report.failures.push(text);
         }
         let latency = merged(tail.iter().map(|c| &c.cold_latency));
+        latency.iter().for_each(|h| report.report.keep(COLD_END_TO_END_LATENCY, h));
         ColdReaderReport { gb, seconds, end_to_end_latency: latency.as_ref().map(Percentiles::of) }
     }
 }

@@ -35,6 +35,7 @@ mod stream_check;
 mod summary;
 mod topics;
 
+pub use latency::COLD_END_TO_END_LATENCY;
 pub use remoting_setup::messages_stored;
 
 use crate::error::Result;
