@@ -2,6 +2,7 @@
 
 use super::connection::resolve;
 use super::remoting_frame::{Answer, Serialization, write};
+use super::setup_connection::SETUP_TIMEOUT;
 use super::topics::RawTopics;
 use crate::error::{Doing, PerfError, Result};
 use std::io::{Read, Write};
@@ -9,7 +10,6 @@ use std::net::TcpStream;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a broker may take to tell its name server that it is there.
 const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
 /// RocketMQ shows what it stored a moment after it answered.
@@ -67,8 +67,8 @@ impl RemotingSetup {
     /// It cannot be reached.
     pub fn open(address: &str) -> Result<Self> {
         let doing = || format!("connecting to {address}");
-        let stream = TcpStream::connect_timeout(&resolve(address)?, TIMEOUT).doing(doing)?;
-        stream.set_read_timeout(Some(TIMEOUT)).doing(doing)?;
+        let stream = TcpStream::connect_timeout(&resolve(address)?, SETUP_TIMEOUT).doing(doing)?;
+        stream.set_read_timeout(Some(SETUP_TIMEOUT)).doing(doing)?;
         stream.set_nodelay(true).doing(doing)?;
         Ok(Self { stream, opaque: 0 })
     }

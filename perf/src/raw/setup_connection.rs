@@ -16,8 +16,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Creating thousands of topics takes a real Kafka its time.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a step before a measurement may take. Longer than `compare` waits, which then says so:
+/// creating thousands of topics takes a real Kafka its time.
+pub const SETUP_TIMEOUT: Duration = Duration::from_secs(600);
 /// ListOffsets' time for the offset after the last record.
 pub const LATEST: i64 = -1;
 /// ListOffsets' time for the first record there is.
@@ -37,9 +38,9 @@ impl SetupConnection {
     /// # Errors
     /// It cannot be reached.
     pub fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&resolve(address)?, TIMEOUT)
+        let stream = TcpStream::connect_timeout(&resolve(address)?, SETUP_TIMEOUT)
             .doing(|| format!("connecting to {address}"))?;
-        stream.set_read_timeout(Some(TIMEOUT)).doing(|| "setting a timeout".into())?;
+        stream.set_read_timeout(Some(SETUP_TIMEOUT)).doing(|| "setting a timeout".into())?;
         stream.set_nodelay(true).doing(|| "setting TCP_NODELAY".into())?;
         Ok(Self { stream })
     }
@@ -69,7 +70,7 @@ impl SetupConnection {
         });
         let request = CreateTopicsRequest::default()
             .with_topics(topics.collect())
-            .with_timeout_ms(TIMEOUT.as_millis() as i32);
+            .with_timeout_ms(SETUP_TIMEOUT.as_millis() as i32);
         for topic in self.call(&request, 4)?.topics {
             if topic.error_code != 0 && topic.error_code != TOPIC_ALREADY_EXISTS {
                 let doing = format!("creating {}", topic.name.0.as_str());
@@ -126,7 +127,7 @@ impl SetupConnection {
     pub fn init_producer_id(&mut self) -> Result<ProducerId> {
         let request = InitProducerIdRequest::default()
             .with_transactional_id(None)
-            .with_transaction_timeout_ms(TIMEOUT.as_millis() as i32);
+            .with_transaction_timeout_ms(SETUP_TIMEOUT.as_millis() as i32);
         let answer = self.call(&request, 1)?;
         match answer.error_code {
             0 => Ok(ProducerId { id: answer.producer_id.0, epoch: answer.producer_epoch }),

@@ -1,6 +1,6 @@
 //! The topics a run goes over: their names, and how they come to be.
 
-use super::setup_connection::{LATEST, SetupConnection};
+use super::setup_connection::{LATEST, SETUP_TIMEOUT, SetupConnection};
 use crate::error::{PerfError, Result};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 const TOPICS_PER_REQUEST: usize = 1_000;
 /// Partitions of one ListOffsets request.
 const PARTITIONS_PER_REQUEST: usize = 10_000;
-const LEADERS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Topics of equal numbers of partitions. A partition's *place* counts through the topics first, so
 /// that places in a row are different topics.
@@ -100,7 +99,7 @@ impl RawTopics {
             let names = chunk.iter().map(|&topic| self.name(topic));
             connection.create_topics(names, self.partitions)?;
         }
-        let deadline = Instant::now() + LEADERS_TIMEOUT;
+        let deadline = Instant::now() + SETUP_TIMEOUT;
         loop {
             match self.offsets_by(&mut connection, LATEST) {
                 // UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER: soon.
