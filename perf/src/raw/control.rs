@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A generator's thread that is busy for this share of its time may be what holds the run back.
 const LIMIT_SHARE: f64 = 0.9;
 /// Without any answer for so long, a broker is held to have stopped.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a broker that still answers may take, in all, for what is due at the end.
 const ENDING_TIMEOUT: Duration = Duration::from_secs(300);
 /// How often the main thread looks whether the others are done.
@@ -178,11 +178,24 @@ impl<T: Send + 'static> Team<T> {
         ends.map(|end| end.unwrap_or_else(|_| panicked())).collect()
     }
 
-    /// Waits until all came to their end.
-    pub fn wait(&self) {
+    /// Waits until all came to their end. False if they did not, and none of them counted anything
+    /// for [`STALL_TIMEOUT`].
+    pub fn wait(&self) -> bool {
+        self.wait_while_moving(STALL_TIMEOUT)
+    }
+
+    fn wait_while_moving(&self, stall: Duration) -> bool {
+        let (mut seen, mut since) = (self.records(), Instant::now());
         while !self.all_ended() {
             thread::sleep(LOOK);
+            if self.records() > seen {
+                (seen, since) = (self.records(), Instant::now());
+            }
+            if since.elapsed() > stall {
+                return false;
+            }
         }
+        true
     }
 
     /// Waits so long, or until one of them ends.
@@ -292,6 +305,29 @@ impl Measured {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_team_is_waited_for_while_it_counts() {
+        let counting = |gauge: Arc<Gauge>| {
+            for _ in 0..40 {
+                gauge.count(1);
+                thread::sleep(Duration::from_millis(10));
+            }
+            Ok(())
+        };
+        let moving = Team::start("moving", [counting]);
+        assert!(moving.wait_while_moving(Duration::from_millis(300)), "it took longer in all");
+
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let hanging = move |_| {
+            let _ = released.recv();
+            Ok(())
+        };
+        let hung = Team::start("hung", [hanging]);
+        assert!(!hung.wait_while_moving(Duration::from_millis(20)));
+        drop(release);
+        hung.join().expect("it did not fail");
+    }
 
     #[test]
     fn a_broker_that_answers_on_is_waited_for_longer_than_one_that_stopped() {

@@ -5,7 +5,6 @@ use super::options::{
     BatchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
 use super::producer::{Produced, ProducerPlan};
-use super::setup_connection::LATEST;
 use super::summary::RawReport;
 use crate::error::Result;
 use clap::Args;
@@ -57,17 +56,21 @@ pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
     let team = start(&plan, &control);
     team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
-    match plan.batches {
+    let ended = match args.records {
         Some(_) => team.wait(),
-        None => team.watch(args.time.seconds),
-    }
+        None => {
+            team.watch(args.time.seconds);
+            true
+        }
+    };
     let measured = window.close(&control, &[team.reading()])?;
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
 
     let mut report = RawReport::new("raw produce", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
-    judge_written(&mut report, &plan, began_at, produced)?;
+    report.judge_progress(ended);
+    judge_written(&mut report, &plan, began_at, produced);
     Ok(report.finish())
 }
 
@@ -79,44 +82,35 @@ pub fn describe(report: &mut RawReport, plan: &ProducerPlan) {
 }
 
 /// Notes how the sending went, whose streams' lengths it returns, and what came of it.
-///
-/// # Errors
-/// The broker refuses to tell the offsets.
 pub fn judge_written(
     report: &mut RawReport,
     plan: &ProducerPlan,
     began_at: i64,
     produced: Vec<Produced>,
-) -> Result<Vec<(u32, u64)>> {
+) -> Vec<(u32, u64)> {
     let sent = produced.iter().map(|p| p.sent).sum();
     let streams = report.judge_sending(produced);
-    judge_visible(report, plan, began_at, sent).map(|()| streams)
+    report.report.failures.extend(fault_in_ends(plan, began_at, sent));
+    streams
 }
 
-/// Looks whether the partitions have become longer by what was sent: no less, and no more, which a
-/// consumer that stops at the last record does not see. Without acknowledgements some of it may
-/// still be on its way.
-///
-/// # Errors
-/// The broker refuses to tell the offsets.
-fn judge_visible(
-    report: &mut RawReport,
-    plan: &ProducerPlan,
-    began_at: i64,
-    sent: u64,
-) -> Result<()> {
+/// What is wrong with the partitions' ends, if they have not moved by what was sent: no less, and no
+/// more, which a consumer that stops at the last record does not see. Without acknowledgements some
+/// of it may still be on its way.
+fn fault_in_ends(plan: &ProducerPlan, began_at: i64, sent: u64) -> Option<String> {
     let deadline = Instant::now() + VISIBLE_TIMEOUT;
     loop {
-        let ends = plan.topics.offsets(&plan.brokers, LATEST)?;
+        let ends = match plan.topics.ends(&plan.brokers) {
+            Ok(ends) => ends,
+            Err(error) => return Some(error.to_string()),
+        };
         let gained = ends.iter().sum::<i64>() - began_at;
         if gained == sent as i64 {
-            return Ok(());
+            return None;
         }
         // More than was sent never become fewer.
         if gained > sent as i64 || Instant::now() > deadline {
-            let text = format!("the partitions have {gained} more records, {sent} were sent");
-            report.report.failures.push(text);
-            return Ok(());
+            return Some(format!("the partitions have {gained} more records, {sent} were sent"));
         }
         sleep(Duration::from_millis(50));
     }
@@ -175,7 +169,7 @@ mod tests {
         let produced = Produced { sent: 10, acknowledged: 10, ..Produced::default() };
         let measured = Measured { broker: None, client: ProcUse::default(), threads: Vec::new() };
         let mut report = RawReport::new("raw both", PRODUCER, 100, measured);
-        judge_written(&mut report, &plan, 1_000, vec![produced]).unwrap();
+        judge_written(&mut report, &plan, 1_000, vec![produced]);
         report.report.failures
     }
 
@@ -184,5 +178,6 @@ mod tests {
         assert_eq!(failures(vec![1_009, 1_010]), [""; 0], "the last one may take a moment");
         let extra = failures(vec![1_011]);
         assert_eq!(extra, ["the partitions have 11 more records, 10 were sent"]);
+        assert_eq!(failures(vec![]).len(), 1, "a broker that is gone tells nothing");
     }
 }

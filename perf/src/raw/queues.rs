@@ -6,6 +6,7 @@ use super::produce::{self, PRODUCER, describe};
 use super::summary::{QueuesReport, RawReport};
 use crate::error::Result;
 use clap::Args;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -40,15 +41,17 @@ pub fn queues(args: &QueuesArgs) -> Result<RawReport> {
     let began_at: i64 = plan.topics.create(&plan.brokers)?.iter().sum();
     let created = began.elapsed();
     let team = produce::start(&plan, &control);
-    team.wait();
+    let ended = team.wait();
     let filled = began.elapsed() - created;
     sleep(args.settle_seconds);
     let measured = window.close(&control, &[team.reading()])?;
+    control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
 
     let mut report = RawReport::new("raw queues", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
-    produce::judge_written(&mut report, &plan, began_at, produced)?;
+    report.judge_progress(ended);
+    produce::judge_written(&mut report, &plan, began_at, produced);
     let places = f64::from(plan.topics.places());
     report.queues = Some(QueuesReport {
         create_seconds: created.as_secs_f64(),

@@ -1,6 +1,7 @@
 //! What happens before RocketMQ's workloads: the broker's address, topics, offsets.
 
 use super::connection::resolve;
+use super::control::STALL_TIMEOUT;
 use super::remoting_frame::{Answer, Serialization, write};
 use super::setup_connection::SETUP_TIMEOUT;
 use super::topics::RawTopics;
@@ -37,8 +38,8 @@ pub struct NamedBroker {
 /// # Errors
 /// The name server or its broker cannot be reached or refuses; it does not know a topic.
 pub fn messages_stored(name_server: &str, topics: &[String], at_least: u64) -> Result<u64> {
-    let mut names = RemotingSetup::open(name_server)?;
-    let mut broker = RemotingSetup::open(&names.broker()?.address)?;
+    let mut names = RemotingSetup::open_within(name_server, STALL_TIMEOUT)?;
+    let mut broker = RemotingSetup::open_within(&names.broker()?.address, STALL_TIMEOUT)?;
     let mut queues = Vec::new();
     for topic in topics {
         queues.extend((0..names.queues(topic)?).map(|queue| (topic, queue)));
@@ -61,14 +62,22 @@ pub struct RemotingSetup {
 }
 
 impl RemotingSetup {
-    /// Connects to a name server or a broker.
+    /// Connects to a name server or a broker, before a measurement.
     ///
     /// # Errors
     /// It cannot be reached.
     pub fn open(address: &str) -> Result<Self> {
+        Self::open_within(address, SETUP_TIMEOUT)
+    }
+
+    /// Connects to one whose answers may take so long.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn open_within(address: &str, timeout: Duration) -> Result<Self> {
         let doing = || format!("connecting to {address}");
-        let stream = TcpStream::connect_timeout(&resolve(address)?, SETUP_TIMEOUT).doing(doing)?;
-        stream.set_read_timeout(Some(SETUP_TIMEOUT)).doing(doing)?;
+        let stream = TcpStream::connect_timeout(&resolve(address)?, timeout).doing(doing)?;
+        stream.set_read_timeout(Some(timeout)).doing(doing)?;
         stream.set_nodelay(true).doing(doing)?;
         Ok(Self { stream, opaque: 0 })
     }

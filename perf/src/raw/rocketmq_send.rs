@@ -1,6 +1,6 @@
 //! `raw rocketmq-send`: synchronous sends of many threads, or batches.
 
-use super::control::{Control, Team, Window};
+use super::control::{Control, STALL_TIMEOUT, Team, Window};
 use super::message_sender::SenderPlan;
 use super::options::{RocketmqOptions, TimeOptions, WatchOptions};
 use super::produce::PRODUCER;
@@ -8,6 +8,7 @@ use super::producer::Produced;
 use super::remoting_setup::{GET_MAX_OFFSET, RemotingSetup};
 use super::stamp::STAMP_BYTES;
 use super::summary::RawReport;
+use super::topics::RawTopics;
 use crate::error::{PerfError, Result};
 use clap::Args;
 use std::sync::atomic::Ordering::Relaxed;
@@ -73,10 +74,13 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
         Team::start(PRODUCER, (0..plan.threads).map(|thread| plan.task(&control, thread)));
     team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
-    match plan.sends {
+    let ended = match args.records {
         Some(_) => team.wait(),
-        None => team.watch(args.time.seconds),
-    }
+        None => {
+            team.watch(args.time.seconds);
+            true
+        }
+    };
     let measured = window.close(&control, &[team.reading()])?;
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
@@ -85,12 +89,22 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     report.batch_records = Some(plan.messages as u64);
     report.partitions = Some(topics.places());
     let sent: u64 = produced.iter().map(|p| p.sent).sum();
+    report.judge_progress(ended);
     report.judge_sending(produced);
-    // An answered send is visible, so there is nothing to wait for.
-    let gained = setup.offsets(&topics, GET_MAX_OFFSET)?.iter().sum::<i64>() - began_at;
-    if gained != sent as i64 {
-        let text = format!("the queues have {gained} more messages, {sent} were sent");
-        report.report.failures.push(text);
-    }
+    report.report.failures.extend(fault_in_ends(&broker.address, &topics, began_at, sent));
     Ok(report.finish())
+}
+
+/// What is wrong with the queues' ends, if they have not moved by what was sent. An answered send is
+/// visible, so there is nothing to wait for.
+fn fault_in_ends(address: &str, topics: &RawTopics, began_at: i64, sent: u64) -> Option<String> {
+    let setup = RemotingSetup::open_within(address, STALL_TIMEOUT);
+    match setup.and_then(|mut setup| setup.offsets(topics, GET_MAX_OFFSET)) {
+        Err(error) => Some(error.to_string()),
+        Ok(ends) => {
+            let gained = ends.iter().sum::<i64>() - began_at;
+            let text = || format!("the queues have {gained} more messages, {sent} were sent");
+            (gained != sent as i64).then(text)
+        }
+    }
 }

@@ -33,14 +33,22 @@ pub struct SetupConnection {
 }
 
 impl SetupConnection {
-    /// Connects to a broker.
+    /// Connects to a broker, before a measurement.
     ///
     /// # Errors
     /// It cannot be reached.
     pub fn open(address: &str) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&resolve(address)?, SETUP_TIMEOUT)
+        Self::open_within(address, SETUP_TIMEOUT)
+    }
+
+    /// Connects to a broker whose answers may take so long.
+    ///
+    /// # Errors
+    /// It cannot be reached.
+    pub fn open_within(address: &str, timeout: Duration) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&resolve(address)?, timeout)
             .doing(|| format!("connecting to {address}"))?;
-        stream.set_read_timeout(Some(SETUP_TIMEOUT)).doing(|| "setting a timeout".into())?;
+        stream.set_read_timeout(Some(timeout)).doing(|| "setting a timeout".into())?;
         stream.set_nodelay(true).doing(|| "setting TCP_NODELAY".into())?;
         Ok(Self { stream })
     }

@@ -2,7 +2,7 @@
 
 use super::consume::{CONSUMER, findings};
 use super::consumer::Consumed;
-use super::control::{Measured, ThreadShare};
+use super::control::{Measured, STALL_TIMEOUT, ThreadShare};
 use super::produce::PRODUCER;
 use super::producer::Produced;
 use crate::report::{PUBLISH_LATENCY, Percentiles, Report};
@@ -122,6 +122,15 @@ impl RawReport {
             report.note_consumed(consumed);
         }
         report
+    }
+
+    /// Notes that a run was given up, if its threads did not come to their end.
+    pub fn judge_progress(&mut self, ended: bool) {
+        if !ended {
+            let seconds = STALL_TIMEOUT.as_secs();
+            let text = format!("given up: nothing was acknowledged for {seconds} s");
+            self.report.failures.push(text);
+        }
     }
 
     /// Notes how the sending went, and says how long the streams became.

@@ -1,5 +1,6 @@
 //! The topics a run goes over: their names, and how they come to be.
 
+use super::control::STALL_TIMEOUT;
 use super::setup_connection::{LATEST, SETUP_TIMEOUT, SetupConnection};
 use crate::error::{PerfError, Result};
 use std::thread::sleep;
@@ -117,6 +118,14 @@ impl RawTopics {
     /// The broker refuses.
     pub fn offsets(&self, brokers: &str, time: i64) -> Result<Vec<i64>> {
         self.offsets_by(&mut SetupConnection::open(brokers)?, time)
+    }
+
+    /// The offset after the last record of each place, from a broker that may have stopped.
+    ///
+    /// # Errors
+    /// The broker refuses, or does not answer within [`STALL_TIMEOUT`].
+    pub fn ends(&self, brokers: &str) -> Result<Vec<i64>> {
+        self.offsets_by(&mut SetupConnection::open_within(brokers, STALL_TIMEOUT)?, LATEST)
     }
 
     fn offsets_by(&self, connection: &mut SetupConnection, time: i64) -> Result<Vec<i64>> {
