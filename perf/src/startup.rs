@@ -119,13 +119,8 @@ pub fn startup(args: &StartupArgs) -> Result<StartupReport> {
     let first_read = first_read(&topic_args, &topics, &broker)?;
     let used = proc_stat::sample(broker.pid())?;
     let findings = consume::read_back(&topic_args, &topics, records)?;
-    if findings.missing > 0 || findings.duplicates > 0 {
-        report.failures.push(format!(
-            "after the kill {} acknowledged records are missing, {} are doubled",
-            findings.missing, findings.duplicates
-        ));
-        report.ok = false;
-    }
+    report.failures.extend(fault(&findings));
+    report.ok = report.failures.is_empty();
     report.restart = Some(Restart {
         records,
         partitions: topics.all_partitions(),
@@ -136,6 +131,16 @@ pub fn startup(args: &StartupArgs) -> Result<StartupReport> {
         findings,
     });
     Ok(report)
+}
+
+/// What became of acknowledged records, if not all of them are there once and in order.
+fn fault(findings: &Findings) -> Option<String> {
+    let Findings { missing, duplicates, out_of_order, .. } = findings;
+    let text = format!(
+        "after the kill {missing} acknowledged records are missing, {duplicates} are doubled, \
+         {out_of_order} are out of order"
+    );
+    (missing + duplicates + out_of_order > 0).then_some(text)
 }
 
 /// Reads one record from the last partition; the time counts from the start of the process. The
@@ -220,4 +225,22 @@ impl StartupArgs {
 
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loss_doubles_and_disorder_fail_the_run() {
+        let right = Findings { foreign: 1, ..Findings::default() };
+        assert_eq!(fault(&right), None);
+        for wrong in [
+            Findings { missing: 1, ..Findings::default() },
+            Findings { duplicates: 1, ..Findings::default() },
+            Findings { out_of_order: 1, ..Findings::default() },
+        ] {
+            assert!(fault(&wrong).is_some(), "{wrong:?}");
+        }
+    }
 }
