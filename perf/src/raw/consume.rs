@@ -3,6 +3,7 @@
 use super::consumer::{Consumed, ConsumerPlan};
 use super::control::{Control, Gauge, Reading, Team, Window};
 use super::cursor::{Cursor, between, following, held};
+use super::intervals::Intervals;
 use super::options::{FetchOptions, TimeOptions, TopicOptions, WatchOptions};
 use super::producer::Produced;
 use super::setup_connection::{EARLIEST, LATEST};
@@ -101,12 +102,15 @@ where
     let nothing = Reading::nothing(CONSUMER, tasks.len());
     let window = Window::open(control, pid, vec![nothing])?;
     let team = Team::start(CONSUMER, tasks);
+    let intervals = Intervals::start(Vec::new(), team.gauges());
     read_on(&team, expected, control);
     let measured = window.close(control, &[team.reading()])?;
+    let intervals = intervals.finish();
     let consumed = team.join()?;
 
     let records: u64 = consumed.iter().map(|c| c.records).sum();
     let mut report = RawReport::new(workload, CONSUMER, record_bytes(&consumed), measured);
+    report.record(intervals, &[], &consumed);
     if records != expected {
         report.report.failures.push(format!("{records} records read, not {expected}"));
     }
@@ -124,12 +128,15 @@ fn follow(args: &ConsumeArgs, plan: &ConsumerPlan, control: &Arc<Control>) -> Re
     let team = start(plan, control, &following(ends), CONSUMER);
     team.watch(args.time.warmup());
     let window = Window::open(control, args.watch.pid, vec![team.reading()])?;
+    let intervals = Intervals::start(Vec::new(), team.gauges());
     team.watch(args.time.seconds);
     let measured = window.close(control, &[team.reading()])?;
+    let intervals = intervals.finish();
     control.stop_reading.store(true, Relaxed);
     let consumed = team.join()?;
     let bytes = record_bytes(&consumed);
     let mut report = RawReport::new("raw consume --follow", CONSUMER, bytes, measured);
+    report.record(intervals, &[], &consumed);
     report.partitions = Some(plan.topics.places());
     report.judge_reading(&consumed, &[]);
     Ok(report.finish())

@@ -1,7 +1,7 @@
 //! The receiving side: threads with connections, each of which fetches some of the partitions.
 
 use super::connection::Connection;
-use super::control::{Control, Gauge};
+use super::control::{Control, Gauge, Stage};
 use super::cursor::{Cursor, lanes};
 use super::fetch_frame::{self, FetchLimits};
 use super::poller::{self, Poller};
@@ -202,7 +202,8 @@ impl Lane {
                 let cursor = index.and_then(|index| active.get_mut(*index as usize));
                 match cursor.filter(|cursor| Some(cursor.place) == place) {
                     Some(cursor) if fetched.error == 0 => {
-                        walk(fetched.records, |batch| done.take(cursor, batch, control, now_ns));
+                        let each = |batch: &_| done.take(cursor, batch, control, gauge, now_ns);
+                        walk(fetched.records, each);
                         done.bytes += fetched.records.len() as u64;
                     }
                     Some(_) => fault = Some(fetched.error),
@@ -242,7 +243,14 @@ impl Consumed {
     }
 
     /// Takes note of a batch, and moves the cursor behind it.
-    pub fn take(&mut self, cursor: &mut Cursor, batch: &SeenBatch, control: &Control, now_ns: u64) {
+    pub fn take(
+        &mut self,
+        cursor: &mut Cursor,
+        batch: &SeenBatch,
+        control: &Control,
+        gauge: &Gauge,
+        now_ns: u64,
+    ) {
         // A fetch from within a batch begins with the whole of it.
         if batch.next_offset <= cursor.offset {
             return;
@@ -255,11 +263,12 @@ impl Consumed {
         self.record_bytes = batch.record_bytes;
         let Some(stamp) = batch.stamp.filter(|stamp| stamp.run == control.run) else { return };
         if control.measured.holds(stamp.intended_ns) {
-            let took = now_ns.saturating_sub(stamp.intended_ns);
+            let took_ns = now_ns.saturating_sub(stamp.intended_ns);
+            gauge.took(Stage::EndToEnd, took_ns);
             if control.cold.holds(stamp.intended_ns) {
-                self.cold_latency.saturating_record(took);
+                self.cold_latency.saturating_record(took_ns);
             } else {
-                self.latency.saturating_record(took);
+                self.latency.saturating_record(took_ns);
             }
         }
     }

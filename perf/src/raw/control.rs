@@ -1,11 +1,13 @@
 //! How the threads of a run are started, watched and ended.
 
 use crate::error::{PerfError, Result};
+use crate::histogram::new_histogram;
 use crate::payload::new_run;
 use crate::proc_stat::{Meter, ProcUse};
+use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -109,17 +111,58 @@ impl Ending {
     }
 }
 
+/// What a latency is of, from the intended send time on.
+#[derive(Clone, Copy, Debug)]
+pub enum Stage {
+    /// To the acknowledgement.
+    Publish,
+    /// To the sending.
+    PublishDelay,
+    /// To the consumer.
+    EndToEnd,
+}
+
 /// What one thread has done so far, for others to read.
-#[derive(Default)]
 pub struct Gauge {
     records: AtomicU64,
+    errors: AtomicU64,
     busy_ns: AtomicU64,
+    /// What each stage took since it was looked at last. Nobody else waits for it but once a second.
+    recent: Mutex<[Histogram<u64>; 3]>,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self {
+            records: AtomicU64::new(0),
+            errors: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
+            recent: Mutex::new([new_histogram(), new_histogram(), new_histogram()]),
+        }
+    }
 }
 
 impl Gauge {
     /// Adds records: acknowledged ones, or read ones.
     pub fn count(&self, records: u64) {
         self.records.fetch_add(records, Relaxed);
+    }
+
+    /// Adds records that were refused.
+    pub fn fail(&self, records: u64) {
+        self.errors.fetch_add(records, Relaxed);
+    }
+
+    /// Notes how long a stage took, in nanoseconds.
+    pub fn took(&self, stage: Stage, ns: u64) {
+        let mut recent = self.recent.lock().expect("no holder panics");
+        recent[stage as usize].saturating_record(ns);
+    }
+
+    /// Takes what was noted of a stage since the last time.
+    pub fn take(&self, stage: Stage) -> Histogram<u64> {
+        let mut recent = self.recent.lock().expect("no holder panics");
+        std::mem::replace(&mut recent[stage as usize], new_histogram())
     }
 
     /// Adds time in which the thread did not wait for the broker.
@@ -130,6 +173,11 @@ impl Gauge {
     /// All records so far.
     pub fn records(&self) -> u64 {
         self.records.load(Relaxed)
+    }
+
+    /// All refused records so far.
+    pub fn errors(&self) -> u64 {
+        self.errors.load(Relaxed)
     }
 }
 
@@ -151,6 +199,11 @@ impl<T: Send + 'static> Team<T> {
             (gauge, thread::spawn(move || task(own)))
         });
         Self { name, members: members.collect() }
+    }
+
+    /// What each of them has done so far, and does.
+    pub fn gauges(&self) -> Vec<Arc<Gauge>> {
+        self.members.iter().map(|(gauge, _)| gauge.clone()).collect()
     }
 
     /// Records of all of them so far.

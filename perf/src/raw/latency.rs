@@ -6,6 +6,7 @@ use super::consumer::Consumed;
 use super::control::{Control, Team, Window};
 use super::cursor::following;
 use super::idle::IdleConnections;
+use super::intervals::Intervals;
 use super::options::{
     BatchSize, FetchOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
@@ -14,7 +15,7 @@ use super::producer::Pace;
 use super::summary::{ColdReaderReport, RawReport, merged};
 use crate::error::Result;
 use crate::latency::rate;
-use crate::report::{END_TO_END_LATENCY, PUBLISH_DELAY_LATENCY, Percentiles};
+use crate::report::Percentiles;
 use clap::Args;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -86,25 +87,24 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
     producers.watch(START + args.time.warmup());
     let readings = || vec![producers.reading(), consumers.reading()];
     let window = Window::open(&control, pid, readings())?;
+    let intervals = Intervals::start(producers.gauges(), consumers.gauges());
     producers.watch(args.time.seconds);
     let cold = args.cold_reader.map(|gb| read_cold(args, gb, &control)).transpose()?;
     if cold.is_some() {
         producers.watch(args.time.seconds);
     }
     let measured = window.close(&control, &readings())?;
+    let intervals = intervals.finish();
     let (produced, consumed) = consume::drain(producers, consumers, &control)?;
 
     let mut report = RawReport::new("raw latency", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
-    let late = merged(produced.iter().map(|p| &p.lateness));
+    report.record(intervals, &produced, &consumed);
     report.report.sender_waits = Some(produced.iter().map(|p| p.stalls).sum());
+    let late = merged(produced.iter().map(|p| &p.lateness));
     report.sent_late = late.as_ref().map(Percentiles::of);
-    late.iter().for_each(|h| report.report.keep(PUBLISH_DELAY_LATENCY, h));
     let streams = produce::judge_written(&mut report, &plan, began_at, produced);
     report.judge_reading(&consumed, &streams);
-    let latency = merged(consumed.iter().map(|c| &c.latency));
-    report.report.end_to_end_latency = latency.as_ref().map(Percentiles::of);
-    latency.iter().for_each(|h| report.report.keep(END_TO_END_LATENCY, h));
     if args.idle_connections > 0 {
         report.idle_connections = Some(idle.report()?);
     }

@@ -166,7 +166,7 @@ impl Lane {
                             record_bytes: body.len(),
                             stamp: Stamp::read(body),
                         };
-                        done.take(cursor, &message, control, now_ns);
+                        done.take(cursor, &message, control, gauge, now_ns);
                     };
                     walk_messages(answer.body, each).ok_or_else(malformed)?;
                     done.bytes += answer.body.len() as u64;

@@ -2,7 +2,7 @@
 //! of a synchronous producer has.
 
 use super::connection::Connection;
-use super::control::{Control, Ending, Gauge};
+use super::control::{Control, Ending, Gauge, Stage};
 use super::message_frame::{MessageFrame, MessagePlace};
 use super::poller::{self, Poller};
 use super::producer::Produced;
@@ -249,7 +249,9 @@ impl Lane {
             };
             done.note(messages, fault, gauge);
             if control.measured.holds(slot.began_ns) {
-                done.latency.saturating_record(control.now_ns().saturating_sub(slot.began_ns));
+                let took_ns = control.now_ns().saturating_sub(slot.began_ns);
+                done.latency.saturating_record(took_ns);
+                gauge.took(Stage::Publish, took_ns);
             }
             Ok(())
         })

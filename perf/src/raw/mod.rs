@@ -14,6 +14,7 @@ mod cursor;
 mod fetch_frame;
 mod fields;
 mod idle;
+mod intervals;
 mod latency;
 mod message_frame;
 mod message_puller;

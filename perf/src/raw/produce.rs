@@ -1,6 +1,7 @@
 //! `raw produce`: prepared batches as fast as the broker takes them.
 
 use super::control::{Control, Team, Window};
+use super::intervals::Intervals;
 use super::options::{
     BatchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
@@ -56,6 +57,7 @@ pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
     let team = start(&plan, &control);
     team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
+    let intervals = Intervals::start(team.gauges(), Vec::new());
     let ended = match args.records {
         Some(_) => team.wait(),
         None => {
@@ -64,11 +66,13 @@ pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
         }
     };
     let measured = window.close(&control, &[team.reading()])?;
+    let intervals = intervals.finish();
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
 
     let mut report = RawReport::new("raw produce", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
+    report.record(intervals, &produced, &[]);
     report.judge_progress(ended);
     judge_written(&mut report, &plan, began_at, produced);
     Ok(report.finish())

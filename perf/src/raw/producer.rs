@@ -1,7 +1,7 @@
 //! The sending side: threads with connections, each of which owns some of the streams.
 
 use super::connection::Connection;
-use super::control::{Control, Ending, Gauge};
+use super::control::{Control, Ending, Gauge, Stage};
 use super::poller::{self, Poller};
 use super::produce_frame::{ProduceFrame, walk_answer};
 use super::record_batch::PreparedBatch;
@@ -72,7 +72,7 @@ pub struct Produced {
     pub last_error: Option<String>,
     /// From the intended send time, or the sending, to the answer.
     pub latency: Histogram<u64>,
-    /// From when a batch was due to its sending.
+    /// From when a batch was due to its sending, at a fixed rate.
     pub lateness: Histogram<u64>,
 }
 
@@ -98,6 +98,7 @@ impl Produced {
         if fault.is_some() {
             self.errors += records;
             self.last_error = fault;
+            gauge.fail(records);
         } else {
             self.acknowledged += records;
             gauge.count(records);
@@ -313,8 +314,10 @@ impl Sender {
             if lane.frame.slots() != slots {
                 lane.frame = self.plan.frame(slots);
             }
-            if self.control.measured.holds(due_ns) {
+            let is_timed = matches!(self.plan.pace, Pace::Rate { .. });
+            if is_timed && self.control.measured.holds(due_ns) {
                 self.done.lateness.saturating_record(now_ns - due_ns);
+                self.gauge.took(Stage::PublishDelay, now_ns - due_ns);
             }
             lane.prepare(&self.plan, self.control.run, now_ns);
             self.done.sent += slots as u64 * self.plan.batch.records;
@@ -406,7 +409,9 @@ impl Lane {
                 done.note(records, fault, gauge);
             });
             if control.measured.holds(intended_ns) {
-                done.latency.saturating_record(now_ns.saturating_sub(intended_ns));
+                let took_ns = now_ns.saturating_sub(intended_ns);
+                done.latency.saturating_record(took_ns);
+                gauge.took(Stage::Publish, took_ns);
             }
             walked.ok_or_else(|| PerfError::Failed("an answer that ends early".into()))
         })

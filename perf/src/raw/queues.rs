@@ -50,6 +50,7 @@ pub fn queues(args: &QueuesArgs) -> Result<RawReport> {
 
     let mut report = RawReport::new("raw queues", PRODUCER, args.send.record_bytes, measured);
     describe(&mut report, &plan);
+    report.record(Vec::new(), &produced, &[]);
     report.judge_progress(ended);
     produce::judge_written(&mut report, &plan, began_at, produced);
     let places = f64::from(plan.topics.places());

@@ -1,6 +1,7 @@
 //! `raw rocketmq-send`: synchronous sends of many threads, or batches.
 
 use super::control::{Control, STALL_TIMEOUT, Team, Window};
+use super::intervals::Intervals;
 use super::message_sender::SenderPlan;
 use super::options::{RocketmqOptions, TimeOptions, WatchOptions};
 use super::produce::PRODUCER;
@@ -74,6 +75,7 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
         Team::start(PRODUCER, (0..plan.threads).map(|thread| plan.task(&control, thread)));
     team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
+    let intervals = Intervals::start(team.gauges(), Vec::new());
     let ended = match args.records {
         Some(_) => team.wait(),
         None => {
@@ -82,6 +84,7 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
         }
     };
     let measured = window.close(&control, &[team.reading()])?;
+    let intervals = intervals.finish();
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
 
@@ -89,6 +92,7 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     report.batch_records = Some(plan.messages as u64);
     report.partitions = Some(topics.places());
     let sent: u64 = produced.iter().map(|p| p.sent).sum();
+    report.record(intervals, &produced, &[]);
     report.judge_progress(ended);
     report.judge_sending(produced);
     report.report.failures.extend(fault_in_ends(&broker.address, &topics, began_at, sent));

@@ -5,7 +5,9 @@ use super::consumer::Consumed;
 use super::control::{Measured, STALL_TIMEOUT, ThreadShare};
 use super::produce::PRODUCER;
 use super::producer::Produced;
-use crate::report::{PUBLISH_LATENCY, Percentiles, Report};
+use crate::histogram::new_histogram;
+use crate::report::{Percentiles, Report};
+use crate::timeline::{Interval, Recorded};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -124,6 +126,21 @@ impl RawReport {
         report
     }
 
+    /// Takes in what was recorded of the measured time, second by second and in all.
+    pub fn record(
+        &mut self,
+        intervals: Vec<Interval>,
+        produced: &[Produced],
+        consumed: &[Consumed],
+    ) {
+        self.report.record(Recorded {
+            intervals,
+            publish: whole(produced.iter().map(|p| &p.latency)),
+            publish_delay: whole(produced.iter().map(|p| &p.lateness)),
+            end_to_end: whole(consumed.iter().map(|c| &c.latency)),
+        });
+    }
+
     /// Notes that a run was given up, if its threads did not come to their end.
     pub fn judge_progress(&mut self, ended: bool) {
         if !ended {
@@ -143,9 +160,6 @@ impl RawReport {
         if unsent > 0 {
             self.report.failures.push(format!("{unsent} records that were due were never sent"));
         }
-        let latency = merged(produced.iter().map(|p| &p.latency));
-        self.report.acknowledged_latency = latency.as_ref().map(Percentiles::of);
-        latency.iter().for_each(|h| self.report.keep(PUBLISH_LATENCY, h));
         produced.into_iter().flat_map(|p| p.streams).collect()
     }
 
@@ -176,7 +190,11 @@ impl RawReport {
 
 /// All values of several histograms in one; none if there are no values.
 pub fn merged<'a>(parts: impl Iterator<Item = &'a Histogram<u64>>) -> Option<Histogram<u64>> {
-    let mut all = crate::histogram::new_histogram();
-    parts.for_each(|part| all.add(part).expect("all have the same bounds"));
-    (!all.is_empty()).then_some(all)
+    Some(whole(parts)).filter(|all| !all.is_empty())
+}
+
+fn whole<'a>(parts: impl Iterator<Item = &'a Histogram<u64>>) -> Histogram<u64> {
+    let mut all = new_histogram();
+    parts.for_each(|part| all += part);
+    all
 }
