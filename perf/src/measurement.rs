@@ -6,6 +6,7 @@
 use crate::broker_process::{spawn, was_interrupted};
 use crate::error::{Doing, PerfError, Result};
 use crate::rate_search::RateSearch;
+use crate::raw::NEVER_SENT;
 use crate::report::MEASURING;
 use crate::run_result::{Line, RunResult, Step};
 use crate::workload::{Acks, Measure, Protocol, Rate, Source, Workload};
@@ -226,7 +227,8 @@ fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<Ru
         };
         let step = line.step(rate, workload.p99_limit_ms);
         // A rate too high is no failure; a record lost is one at any rate.
-        failures.extend(line.failures.iter().map(|f| format!("at {rate:.0} a second: {f}")));
+        let losses = line.failures.iter().filter(|failure| !failure.ends_with(NEVER_SENT));
+        failures.extend(losses.map(|f| format!("at {rate:.0} a second: {f}")));
         if !step.sustained {
             let why = line.client_bound(workload);
             client_bound = why.map(|why| format!("at {rate:.0} a second: {why}"));

@@ -15,7 +15,7 @@ macro_rules! shipped {
 }
 
 /// The files that come with this program, in the order they are run.
-const SHIPPED: [(&str, &str); 29] = [
+const SHIPPED: [(&str, &str); 31] = [
     shipped!("10-produce.toml"),
     shipped!("11-produce-100b.toml"),
     shipped!("12-produce-keyed.toml"),
@@ -39,6 +39,8 @@ const SHIPPED: [(&str, &str); 29] = [
     shipped!("74-raw-highest-rate.toml"),
     shipped!("75-raw-cold-fill.toml"),
     shipped!("76-raw-latency-cold.toml"),
+    shipped!("77-raw-produce-100b.toml"),
+    shipped!("78-raw-produce-100b-small.toml"),
     shipped!("80-raw-topics-1.toml"),
     shipped!("81-raw-topics-1000.toml"),
     shipped!("82-raw-topics-10000.toml"),

@@ -99,6 +99,9 @@ fn throughput() -> Vec<Metric> {
     vec![
         rate("MB/s", |r| Some(r.mb_per_second).filter(|v| *v > 0.0)),
         rate("records/s", |r| Some(r.records_per_second).filter(|v| *v > 0.0)),
+        rate("MB/s read beside the writing", |r| {
+            r.figures.get("consumed.mb_per_second").copied().filter(|v| *v > 0.0)
+        }),
         Metric::new(
             "GB a broker CPU second",
             true,

@@ -10,12 +10,23 @@ mod summary;
 
 use crate::error::{Doing, Result};
 use crate::histogram::{hgrm, merge};
+use crate::raw::COLD_END_TO_END_LATENCY;
 use crate::report::{END_TO_END_LATENCY, PUBLISH_DELAY_LATENCY, PUBLISH_LATENCY};
+use crate::rocketmq::TIMER_LATENESS;
 use crate::run_directory::RunDirectory;
 use clap::Args;
 use std::fs;
 use std::path::{Path, PathBuf};
 use summary::Summary;
+
+/// The histograms that are merged and kept.
+const HISTOGRAMS: [&str; 5] = [
+    PUBLISH_LATENCY,
+    PUBLISH_DELAY_LATENCY,
+    END_TO_END_LATENCY,
+    COLD_END_TO_END_LATENCY,
+    TIMER_LATENESS,
+];
 
 /// Whose report to make again.
 #[derive(Args, Debug, Clone)]
@@ -59,7 +70,7 @@ fn write_merged(directory: &RunDirectory, summary: &Summary<'_>) -> Result<()> {
     for workload in &summary.plan.workloads {
         for contestant in &summary.plan.contestants {
             let runs = summary.good_runs(workload, contestant.variant);
-            for name in [PUBLISH_LATENCY, PUBLISH_DELAY_LATENCY, END_TO_END_LATENCY] {
+            for name in HISTOGRAMS {
                 let parts = runs.iter().filter_map(|r| r.histograms.get(name));
                 if let Some(whole) = merge(parts) {
                     let file = format!("{}.{}.{name}.hgrm", workload.name, contestant.variant);

@@ -38,6 +38,7 @@ mod topics;
 
 pub use latency::COLD_END_TO_END_LATENCY;
 pub use remoting_setup::messages_stored;
+pub use summary::NEVER_SENT;
 
 use crate::error::Result;
 use clap::Subcommand;

@@ -11,6 +11,9 @@ use crate::timeline::{Interval, Recorded};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+/// How a failure ends that a rate too high makes, and no loss.
+pub const NEVER_SENT: &str = "records that were due were never sent";
+
 /// The result of one of the generator's workloads.
 #[derive(Debug, Serialize)]
 pub struct RawReport {
@@ -158,7 +161,7 @@ impl RawReport {
         self.report.judge_sending(sent, acknowledged, sum(|p| p.errors), last_error);
         let unsent = sum(|p| p.unsent);
         if unsent > 0 {
-            self.report.failures.push(format!("{unsent} records that were due were never sent"));
+            self.report.failures.push(format!("{unsent} {NEVER_SENT}"));
         }
         produced.into_iter().flat_map(|p| p.streams).collect()
     }
