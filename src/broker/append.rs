@@ -6,7 +6,6 @@ use futures_lite::future;
 
 use super::{
     Broker,
-    filter::TagHash,
     producers::{Remembered, Sequence, SequenceError},
     queue::Queue,
     queues::Queues,
@@ -21,13 +20,10 @@ use crate::{
         },
         queue_index::IndexEntry,
     },
-    wire::{
-        kafka::{
-            batch::{self, BatchError, BatchHeader},
-            compression,
-            record::check_records,
-        },
-        rocketmq::record::{self, Assigned},
+    wire::kafka::{
+        batch::{self, BatchError, BatchHeader},
+        compression,
+        record::check_records,
     },
 };
 
@@ -44,6 +40,12 @@ pub enum AppendError {
         bytes: usize,
         /// The topic's limit.
         max: u32,
+    },
+    /// The messages of a batch are longer together than anything that the log takes at once.
+    #[error("the batch takes {bytes} bytes of the log, which is more than the log takes at once")]
+    BatchTooLong {
+        /// What they take, with their headers.
+        bytes: usize,
     },
     /// A timestamp lies outside of what the topic allows.
     #[error("timestamp {timestamp} is out of the topic's range")]
@@ -69,35 +71,6 @@ pub enum AppendError {
     /// No space is left, or the log has stopped.
     #[error("{0}")]
     Storage(ReserveError),
-}
-
-/// A RocketMQ record on its way into a queue.
-#[derive(Clone, Copy, Debug)]
-pub struct MessageToAppend<'a> {
-    /// The record, whole but for what the owner assigns.
-    pub record: &'a [u8],
-    /// By which consumers filter it.
-    pub tag_hash: TagHash,
-    /// Whether it has a key, which compacted topics demand.
-    pub has_key: bool,
-    /// The producer does not wait for the disk.
-    pub early: bool,
-    /// Its topic's limits were asked when it was scheduled: what was taken then is delivered.
-    pub admitted: bool,
-}
-
-impl MessageToAppend<'_> {
-    /// Whether its topic takes it.
-    pub(super) fn check(&self, settings: &TopicSettings) -> Result<(), AppendError> {
-        let (bytes, max) = (self.record.len(), settings.max_message_bytes);
-        if bytes > max as usize {
-            return Err(AppendError::TooLarge { bytes, max });
-        }
-        if settings.compact && !self.has_key {
-            return Err(AppendError::Records("Required message key is missing".to_owned()));
-        }
-        Ok(())
-    }
 }
 
 /// A batch that was appended, now or before.
@@ -248,64 +221,6 @@ impl Broker {
         self.enter(id, put.entry, put.end, put.answer_async, put.show_at_once);
     }
 
-    fn append_message_in(
-        self: &Rc<Self>,
-        id: QueueId,
-        message: &MessageToAppend<'_>,
-        turn: Option<&Turn<'_>>,
-    ) -> Result<AppendedBatch, AppendError> {
-        let now_ms = self.env.clock.wall_ms();
-        let &MessageToAppend { record, tag_hash, early, admitted, .. } = message;
-        let mut queues = self.queues.borrow_mut();
-        let queue = open_queue(&mut queues, id)?;
-        if !admitted {
-            message.check(&queue.settings)?;
-        }
-        let shown_early = self.answers_early(&queue.settings);
-        let mut room = self.reserve(record.len(), queue.settings.max_message_bytes, turn)?;
-        let base_offset = queue.next_offset;
-        let payload = room.payload();
-        payload.copy_from_slice(record);
-        let assigned = Assigned {
-            queue_offset: base_offset,
-            physical_offset: id.locator(base_offset),
-            store_timestamp: now_ms,
-        };
-        let set = record::set_assigned(payload, &assigned);
-        let born = record::born_timestamp(payload);
-        debug_assert!(set.is_ok() && born.is_ok(), "the record was written here");
-        let appended = room.commit(&FrameMeta {
-            kind: FrameKind::RocketMessage,
-            queue: id,
-            base_offset,
-            count: 1,
-            tag_hash: tag_hash.0,
-            append_time_ms: now_ms,
-        });
-        let show_at_once = shown_early && queue.high_watermark == base_offset;
-        queue.next_offset += 1;
-        let log_start = queue.log_start;
-        drop(queues);
-        let entry = IndexEntry {
-            base_offset,
-            position: appended.payload,
-            length: record.len() as u32,
-            count: 1,
-            max_timestamp: born.unwrap_or(now_ms),
-            append_time: now_ms,
-            tag_hash: tag_hash.0,
-            dialect: Dialect::RocketMq,
-        };
-        self.enter(id, entry, appended.end, shown_early, show_at_once);
-        let answer_early = shown_early || early;
-        Ok(AppendedBatch {
-            base_offset,
-            log_append_time_ms: Some(now_ms),
-            log_start,
-            answer_at: if answer_early { Position(0) } else { appended.end },
-        })
-    }
-
     /// Whether answers leave, and messages show, before the log is durable.
     pub(super) fn answers_early(&self, settings: &TopicSettings) -> bool {
         match settings.flush {
@@ -371,29 +286,13 @@ impl Broker {
         self.when_free(bytes.len(), stall, append).await
     }
 
-    /// Appends one RocketMQ record to a queue this shard owns, and sets in it what the owner assigns.
-    /// Otherwise as [`Broker::append_when_free`]; [`MessageToAppend::early`] has the answer not wait for
-    /// the disk, whatever the topic wants.
-    ///
-    /// # Errors
-    /// See [`AppendError`]; then nothing was appended.
-    pub async fn append_message_when_free(
-        self: &Rc<Self>,
-        id: QueueId,
-        message: &MessageToAppend<'_>,
-        stall: Duration,
-    ) -> Result<AppendedBatch, AppendError> {
-        let append = |turn: Option<&Turn<'_>>| self.append_message_in(id, message, turn);
-        self.when_free(message.record.len(), stall, append).await
-    }
-
     /// Appends at once, or else when it is this one's turn, so that `bytes` have room.
-    pub(super) async fn when_free(
+    pub(super) async fn when_free<A>(
         &self,
         bytes: usize,
         stall: Duration,
-        append: impl Fn(Option<&Turn<'_>>) -> Result<AppendedBatch, AppendError>,
-    ) -> Result<AppendedBatch, AppendError> {
+        append: impl Fn(Option<&Turn<'_>>) -> Result<A, AppendError>,
+    ) -> Result<A, AppendError> {
         match append(None) {
             Err(AppendError::Busy) => {}
             result => return result,
@@ -424,8 +323,10 @@ pub(super) struct PutBatch {
     pub(super) entry: IndexEntry,
     /// Where its frame ends.
     pub(super) end: Position,
-    answer_async: bool,
-    show_at_once: bool,
+    /// It is answered, and shown, before the log is durable.
+    pub(super) answer_async: bool,
+    /// It is shown at once: nothing before it still waits for the log.
+    pub(super) show_at_once: bool,
 }
 
 /// Why the log has no room for so many bytes; `max` is the topic's limit.

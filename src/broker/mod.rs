@@ -16,6 +16,7 @@ pub mod group;
 mod keys;
 mod losses;
 mod mailbox;
+mod message;
 mod offsets;
 mod presence;
 mod producers;
@@ -59,7 +60,7 @@ use crate::{
     },
 };
 
-pub use append::{AppendError, AppendedBatch, MessageToAppend, records_of};
+pub use append::{AppendError, AppendedBatch, records_of};
 pub use clients::{ClientAnswer, Delivery};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};
@@ -67,6 +68,7 @@ pub use durable::LogStopped;
 pub use keys::{KeyCollector, KeyQuery, KeyedTopics};
 pub use losses::{Ledger, Lift, LostOffsets};
 pub use mailbox::{Job, Mailboxes, Stopping};
+pub use message::MessageToAppend;
 pub use offsets::{OffsetError, OffsetSpec, TimedOffset};
 pub use presence::{
     Attendance, Member, Notice, Session, Subscription, SubscriptionError, Subscriptions,

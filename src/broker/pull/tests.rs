@@ -45,11 +45,26 @@ pub(in crate::broker) fn broker() -> Rc<Broker> {
     broker_of(Position(0), Segments::default(), cold)
 }
 
+/// Such a broker, whose tasks are these.
+pub(in crate::broker) fn broker_with(tasks: Rc<dyn Tasks>) -> Rc<Broker> {
+    let cold = Rc::new(BlockingColdRead::new(Arc::new(SimulatedDisk::default())));
+    start(Position(0), Segments::default(), cold, tasks)
+}
+
 /// Such a broker whose log goes on at `end`; what lies before it is in `segments`.
 pub(in crate::broker) fn broker_of(
     end: Position,
     segments: Segments,
     cold: Rc<dyn ColdRead>,
+) -> Rc<Broker> {
+    start(end, segments, cold, Rc::new(NoTasks))
+}
+
+fn start(
+    end: Position,
+    segments: Segments,
+    cold: Rc<dyn ColdRead>,
+    tasks: Rc<dyn Tasks>,
 ) -> Rc<Broker> {
     let memory = MirrorMemory::new(256 << 10, Pages::Common).unwrap();
     let limits =
@@ -59,7 +74,7 @@ pub(in crate::broker) fn broker_of(
     let env = Env {
         clock: Arc::new(SimulatedClock::new(5_000)),
         random: Arc::new(SeededRandom::new(1)),
-        tasks: Rc::new(NoTasks),
+        tasks,
         cold: cold.clone(),
     };
     let settings = BrokerSettings {
@@ -132,7 +147,8 @@ pub(in crate::broker) fn send_kafkas(broker: &Rc<Broker>, values: &[&str]) {
     block_on(broker.append_when_free(QUEUE, &batch, &header, Duration::ZERO)).unwrap();
 }
 
-fn send_rocketmqs(broker: &Rc<Broker>, body: &str) {
+/// A record on its way into the queue.
+pub(in crate::broker) fn message_record(body: &str) -> Vec<u8> {
     let host = ([10, 0, 0, 1], 1).into();
     let record = Record {
         version: RecordVersion::V1,
@@ -154,6 +170,11 @@ fn send_rocketmqs(broker: &Rc<Broker>, body: &str) {
     };
     let mut bytes = Vec::new();
     record.encode(&mut bytes).unwrap();
+    bytes
+}
+
+fn send_rocketmqs(broker: &Rc<Broker>, body: &str) {
+    let bytes = message_record(body);
     let tag_hash = TagHash::of(Some("R"));
     let message =
         MessageToAppend { record: &bytes, tag_hash, has_key: false, early: false, admitted: false };

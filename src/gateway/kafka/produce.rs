@@ -254,7 +254,9 @@ impl From<AppendError> for Refused {
     fn from(error: AppendError) -> Self {
         let code = match &error {
             AppendError::UnknownQueue => ResponseError::UnknownTopicOrPartition,
-            AppendError::TooLarge { .. } => ResponseError::MessageTooLarge,
+            AppendError::TooLarge { .. } | AppendError::BatchTooLong { .. } => {
+                ResponseError::MessageTooLarge
+            }
             AppendError::Timestamp { .. } => ResponseError::InvalidTimestamp,
             AppendError::Records(_) => ResponseError::InvalidRecord,
             AppendError::Sequence(SequenceError::StaleEpoch { .. }) => {

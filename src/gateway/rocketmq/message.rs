@@ -39,7 +39,7 @@ pub(super) struct Later {
     pub id_hash: u32,
 }
 
-/// Gives messages to their queue's owner, in order.
+/// Gives messages to their queue's owner, in order: all are stored, or none is.
 pub(super) async fn append(
     gateway: &Gateway,
     queue: QueueId,
@@ -48,12 +48,12 @@ pub(super) async fn append(
     let (broker, stall) = (&gateway.broker, gateway.settings.stall_answer);
     let appended = broker.on(broker.owner(queue), move |owner| {
         Box::pin(async move {
-            let mut appended = Vec::with_capacity(messages.len());
-            for message in &messages {
-                let message = message.lend();
-                appended.push(owner.append_message_when_free(queue, &message, stall).await);
+            if let [one] = messages.as_slice() {
+                let appended = owner.append_message_when_free(queue, &one.lend(), stall).await;
+                return appended.map(|appended| vec![appended]);
             }
-            appended.into_iter().collect::<Result<Vec<_>, _>>()
+            let lent: Vec<_> = messages.iter().map(Message::lend).collect();
+            owner.append_messages_when_free(queue, &lent, stall).await
         })
     });
     Ok(appended.await??)
@@ -82,7 +82,9 @@ impl From<AppendError> for Refusal {
     fn from(error: AppendError) -> Self {
         let code = match &error {
             AppendError::UnknownQueue => ResponseCode::TopicNotExist,
-            AppendError::TooLarge { .. } | AppendError::Records(_) => ResponseCode::MessageIllegal,
+            AppendError::TooLarge { .. }
+            | AppendError::BatchTooLong { .. }
+            | AppendError::Records(_) => ResponseCode::MessageIllegal,
             AppendError::Busy | AppendError::TooManyTimers => ResponseCode::SystemBusy,
             AppendError::NoTimerQueue(_) | AppendError::Storage(_) => {
                 ResponseCode::ServiceNotAvailable
