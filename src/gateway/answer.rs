@@ -25,6 +25,9 @@ const SLICES: usize = 128;
 /// socket would take several times as much, and those at the log's end would wait for it.
 const TURN_BYTES: usize = 512 << 10;
 
+/// What an answer takes beside its bytes, in bytes: itself, and room that its bytes leave free.
+const ANSWER_BYTES: usize = 512;
+
 /// A piece of an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
@@ -103,11 +106,12 @@ impl Answers {
         .await
     }
 
-    /// Bytes of the answers there are, but for what lies in the log.
+    /// Memory of the answers there are, in bytes, but for what lies in the log.
     pub(super) fn queued_bytes(&self) -> usize {
         let line = self.line.borrow();
         let parts = line.answers.iter().flat_map(|answer| &answer.parts);
-        parts.map(|part| if let Part::Bytes(bytes) = part { bytes.len() } else { 0 }).sum()
+        let parts = parts.map(|part| if let Part::Bytes(bytes) = part { bytes.len() } else { 0 });
+        parts.sum::<usize>() + line.answers.len() * ANSWER_BYTES
     }
 
     async fn first_after(&self) -> Option<Position> {
@@ -293,6 +297,15 @@ async fn load_cold(broker: &Rc<Broker>, parts: &mut VecDeque<Part>) -> io::Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_count_beside_their_bytes() {
+        let answers = Answers::default();
+        assert_eq!(answers.queued_bytes(), 0);
+        answers.push(Answer::now(Bytes::from_static(b"one")));
+        answers.push(Answer::now(Bytes::new()));
+        assert_eq!(answers.queued_bytes(), 3 + 2 * ANSWER_BYTES);
+    }
 
     #[test]
     fn a_turn_ends_inside_a_piece() {

@@ -413,6 +413,42 @@ fn offsets_are_reset_and_members_told() {
     broker.stop();
 }
 
+/// More than its socket and the broker keep for it.
+#[test]
+fn who_does_not_read_is_told_no_more() {
+    const RESETS: usize = 400;
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &TWO_SHARDS);
+    let mut admin = Remoting::connect(&broker.rocketmq);
+    let topic: &'static str = "t".repeat(127).leak();
+    update_topic(&mut admin, &wanted(topic, 500, 500)).expect(ResponseCode::Success);
+    let mut member = Remoting::connect(&broker.rocketmq);
+    heartbeat(&mut member, "one", 1);
+    let asked = ResetOffsetRequest {
+        topic,
+        group: "consumers",
+        queue_id: None,
+        offset: None,
+        timestamp: 0,
+        is_force: true,
+    };
+    let mut bytes = 0;
+    for _ in 0..RESETS {
+        let told =
+            ask(&mut admin, RequestCode::InvokeBrokerToResetOffset, |fields| asked.write(fields));
+        bytes += told.expect(ResponseCode::Success).body.len();
+    }
+    // Its own requests come behind what it was told.
+    let request = heartbeat_request(&mut member, "one", by_tags("*", 0));
+    member.send(&request);
+    let mut notices = 0;
+    while !member.next().unwrap().is_response {
+        notices += 1;
+    }
+    assert!(notices > 0 && notices < RESETS, "{notices} of {bytes} bytes in all");
+    broker.stop();
+}
+
 #[test]
 fn who_is_connected_is_told_and_quiet_groups_are_left_alone() {
     let data = DataDir::new();

@@ -3,7 +3,7 @@
 
 use std::rc::{Rc, Weak};
 
-use super::{Gateway, client::Client};
+use super::{Gateway, client::Client, relay};
 use crate::{
     broker::Notice,
     gateway::answer::{Answer, Answers},
@@ -17,7 +17,8 @@ use crate::{
     },
 };
 
-/// Runs while the client is connected: passes on what it is to be told.
+/// Runs while the client is connected: passes on what it is to be told. One that does not read is told
+/// no more; who else is in its group it asks by itself.
 pub(super) async fn pass(
     gateway: Weak<Gateway>,
     client: Weak<Client>,
@@ -26,6 +27,9 @@ pub(super) async fn pass(
 ) {
     while let Ok(notice) = notices.recv_async().await {
         let (Some(gateway), Some(client)) = (gateway.upgrade(), client.upgrade()) else { return };
+        if relay::is_full(&answers) {
+            continue;
+        }
         let broker_name = &gateway.settings.broker_name;
         match request(&notice, client.next_opaque(), client.serialization(), broker_name) {
             Ok(request) => answers.push(request),

@@ -16,7 +16,8 @@ use crate::{
 };
 
 /// Bytes that may wait for a client before no more of others' are put behind them: one that does not
-/// read would have the broker keep all that others ask of it, and all that they answer.
+/// read would have the broker keep all that others ask of it, all that they answer, and all that it is
+/// to be told of them.
 const QUEUED_MAX: usize = 16 << 20;
 
 /// Whether a client is to read first.
