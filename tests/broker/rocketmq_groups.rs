@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mainstem::wire::rocketmq::{
-    RequestCode, ResponseCode,
+    RemotingCommand, RequestCode, ResponseCode,
     body::{TopicRouteData, from_json},
-    header::{PullMessageRequest, UpdateConsumerOffsetRequest},
+    header::{GetConsumerRunningInfoRequest, PullMessageRequest, UpdateConsumerOffsetRequest},
 };
 use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
@@ -217,5 +217,41 @@ fn a_group_is_one_dialects_at_a_time() {
     let asked =
         mainstem::wire::rocketmq::header::ConsumerGroupRequest { consumer_group: "consumers" };
     client.call(code, |fields| asked.write(fields), Bytes::new()).expect(ResponseCode::SystemError);
+    broker.stop();
+}
+
+/// Pulls that are held do not keep a client from committing, nor from what others have to answer.
+#[test]
+fn held_pulls_are_counted_alone() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["rocketmq.connection_pulls=1"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    send(&mut client, "orders", "A", "a0");
+    let mut held = client.request(RequestCode::PullMessage);
+    pull_header("orders", 1, "*", PATIENCE.as_millis() as i64).write(&mut held.fields);
+    client.send(&held);
+    let mut second: RemotingCommand<'_> = client.request(RequestCode::PullMessage);
+    pull_header("orders", 1, "*", 1_000).write(&mut second.fields);
+    let told = client.ask(&second).expect(ResponseCode::SystemBusy);
+    assert!(told.remark.contains("too many pulls"), "{}", told.remark);
+    let mut one_way = client.request(RequestCode::UpdateConsumerOffset).one_way();
+    UpdateConsumerOffsetRequest {
+        consumer_group: "consumers",
+        topic: "orders",
+        queue_id: 0,
+        commit_offset: 1,
+    }
+    .write(&mut one_way.fields);
+    client.send(&one_way);
+    assert_eq!(committed(&mut client, None).number("offset"), 1);
+    let mut question: RemotingCommand<'_> = client.request(RequestCode::GetConsumerRunningInfo);
+    GetConsumerRunningInfoRequest {
+        consumer_group: "consumers",
+        client_id: "x",
+        jstack_enable: None,
+    }
+    .write(&mut question.fields);
+    let told = client.ask(&question).expect(ResponseCode::SystemError);
+    assert!(told.remark.contains("not online"), "{}", told.remark);
     broker.stop();
 }

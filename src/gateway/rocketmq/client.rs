@@ -13,8 +13,8 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     Gateway,
-    commits::{Commit, Commits},
     refusal::Refusal,
+    under_way::{OneUnderWay, UnderWay},
 };
 use crate::{
     base::QueueId,
@@ -39,6 +39,12 @@ const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 /// How often an offset that comes with pulls is stored; a client commits its offsets every 5 s anyway.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Requests of one connection under way that others have to take or to answer.
+const QUESTIONS: usize = 4_096;
+
+/// Commits of one connection under way at a time; it is not read while there are more.
+const COMMITS_UNDER_WAY: usize = 4_096;
 
 /// Queues whose offsets came with pulls, of one connection, before they are counted anew.
 const COMMITS: usize = 10_000;
@@ -65,8 +71,10 @@ pub(super) struct Client {
     pub deliveries: flume::Sender<Delivery>,
     /// What is on its way to it.
     pub answers: Rc<Answers>,
-    /// Requests that are worked on beside the others.
-    pub under_way: Cell<usize>,
+    /// Its pulls, most of which are held.
+    pulls: Rc<UnderWay>,
+    /// What somebody else has to take or to answer.
+    questions: Rc<UnderWay>,
     serialization: Cell<Serialization>,
     /// Counts what it is asked.
     opaque: Cell<i32>,
@@ -81,7 +89,7 @@ pub(super) struct Client {
     /// The groups in which it gets every message.
     broadcasting: RefCell<HashSet<Arc<str>>>,
     /// Its commits that are not durable yet, whether they came by themselves or with pulls.
-    commits: Rc<Commits>,
+    commits: Rc<UnderWay>,
     /// What came with its pulls.
     committed: RefCell<HashMap<(Arc<str>, QueueId), Committed>>,
 }
@@ -97,7 +105,8 @@ impl Client {
             notices,
             deliveries,
             answers,
-            under_way: Cell::default(),
+            pulls: Rc::default(),
+            questions: Rc::default(),
             serialization: Cell::default(),
             opaque: Cell::default(),
             asked: RefCell::default(),
@@ -207,15 +216,45 @@ impl Client {
         Ok(entered.await??)
     }
 
+    /// It pulls; to be dropped when that is answered.
+    ///
+    /// # Errors
+    /// It has too many pulls under way.
+    pub(super) fn begins_pull(&self, gateway: &Gateway) -> Result<OneUnderWay, Refusal> {
+        begin_below(gateway.settings.connection_pulls, &self.pulls, "pulls")
+    }
+
+    /// It sends what somebody else has to take or to answer; to be dropped when that is done.
+    ///
+    /// # Errors
+    /// It has too many such requests under way.
+    pub(super) fn begins_question(&self) -> Result<OneUnderWay, Refusal> {
+        begin_below(QUESTIONS, &self.questions, "questions and replies to others")
+    }
+
     /// It commits an offset; to be dropped when that is done.
-    pub(super) fn begins_commit(&self) -> Commit {
+    pub(super) fn begins_commit(&self) -> OneUnderWay {
         self.commits.begin()
+    }
+
+    /// Waits until there is room for another commit.
+    ///
+    /// # Errors
+    /// There was none for as long as a send may wait for the log.
+    pub(super) async fn room_for_commit(&self, gateway: &Gateway) -> Result<(), Refusal> {
+        let (tasks, patience) = (&*gateway.broker.env().tasks, gateway.settings.stall_answer);
+        if self.commits.at_most(COMMITS_UNDER_WAY - 1, tasks, patience).await {
+            return Ok(());
+        }
+        let remark = format!("{COMMITS_UNDER_WAY} commits of this connection wait for the log");
+        Err(Refusal::new(ResponseCode::SystemBusy, remark))
     }
 
     /// Waits until what it committed so far can be read: before it is told what it committed, and
     /// before others take over what was its, for they begin where it says that it ended.
     pub(super) async fn commits_end(&self, gateway: &Gateway) {
-        self.commits.ended(&*gateway.broker.env().tasks, gateway.settings.stall_answer).await;
+        let (tasks, patience) = (&*gateway.broker.env().tasks, gateway.settings.stall_answer);
+        self.commits.at_most(0, tasks, patience).await;
     }
 
     /// It produces in a group.
@@ -313,6 +352,14 @@ impl Client {
         committed.insert(key, Committed { offset, at: now });
         true
     }
+}
+
+fn begin_below(limit: usize, under_way: &Rc<UnderWay>, what: &str) -> Result<OneUnderWay, Refusal> {
+    if under_way.count() < limit {
+        return Ok(under_way.begin());
+    }
+    let remark = format!("too many {what} of this connection are under way");
+    Err(Refusal::new(ResponseCode::SystemBusy, remark))
 }
 
 /// Notes a group and a client id, unless there are too many.

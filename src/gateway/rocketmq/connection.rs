@@ -5,9 +5,7 @@ use std::{pin::pin, rc::Rc};
 use super::{
     Gateway,
     client::{Client, Told},
-    name_server, notice,
-    refusal::Refusal,
-    relay,
+    name_server, notice, relay,
 };
 use crate::{
     env::glommio::Connection,
@@ -18,7 +16,7 @@ use crate::{
     },
     wire::{
         WireError,
-        rocketmq::{RemotingCommand, RequestCode, ResponseCode},
+        rocketmq::{RemotingCommand, RequestCode},
     },
 };
 
@@ -43,27 +41,20 @@ pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
             client.answered(command);
             return Ok(None);
         }
-        match gateway.begin(&client, command) {
+        match gateway.begin(&client, command).await {
             None => answer(command, gateway.handle(&client, command).await),
             Some(Err(refusal)) => answer(command, Err(refusal)),
-            Some(Ok(work)) if client.under_way.get() < gateway.settings.connection_pulls => {
+            Some(Ok(work)) => {
                 // Its fields and its body are not needed any more.
                 let asked = bare(command);
-                let (client, answers) = (Rc::clone(&client), Rc::clone(&answers));
-                client.under_way.set(client.under_way.get() + 1);
+                let answers = Rc::clone(&answers);
                 tasks.spawn(Box::pin(async move {
-                    let done = work.await;
-                    client.under_way.set(client.under_way.get() - 1);
-                    match answer(&asked, done) {
+                    match answer(&asked, work.await) {
                         Ok(answer) => answer.into_iter().for_each(|answer| answers.push(answer)),
                         Err(error) => tracing::error!(%error, "an answer cannot be written"),
                     }
                 }));
                 Ok(None)
-            }
-            Some(Ok(_)) => {
-                let busy = "too many pulls of this connection are under way";
-                answer(command, Err(Refusal::new(ResponseCode::SystemBusy, busy)))
             }
         }
     }));

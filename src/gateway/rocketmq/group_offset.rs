@@ -60,11 +60,13 @@ fn unknown() -> Refusal {
     Refusal::new(ResponseCode::QueryNotFound, remark)
 }
 
-pub(super) fn update(
+/// Begins a commit, once there is room for one.
+pub(super) async fn update(
     gateway: Rc<Gateway>,
     client: &Client,
     command: &RemotingCommand<'_>,
 ) -> Result<LocalFuture<'static, Handled>, Refusal> {
+    client.room_for_commit(&gateway).await?;
     let asked = UpdateConsumerOffsetRequest::parse(&command.fields)?;
     let (_, partition) = place(&gateway, asked.topic, asked.queue_id)?;
     let (group, offset) = (asked.consumer_group.to_owned(), asked.commit_offset);

@@ -6,7 +6,6 @@
 
 mod admin;
 mod client;
-mod commits;
 mod connection;
 mod delay;
 mod group_offset;
@@ -31,6 +30,7 @@ mod route;
 mod send;
 mod send_back;
 mod topic;
+mod under_way;
 
 use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -136,7 +136,7 @@ impl Gateway {
     /// Begins what other requests do not wait for: pulls, which may be held, commits, of which a client
     /// sends one for each of its queues, and what somebody else has to take or to answer. `None` for
     /// all other requests.
-    fn begin(
+    async fn begin(
         self: &Rc<Self>,
         client: &Client,
         command: &RemotingCommand<'_>,
@@ -150,7 +150,7 @@ impl Gateway {
                 Some(reply::begin(gateway, client, command))
             }
             RequestCode::UpdateConsumerOffset => {
-                Some(group_offset::update(gateway, client, command))
+                Some(group_offset::update(gateway, client, command).await)
             }
             RequestCode::GetConsumerRunningInfo => {
                 Some(admin::consumer::running_info(gateway, client, command))

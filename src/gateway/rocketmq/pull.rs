@@ -98,7 +98,9 @@ pub(super) fn begin(
             group_offset::store(&gateway, client, group, topic, *queue_id, committed)?;
         }
     }
+    let under_way = client.begins_pull(&gateway)?;
     Ok(Box::pin(async move {
+        let _ends_with_this = under_way;
         let filter = puller.filter(&gateway, version, filter).await?;
         let pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
         read(&gateway, &puller, pull, answer).await

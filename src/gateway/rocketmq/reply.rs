@@ -73,7 +73,9 @@ pub(super) fn begin(
     sent.write(&mut answer.fields);
     send::push_beside(&mut answer.fields);
     let to = to.to_owned();
+    let under_way = client.begins_question()?;
     Ok(Box::pin(async move {
+        let _ends_with_this = under_way;
         match question.ask(&gateway, TAKING).await? {
             Told::Answer(taken) if taken.code == ResponseCode::Success.number() => encoded(&answer),
             Told::NotThere => {

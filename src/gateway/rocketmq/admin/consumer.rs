@@ -36,7 +36,11 @@ pub(in super::super) fn running_info(
     let question = question(command, RequestCode::GetConsumerRunningInfo, asked.client_id);
     let (group, answer) = (asked.consumer_group.to_owned(), answer_to(command));
     let answers = Rc::clone(&client.answers);
-    Ok(Box::pin(async move { relay(&gateway, &group, question, answer, &answers).await }))
+    let under_way = client.begins_question()?;
+    Ok(Box::pin(async move {
+        let _ends_with_this = under_way;
+        relay(&gateway, &group, question, answer, &answers).await
+    }))
 }
 
 /// A consumer is given a message once more, and says what came of it.
@@ -55,7 +59,9 @@ pub(in super::super) fn consume(
     question.fields.push(("brokerName".to_owned(), broker_name));
     let (group, answer) = (asked.consumer_group.to_owned(), answer_to(command));
     let answers = Rc::clone(&client.answers);
+    let under_way = client.begins_question()?;
     Ok(Box::pin(async move {
+        let _ends_with_this = under_way;
         question.body = message(&gateway, id.physical_offset).await?;
         relay(&gateway, &group, question, answer, &answers).await
     }))
