@@ -80,18 +80,21 @@ impl GroupConfig {
     }
 }
 
-/// Checks the name of a group that is configured: 1 to 255 of `[%|a-zA-Z0-9_-]`.
-pub(super) fn check_name(group: &str) -> Result<(), ClusterError> {
+/// Checks the name of a group as RocketMQ has them: 1 to 255 of `[%|a-zA-Z0-9_-]`.
+///
+/// # Errors
+/// [`ClusterError::InvalidRequest`].
+pub fn check_group_name(group: &str) -> Result<(), ClusterError> {
     let bad = group.chars().find(|&c| !c.is_ascii_alphanumeric() && !"%|_-".contains(c));
     let reason = match bad {
+        _ if group.is_empty() => "the group has no name".to_owned(),
+        _ if group.len() > NAME_LENGTH => {
+            format!("the group's name has {} bytes, allowed are {NAME_LENGTH}", group.len())
+        }
         Some(bad) => format!(
             "Group name '{group}' is invalid: it contains {bad:?}, allowed are ASCII alphanumerics \
              and \"%|_-\""
         ),
-        None if group.is_empty() => "the group has no name".to_owned(),
-        None if group.len() > NAME_LENGTH => {
-            format!("the group's name has {} characters, allowed are {NAME_LENGTH}", group.len())
-        }
         None => return Ok(()),
     };
     Err(ClusterError::InvalidRequest { reason })

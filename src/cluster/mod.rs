@@ -39,7 +39,7 @@ pub use command::{BrokerScope, Command, Numbers};
 pub use config_view::{ConfigEntry, ConfigSource, ConfigSynonym};
 pub use control_plane::{ConfigResource, ConfigUpdate, ControlPlane, NewPartitions, ProducerIds};
 pub use error::{ClusterError, DecodeError};
-pub use group_config::GroupConfig;
+pub use group_config::{GroupConfig, check_group_name};
 pub use plan::{ConfigChange, ConfigOp, NewTopic};
 pub use setup::{Limits, Setup};
 pub use state::{Applied, ClusterState};

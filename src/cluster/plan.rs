@@ -180,7 +180,7 @@ impl ClusterState {
         group: &str,
         config: GroupConfig,
     ) -> Result<Command, ClusterError> {
-        group_config::check_name(group)?;
+        group_config::check_group_name(group)?;
         config.check()?;
         let limit = self.setup.limits.group_configs;
         let is_new = !self.group_configs.contains_key(group);

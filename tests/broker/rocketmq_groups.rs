@@ -5,11 +5,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use mainstem::wire::rocketmq::{
     RemotingCommand, RequestCode, ResponseCode,
-    body::{TopicRouteData, from_json},
-    header::{GetConsumerRunningInfoRequest, PullMessageRequest, UpdateConsumerOffsetRequest},
+    body::{
+        ConsumerData, HeartbeatData, LockBatchRequestBody, MessageModel, TopicRouteData, from_json,
+        to_json,
+    },
+    header::{
+        GetConsumerRunningInfoRequest, PullMessageRequest, QueryConsumerOffsetRequest,
+        UnregisterClientRequest, UpdateConsumerOffsetRequest,
+    },
 };
 use rdkafka::{
-    consumer::{BaseConsumer, Consumer as _},
+    Offset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
     error::KafkaError,
     types::RDKafkaErrorCode,
 };
@@ -253,5 +260,94 @@ fn held_pulls_are_counted_alone() {
     .write(&mut question.fields);
     let told = client.ask(&question).expect(ResponseCode::SystemError);
     assert!(told.remark.contains("not online"), "{}", told.remark);
+    broker.stop();
+}
+
+/// A heartbeat of a client that consumes `orders` in this group.
+fn heartbeat_in(client: &mut Remoting, id: &str, group: &str, expression: &str) -> Told {
+    let consumer = ConsumerData {
+        group_name: group.to_owned(),
+        message_model: MessageModel::Clustering,
+        subscription_data_set: vec![by_tags(expression, 1)],
+        ..ConsumerData::default()
+    };
+    let data = HeartbeatData {
+        client_id: id.to_owned(),
+        consumer_data_set: vec![consumer],
+        ..HeartbeatData::default()
+    };
+    let mut request = client.request(RequestCode::HeartBeat);
+    request.body = to_json(&data).unwrap();
+    client.ask_among_notices(&request)
+}
+
+#[test]
+fn groups_have_names_that_rocketmq_allows() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    send(&mut client, "orders", "A", "a0");
+    let long = "g".repeat(256);
+    for bad in ["../../x", "a b", "a.b", &long] {
+        let mut ask = |code, fields: &[(&'static str, &str)], body: Bytes| {
+            let mut request: RemotingCommand<'_> = client.request(code);
+            fields.iter().for_each(|(name, value)| request.fields.push(*name, (*value).to_owned()));
+            request.body = body;
+            let told = client.ask(&request).expect(ResponseCode::SubscriptionGroupNotExist);
+            assert!(told.remark.contains("name"), "{}", told.remark);
+        };
+        let (group, queue) = (("consumerGroup", bad), [("topic", "orders"), ("queueId", "0")]);
+        let pull = [("queueOffset", "0"), ("maxMsgNums", "1"), ("sysFlag", "4")];
+        let pull = [&[group], &queue[..], &pull[..], &[("subVersion", "0")]].concat();
+        let pull = [&pull[..], &[("commitOffset", "0"), ("suspendTimeoutMillis", "0")]].concat();
+        ask(RequestCode::PullMessage, &pull, Bytes::new());
+        let commit = [&[group], &queue[..], &[("commitOffset", "1")]].concat();
+        ask(RequestCode::UpdateConsumerOffset, &commit, Bytes::new());
+        let back = [("group", bad), ("offset", "0"), ("delayLevel", "0")];
+        ask(RequestCode::ConsumerSendMsgBack, &back, Bytes::new());
+        let clone = [("srcGroup", "consumers"), ("destGroup", bad)];
+        ask(RequestCode::CloneGroupOffset, &clone, Bytes::new());
+        let lock = LockBatchRequestBody { consumer_group: bad.to_owned(), ..Default::default() };
+        ask(RequestCode::LockBatchMq, &[], to_json(&lock).unwrap());
+        heartbeat_in(&mut client, "one", bad, "*").expect(ResponseCode::SubscriptionGroupNotExist);
+    }
+    heartbeat_in(&mut client, "one", "", "*").expect(ResponseCode::SubscriptionGroupNotExist);
+    // Those that Kafka's clients made are read all the same.
+    let consumer: BaseConsumer = config(&broker.kafka, &[("group.id", "a.b")]).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset("orders", 0, Offset::Offset(1)).unwrap();
+    consumer.commit(&list, CommitMode::Sync).unwrap();
+    let query = QueryConsumerOffsetRequest {
+        consumer_group: "a.b",
+        topic: "orders",
+        queue_id: 0,
+        set_zero_if_not_found: Some(false),
+    };
+    let code = RequestCode::QueryConsumerOffset;
+    let told = client.call(code, |fields| query.write(fields), Bytes::new());
+    assert_eq!(told.expect(ResponseCode::Success).number("offset"), 1);
+    broker.stop();
+}
+
+#[test]
+fn what_heartbeats_leave_behind_is_bounded() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let id = "i".repeat(513);
+    heartbeat_in(&mut client, &id, "consumers", "*").expect(ResponseCode::InvalidParameter);
+    let (id, long) = (&id[1..], "a".repeat(300 << 10));
+    heartbeat_in(&mut client, id, "one", &long).expect(ResponseCode::Success);
+    let refused = heartbeat_in(&mut client, id, "two", &long).expect(ResponseCode::SystemError);
+    assert!(refused.remark.contains("too much for one connection"), "{}", refused.remark);
+    let leave = UnregisterClientRequest {
+        client_id: id.to_owned().leak(),
+        producer_group: None,
+        consumer_group: Some("one"),
+    };
+    let mut request = client.request(RequestCode::UnregisterClient);
+    leave.write(&mut request.fields);
+    client.ask_among_notices(&request).expect(ResponseCode::Success);
+    heartbeat_in(&mut client, id, "two", &long).expect(ResponseCode::Success);
     broker.stop();
 }

@@ -12,7 +12,8 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    Gateway,
+    Gateway, check_group,
+    held::{Held, HeldGroups, check_entries, member_bytes, name_bytes},
     refusal::Refusal,
     under_way::{OneUnderWay, UnderWay},
 };
@@ -34,8 +35,8 @@ const NOTICES: usize = 64;
 /// confirmed.
 const DELIVERIES: usize = 1_024;
 
-/// Most groups that one connection may consume in, and most topics in one of them.
-const SUBSCRIPTIONS_MAX: usize = 10_000;
+/// Longest id of a client, in bytes. Java's is an address and a name of its own.
+const ID_BYTES_MAX: usize = 512;
 
 /// How often an offset that comes with pulls is stored; a client commits its offsets every 5 s anyway.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -82,10 +83,12 @@ pub(super) struct Client {
     asked: RefCell<HashMap<i32, flume::Sender<ClientAnswer>>>,
     /// What it calls itself.
     ids: RefCell<HashSet<Arc<str>>>,
-    /// The groups it consumes in, and under which client id.
-    groups: RefCell<HashSet<(Arc<str>, Arc<str>)>>,
-    /// The groups it produces in, and under which client id.
-    producing: RefCell<HashSet<(Arc<str>, Arc<str>)>>,
+    /// The groups it consumes in.
+    groups: HeldGroups,
+    /// The groups it produces in.
+    producing: HeldGroups,
+    /// What its heartbeats leave behind.
+    held: Held,
     /// The groups in which it gets every message.
     broadcasting: RefCell<HashSet<Arc<str>>>,
     /// Its commits that are not durable yet, whether they came by themselves or with pulls.
@@ -111,8 +114,9 @@ impl Client {
             opaque: Cell::default(),
             asked: RefCell::default(),
             ids: RefCell::default(),
-            groups: RefCell::default(),
-            producing: RefCell::default(),
+            groups: HeldGroups::default(),
+            producing: HeldGroups::default(),
+            held: Held::default(),
             broadcasting: RefCell::default(),
             commits: Rc::default(),
             committed: RefCell::default(),
@@ -153,12 +157,12 @@ impl Client {
     /// It tells its id, by which others reach it.
     ///
     /// # Errors
-    /// It has too many.
+    /// It is too long, or one too many.
     pub(super) async fn introduce(&self, gateway: &Gateway, id: Arc<str>) -> Result<(), Refusal> {
-        {
-            let mut ids = self.ids.borrow_mut();
-            check_room(ids.len(), ids.contains(&id))?;
-            ids.insert(Arc::clone(&id));
+        check_id(&id)?;
+        if !self.ids.borrow().contains(&id) {
+            self.held.replace(0, name_bytes(&id))?;
+            self.ids.borrow_mut().insert(Arc::clone(&id));
         }
         let (session, deliveries) = (self.session, self.deliveries.clone());
         let broker = &gateway.broker;
@@ -180,7 +184,7 @@ impl Client {
     /// It consumes in a group.
     ///
     /// # Errors
-    /// In too many of them, or in one that is active with Kafka's clients.
+    /// In too many of them, in one that may not be named so, or that is active with Kafka's clients.
     pub(super) async fn enter(
         &self,
         gateway: &Gateway,
@@ -190,8 +194,9 @@ impl Client {
     ) -> Result<(), Refusal> {
         let (group, id): (Arc<str>, Arc<str>) =
             (consumer.group_name.as_str().into(), connection.client_id.as_str().into());
-        check_room(subscriptions.len(), false)?;
-        enter_set(&self.groups, &group, &id)?;
+        check_group(&group)?;
+        check_entries(subscriptions.len())?;
+        self.groups.enter(&self.held, &group, &id, member_bytes(&consumer))?;
         match consumer.message_model {
             MessageModel::Broadcasting => self.broadcasting.borrow_mut().insert(Arc::clone(&group)),
             _ => self.broadcasting.borrow_mut().remove(&group),
@@ -269,7 +274,7 @@ impl Client {
     ) -> Result<(), Refusal> {
         let (group, id): (Arc<str>, Arc<str>) =
             (group.into(), connection.client_id.as_str().into());
-        enter_set(&self.producing, &group, &id)?;
+        self.producing.enter(&self.held, &group, &id, 0)?;
         let (session, connection) = (self.session, Arc::clone(connection));
         let broker = &gateway.broker;
         let entered = broker.on(broker.group_owner(&group), move |owner| {
@@ -280,7 +285,7 @@ impl Client {
 
     /// It produces in a group no more.
     pub(super) async fn end_producing(&self, gateway: &Gateway, group: Arc<str>, id: Arc<str>) {
-        self.producing.borrow_mut().remove(&(Arc::clone(&group), Arc::clone(&id)));
+        self.producing.leave(&self.held, &group, &id);
         let session = self.session;
         let broker = &gateway.broker;
         let left = broker.on(broker.group_owner(&group), move |owner| {
@@ -293,7 +298,7 @@ impl Client {
     /// It consumes in a group no more.
     pub(super) async fn leave(&self, gateway: &Gateway, group: Arc<str>, id: Arc<str>) {
         self.commits_end(gateway).await;
-        self.groups.borrow_mut().remove(&(Arc::clone(&group), Arc::clone(&id)));
+        self.groups.leave(&self.held, &group, &id);
         self.broadcasting.borrow_mut().remove(&group);
         self.committed.borrow_mut().retain(|(of, _), _| *of != group);
         let session = self.session;
@@ -307,12 +312,10 @@ impl Client {
 
     /// Its connection has ended.
     pub(super) async fn leave_all(&self, gateway: &Gateway) {
-        let groups: Vec<_> = self.groups.borrow().iter().cloned().collect();
-        for (group, id) in groups {
+        for (group, id) in self.groups.all() {
             self.leave(gateway, group, id).await;
         }
-        let producing: Vec<_> = self.producing.borrow().iter().cloned().collect();
-        for (group, id) in producing {
+        for (group, id) in self.producing.all() {
             self.end_producing(gateway, group, id).await;
         }
         let (broker, session) = (&gateway.broker, self.session);
@@ -362,23 +365,12 @@ fn begin_below(limit: usize, under_way: &Rc<UnderWay>, what: &str) -> Result<One
     Err(Refusal::new(ResponseCode::SystemBusy, remark))
 }
 
-/// Notes a group and a client id, unless there are too many.
-fn enter_set(
-    groups: &RefCell<HashSet<(Arc<str>, Arc<str>)>>,
-    group: &Arc<str>,
-    id: &Arc<str>,
-) -> Result<(), Refusal> {
-    let member = (Arc::clone(group), Arc::clone(id));
-    let mut groups = groups.borrow_mut();
-    check_room(groups.len(), groups.contains(&member))?;
-    groups.insert(member);
-    Ok(())
-}
-
-fn check_room(there: usize, known: bool) -> Result<(), Refusal> {
-    if known || there < SUBSCRIPTIONS_MAX {
+/// # Errors
+/// The client's id is too long.
+pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
+    if id.len() <= ID_BYTES_MAX {
         return Ok(());
     }
-    let remark = format!("more than {SUBSCRIPTIONS_MAX} groups, or topics of one");
-    Err(Refusal::new(ResponseCode::SystemError, remark))
+    let remark = format!("the clientID has {} bytes, allowed are {ID_BYTES_MAX}", id.len());
+    Err(Refusal::new(ResponseCode::InvalidParameter, remark))
 }

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
+use super::{Gateway, Handled, check_group, client::Client, encoded, refusal::Refusal};
 use crate::{
     base::QueueId,
     broker::{
@@ -68,6 +68,7 @@ pub(super) async fn update(
 ) -> Result<LocalFuture<'static, Handled>, Refusal> {
     client.room_for_commit(&gateway).await?;
     let asked = UpdateConsumerOffsetRequest::parse(&command.fields)?;
+    check_group(asked.consumer_group)?;
     let (_, partition) = place(&gateway, asked.topic, asked.queue_id)?;
     let (group, offset) = (asked.consumer_group.to_owned(), asked.commit_offset);
     let answer = RemotingCommand::answer(command, ResponseCode::Success);

@@ -10,6 +10,7 @@ mod connection;
 mod delay;
 mod group_offset;
 mod heartbeat;
+mod held;
 mod kv_config;
 mod members;
 mod message;
@@ -40,11 +41,11 @@ use super::{RequestMemory, answer::Answer};
 use crate::{
     base::QueueId,
     broker::Broker,
-    cluster::{Naming, Topic, fleet::Link},
+    cluster::{Naming, Topic, check_group_name, fleet::Link},
     env::LocalFuture,
     wire::{
         WireError,
-        rocketmq::{RemotingCommand, RequestCode},
+        rocketmq::{RemotingCommand, RequestCode, ResponseCode},
     },
 };
 
@@ -208,6 +209,14 @@ impl Gateway {
             _ => Err(Refusal::unknown(command.code)),
         }
     }
+}
+
+/// Checks the name of a group that a client consumes in, or whose offsets it stores. Kafka's clients may
+/// have groups with other names, whose offsets can be read.
+fn check_group(group: &str) -> Result<(), Refusal> {
+    // RocketMQ does not make such a group, and then it is not there.
+    check_group_name(group)
+        .map_err(|error| Refusal::new(ResponseCode::SubscriptionGroupNotExist, error.to_string()))
 }
 
 /// Room for the header of a usual answer, in bytes; a send's has some 300.

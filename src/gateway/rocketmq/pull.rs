@@ -5,7 +5,9 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 
-use super::{Gateway, Handled, client::Client, encoded, group_offset, refusal::Refusal};
+use super::{
+    Gateway, Handled, check_group, client::Client, encoded, group_offset, refusal::Refusal,
+};
 use crate::{
     base::{Position, Stage},
     broker::{
@@ -64,6 +66,7 @@ pub(super) fn begin(
     command: &RemotingCommand<'_>,
 ) -> Result<LocalFuture<'static, Handled>, Refusal> {
     let asked = PullMessageRequest::parse(&command.fields)?;
+    check_group(asked.consumer_group)?;
     let queue = gateway.queue(asked.topic, asked.queue_id)?;
     let puller = Puller {
         group: asked.consumer_group.to_owned(),

@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Handled, client::Client, encoded, refusal::Refusal};
+use super::{
+    Gateway, Handled, check_group,
+    client::{Client, check_id},
+    encoded,
+    refusal::Refusal,
+};
 use crate::{
     base::QueueId,
     wire::rocketmq::{
@@ -13,6 +18,8 @@ use crate::{
 
 pub(super) async fn lock(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let body: LockBatchRequestBody = from_json(&command.body)?;
+    check_group(&body.consumer_group)?;
+    check_id(&body.client_id)?;
     let known = known(gateway, body.mq_set);
     let queues: Vec<_> = known.iter().map(|(queue, _)| *queue).collect();
     let (group, client): (Arc<str>, Arc<str>) = (body.consumer_group.into(), body.client_id.into());

@@ -41,7 +41,7 @@ pub(super) async fn prepare(gateway: &Gateway, group: &str) {
     if RetryPolicy::of(gateway, group).queues > 0
         && let Err(refusal) = retry_topic(gateway, group).await
     {
-        tracing::warn!(group, remark = refusal.remark, "a group has no retry topic");
+        tracing::warn!(remark = refusal.remark, "a group has no retry topic");
     }
 }
 

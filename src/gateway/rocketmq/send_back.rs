@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Gateway, Handled, delay, encoded,
+    Gateway, Handled, check_group, delay, encoded,
     message::{self, Later, Message},
     refusal::Refusal,
     retry::{self, RetryPolicy},
@@ -28,6 +28,7 @@ const FIRST_LEVEL: i32 = 3;
 
 pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = ConsumerSendMsgBackRequest::parse(&command.fields)?;
+    check_group(asked.group)?;
     let policy = RetryPolicy::of(gateway, asked.group);
     // As RocketMQ has it: such a group wants nothing again.
     if policy.queues == 0 {

@@ -1,6 +1,6 @@
 //! CLONE_GROUP_OFFSET (314): a group begins where another one is.
 
-use super::{Gateway, Handled, Refusal, consume_stats, group_offset, success};
+use super::{super::check_group, Gateway, Handled, Refusal, consume_stats, group_offset, success};
 use crate::{
     broker::group::TopicPartition,
     wire::rocketmq::{RemotingCommand, ResponseCode, header::CloneGroupOffsetRequest},
@@ -8,6 +8,7 @@ use crate::{
 
 pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = CloneGroupOffsetRequest::parse(&command.fields)?;
+    check_group(asked.dest_group)?;
     let (broker, from) = (&gateway.broker, asked.src_group.to_owned());
     let only = match asked.topic.filter(|topic| !topic.is_empty()) {
         Some(topic) => Some(gateway.topic(topic)?.id),
