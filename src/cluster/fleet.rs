@@ -1,7 +1,11 @@
 //! Other brokers that registered here, so that clients find queues wherever they are, as in
 //! RocketMQ's `RouteInfoManager.java`. Nothing of it outlives a restart: brokers say it again.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::base::ShardId;
 
@@ -116,6 +120,13 @@ struct Member {
     topics: BTreeMap<Arc<str>, TopicQueues>,
     /// Producers do not find it.
     closed: bool,
+}
+
+impl Member {
+    /// Whether it is of this cluster, if one is named.
+    fn is_of(&self, cluster: Option<&str>) -> bool {
+        cluster.is_none_or(|cluster| *self.cluster == *cluster)
+    }
 }
 
 /// A broker as clients are told of it.
@@ -238,6 +249,27 @@ impl Fleet {
         self.members.iter().filter_map(found).collect()
     }
 
+    /// Whether a broker of this cluster is there.
+    #[must_use]
+    pub fn has_cluster(&self, cluster: &str) -> bool {
+        self.members.values().any(|member| *member.cluster == *cluster)
+    }
+
+    /// The topics of all brokers, or of those of one cluster.
+    #[must_use]
+    pub fn topics(&self, cluster: Option<&str>) -> BTreeSet<Arc<str>> {
+        let members = self.members.values().filter(|member| member.is_of(cluster));
+        members.flat_map(|member| member.topics.keys().cloned()).collect()
+    }
+
+    /// A topic is gone from all brokers, or from those of one cluster, as far as they do not register
+    /// it once more.
+    pub fn forget_topic(&mut self, topic: &str, cluster: Option<&str>) {
+        for member in self.members.values_mut().filter(|member| member.is_of(cluster)) {
+            member.topics.remove(topic);
+        }
+    }
+
     /// All brokers by name.
     #[must_use]
     pub fn brokers(&self) -> Vec<KnownBroker> {
@@ -342,6 +374,28 @@ mod tests {
         assert_eq!(perms(&fleet), [4, 6], "it is not opened by what it says");
         assert_eq!(fleet.set_closed("a", false), 2);
         assert_eq!(perms(&fleet), [6, 6]);
+    }
+
+    #[test]
+    fn topics_are_listed_and_forgotten_by_cluster() {
+        let mut fleet = Fleet::default();
+        fleet.register(at(1), broker("a", 0, &["t", "u"])).unwrap();
+        let other = Registration { cluster: "d".into(), ..broker("b", 0, &["t", "v"]) };
+        fleet.register(at(1), other).unwrap();
+        let topics = |fleet: &Fleet, cluster| -> Vec<String> {
+            fleet.topics(cluster).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(topics(&fleet, None), ["t", "u", "v"]);
+        assert_eq!(topics(&fleet, Some("d")), ["t", "v"]);
+        assert!(fleet.has_cluster("c") && !fleet.has_cluster("e"));
+        fleet.forget_topic("t", Some("d"));
+        fleet.forget_topic("u", Some("d"));
+        assert_eq!((fleet.of_topic("t").len(), fleet.of_topic("u").len()), (1, 1));
+        fleet.forget_topic("t", None);
+        assert_eq!(topics(&fleet, None), ["u", "v"]);
+        // The broker has it after all.
+        fleet.register(at(2), broker("a", 0, &["t"])).unwrap();
+        assert_eq!(fleet.of_topic("t").len(), 1);
     }
 
     #[test]

@@ -6,10 +6,13 @@ use bytes::Bytes;
 use mainstem::wire::rocketmq::{
     RequestCode, ResponseCode,
     body::{
-        ClusterInfo, DataVersion, RegisterBrokerBody, TopicConfig, TopicRouteData, from_json,
-        to_json,
+        ClusterInfo, DataVersion, RegisterBrokerBody, TopicConfig, TopicList, TopicRouteData,
+        from_json, to_json,
     },
-    header::{BrokerHeartbeatRequest, BrokerRequest, GetRouteInfoRequest, RegisterBrokerRequest},
+    header::{
+        BrokerHeartbeatRequest, BrokerRequest, DeleteTopicFromNamesrvRequest, GetRouteInfoRequest,
+        GetTopicsByClusterRequest, RegisterBrokerRequest,
+    },
 };
 
 use super::{
@@ -160,6 +163,54 @@ fn other_brokers_are_found_here() {
     drop(theirs);
     wait_for_brokers(&mut names, "bills", &[]);
     assert_eq!(brokers(&mut names, "orders"), ["mainstem"]);
+    broker.stop();
+}
+
+#[test]
+fn topics_of_other_brokers_are_listed_and_deleted() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2", "shards.pin=false"]);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    let mut names = Remoting::connect(&broker.namesrv);
+    let mut theirs = Remoting::connect(&broker.namesrv);
+    register(&mut theirs, registration(None), topics(&["orders", "bills"]))
+        .expect(ResponseCode::Success);
+    let elsewhere = RegisterBrokerRequest {
+        broker_name: "broker-b",
+        broker_addr: "10.0.0.8:10911",
+        cluster_name: "Elsewhere",
+        ..registration(None)
+    };
+    register(&mut theirs, elsewhere, topics(&["bills", "mail"])).expect(ResponseCode::Success);
+    let list = |told: Told| -> Vec<String> {
+        let list: TopicList = from_json(&told.expect(ResponseCode::Success).body).unwrap();
+        list.topic_list
+    };
+    let all = |names: &mut Remoting| {
+        list(names.call(RequestCode::GetAllTopicListFromNameserver, |_| {}, Bytes::new()))
+    };
+    let of = |names: &mut Remoting, cluster: &'static str| {
+        let asked = GetTopicsByClusterRequest { cluster };
+        names.call(RequestCode::GetTopicsByCluster, |fields| asked.write(fields), Bytes::new())
+    };
+    assert_eq!(all(&mut names), ["bills", "mail", "orders"]);
+    assert_eq!(list(of(&mut names, "DefaultCluster")), ["bills", "orders"]);
+    assert_eq!(list(of(&mut names, "Elsewhere")), ["bills", "mail"]);
+    of(&mut names, "Nowhere").expect(ResponseCode::SystemError);
+
+    let delete = |names: &mut Remoting, topic: &'static str, cluster_name| {
+        let asked = DeleteTopicFromNamesrvRequest { topic, cluster_name };
+        let code = RequestCode::DeleteTopicInNamesrv;
+        names.call(code, |fields| asked.write(fields), Bytes::new()).expect(ResponseCode::Success);
+    };
+    delete(&mut names, "bills", Some("DefaultCluster"));
+    assert_eq!(brokers(&mut names, "bills"), ["broker-b"]);
+    delete(&mut names, "bills", None);
+    assert_eq!(brokers(&mut names, "bills"), [""; 0]);
+    // This broker's own is there as long as its topic.
+    delete(&mut names, "orders", None);
+    assert_eq!(brokers(&mut names, "orders"), ["mainstem"]);
+    assert_eq!(all(&mut names), ["mail", "orders"]);
     broker.stop();
 }
 

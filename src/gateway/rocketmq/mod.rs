@@ -199,9 +199,9 @@ impl Gateway {
             Some(RequestCode::GetSystemTopicListFromNs) => {
                 names::system_topics(self, command).await
             }
-            Some(RequestCode::GetAllTopicListFromNameserver) => names::topics(self, command),
-            Some(RequestCode::GetTopicsByCluster) => names::topics_of_cluster(self, command),
-            Some(RequestCode::DeleteTopicInNamesrv) => names::delete_topic(command),
+            Some(RequestCode::GetAllTopicListFromNameserver) => names::topics(self, command).await,
+            Some(RequestCode::GetTopicsByCluster) => names::topics_of_cluster(self, command).await,
+            Some(RequestCode::DeleteTopicInNamesrv) => names::delete_topic(self, command).await,
             Some(RequestCode::PutKvConfig) => kv_config::put(self, command).await,
             Some(RequestCode::GetKvConfig) => kv_config::get(self, command),
             Some(RequestCode::DeleteKvConfig) => kv_config::delete(self, command).await,

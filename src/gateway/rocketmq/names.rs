@@ -1,7 +1,7 @@
 //! GET_ALL_TOPIC_LIST_FROM_NAMESERVER (206), DELETE_TOPIC_IN_NAMESRV (216), GET_TOPICS_BY_CLUSTER
 //! (224), GET_SYSTEM_TOPIC_LIST_FROM_NS (304): what the name server tells administrators.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Gateway, Handled, encoded, name_server::ask_fleet, refusal::Refusal};
 use crate::{
@@ -19,9 +19,26 @@ pub(super) fn allowed(cluster: &ClusterState) -> impl Iterator<Item = &str> {
     names.filter(|name| Naming::RocketMq.check(name).is_ok())
 }
 
-pub(super) fn topics(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+/// Those of this broker and of all that registered.
+pub(super) async fn topics(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let others = ask_fleet(gateway, |fleet, now| {
+        fleet.expire(now);
+        fleet.topics(None)
+    });
+    list(gateway, command, others.await?, true)
+}
+
+/// Lists other brokers' topics, and this one's if it is asked, too.
+fn list(
+    gateway: &Gateway,
+    command: &RemotingCommand<'_>,
+    others: BTreeSet<Arc<str>>,
+    with_own: bool,
+) -> Handled {
     let cluster = gateway.broker.cluster();
-    let topic_list = allowed(&cluster).map(str::to_owned).collect();
+    let own = allowed(&cluster).filter(|_| with_own);
+    let names: BTreeSet<&str> = own.chain(others.iter().map(|name| &**name)).collect();
+    let topic_list = names.into_iter().map(str::to_owned).collect();
     answer(command, &TopicList { broker_addr: None, topic_list })
 }
 
@@ -47,18 +64,29 @@ fn answer(command: &RemotingCommand<'_>, list: &TopicList) -> Handled {
     encoded(&answer)
 }
 
-pub(super) fn topics_of_cluster(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+/// The topics of the brokers of one cluster.
+pub(super) async fn topics_of_cluster(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = GetTopicsByClusterRequest::parse(&command.fields)?;
-    if asked.cluster != gateway.settings.cluster_name {
+    let cluster = asked.cluster.to_owned();
+    let others = ask_fleet(gateway, move |fleet, now| {
+        fleet.expire(now);
+        fleet.has_cluster(&cluster).then(|| fleet.topics(Some(&cluster)))
+    });
+    let others = others.await?;
+    let is_own = asked.cluster == gateway.settings.cluster_name;
+    if !is_own && others.is_none() {
         let remark = format!("no cluster is named {}", asked.cluster);
         return Err(Refusal::new(ResponseCode::SystemError, remark));
     }
-    topics(gateway, command)
+    list(gateway, command, others.unwrap_or_default(), is_own)
 }
 
-/// Nothing is to be done: routes are those of the topics there are. Tools ask for it after the
-/// broker has deleted the topic.
-pub(super) fn delete_topic(command: &RemotingCommand<'_>) -> Handled {
-    DeleteTopicFromNamesrvRequest::parse(&command.fields)?;
+/// Tools ask for it after the brokers have deleted a topic: those that registered do not say what they
+/// have no more. Routes to this broker are those of the topics it has.
+pub(super) async fn delete_topic(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let asked = DeleteTopicFromNamesrvRequest::parse(&command.fields)?;
+    let cluster = asked.cluster_name.filter(|name| !name.is_empty()).map(str::to_owned);
+    let topic = asked.topic.to_owned();
+    ask_fleet(gateway, move |fleet, _| fleet.forget_topic(&topic, cluster.as_deref())).await?;
     encoded(&RemotingCommand::answer(command, ResponseCode::Success))
 }
