@@ -351,6 +351,29 @@ fn groups_do_what_administrators_allow() {
     broker.stop();
 }
 
+#[test]
+fn a_group_with_members_keeps_its_config_with_its_offsets() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &TWO_SHARDS);
+    let mut admin = Remoting::connect(&broker.rocketmq);
+    update_topic(&mut admin, &wanted("orders", 2, 2)).expect(ResponseCode::Success);
+    commit(&mut admin, "consumers", 0, 0).expect(ResponseCode::Success);
+    let config = SubscriptionGroupConfig {
+        group_name: "consumers".to_owned(),
+        retry_max_times: 3,
+        ..SubscriptionGroupConfig::default()
+    };
+    update_group(&mut admin, &config).expect(ResponseCode::Success);
+    let mut member = Remoting::connect(&broker.rocketmq);
+    heartbeat(&mut member, "one", 1);
+    let delete =
+        DeleteSubscriptionGroupRequest { group_name: "consumers", clean_offset: Some(true) };
+    let code = RequestCode::DeleteSubscriptiongroup;
+    ask(&mut admin, code, |fields| delete.write(fields)).expect(ResponseCode::SystemError);
+    assert_eq!(group_config(&mut admin).retry_max_times, 3);
+    broker.stop();
+}
+
 /// Tells of a consumer and a producer; the answer comes in any order with notices.
 fn heartbeat(client: &mut Remoting, id: &str, notices: usize) {
     let request = heartbeat_request(client, id, by_tags("*", 0));

@@ -88,23 +88,27 @@ fn config(body: SubscriptionGroupConfig, now: &GroupConfig) -> Result<GroupConfi
     })
 }
 
-/// Takes the config away, and on demand the group's offsets.
+/// Takes the config away, and on demand the group's offsets before that: those of a group with members
+/// are not, and then its config stays, too.
 pub(super) async fn delete(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = DeleteSubscriptionGroupRequest::parse(&command.fields)?;
-    gateway.broker.remove_group_config(asked.group_name).await?;
     if asked.clean_offset == Some(true) {
-        let group = asked.group_name.to_owned();
-        let deleted =
-            group_call::ask(&gateway.broker, asked.group_name, move |groups, at, token| {
-                groups.delete_group(at, &group, token);
-            });
-        match deleted.await {
-            Some(Reply::DeleteGroup(Ok(()) | Err(GroupError::GroupNotFound))) => {}
-            Some(Reply::DeleteGroup(Err(error))) => return Err(error.into()),
-            _ => return Err(GroupError::CoordinatorNotAvailable.into()),
-        }
+        clean_offsets(gateway, asked.group_name).await?;
     }
+    gateway.broker.remove_group_config(asked.group_name).await?;
     success(command)
+}
+
+async fn clean_offsets(gateway: &Gateway, group: &str) -> Result<(), Refusal> {
+    let of = group.to_owned();
+    let deleted = group_call::ask(&gateway.broker, group, move |groups, at, token| {
+        groups.delete_group(at, &of, token);
+    });
+    match deleted.await {
+        Some(Reply::DeleteGroup(Ok(()) | Err(GroupError::GroupNotFound))) => Ok(()),
+        Some(Reply::DeleteGroup(Err(error))) => Err(error.into()),
+        _ => Err(GroupError::CoordinatorNotAvailable.into()),
+    }
 }
 
 pub(super) fn get(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
