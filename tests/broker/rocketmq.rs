@@ -79,6 +79,26 @@ fn unknown_codes_are_refused_and_broken_frames_end_the_connection() {
     broker.stop();
 }
 
+/// The connection lives on, and what is quoted is cut.
+#[test]
+fn long_names_are_refused_in_short_words() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let topic: &'static str = "t".repeat((1 << 20) - 500).leak();
+    for code in [RequestCode::GetMaxOffset, RequestCode::GetMinOffset] {
+        let asked = TopicQueueRequest { topic, queue_id: 0 };
+        let mut request = client.request(code);
+        asked.write(&mut request.fields);
+        let told = client.ask(&request).expect(ResponseCode::TopicNotExist);
+        assert!(told.remark.len() < 2_000 && told.remark.contains("tt"), "{}", told.remark);
+    }
+    let mut names = Remoting::connect(&broker.namesrv);
+    let told = route(&mut names, topic).expect(ResponseCode::TopicNotExist);
+    assert!(told.remark.len() < 2_000, "{}", told.remark);
+    broker.stop();
+}
+
 #[test]
 fn a_taken_vip_port_is_only_a_warning() {
     let data = DataDir::new();

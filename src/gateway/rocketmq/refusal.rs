@@ -16,12 +16,17 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub code: ResponseCode,
+    /// Why, in a line.
     pub remark: String,
 }
 
+/// Characters of a remark that are kept at its start and at its end.
+const REMARK_ENDS: (usize, usize) = (700, 300);
+
 impl Refusal {
+    /// A remark may quote what the client sent, however long that is.
     pub(super) fn new(code: ResponseCode, remark: impl Into<String>) -> Self {
-        Self { code, remark: remark.into() }
+        Self { code, remark: shortened(remark.into()) }
     }
 
     pub(super) fn unknown(code: i32) -> Self {
@@ -42,7 +47,7 @@ impl Refusal {
     /// The answer that tells it.
     ///
     /// # Errors
-    /// A remark too long for the frame, which none is.
+    /// A remark too long for the frame, which none is: see [`REMARK_ENDS`].
     pub(super) fn answer(self, request: &RemotingCommand<'_>) -> Result<Answer, WireError> {
         let mut answer = RemotingCommand::answer(request, self.code);
         answer.remark = Some(self.remark.into());
@@ -50,6 +55,18 @@ impl Refusal {
         answer.encode(&mut out)?;
         Ok(Answer::now(out.freeze()))
     }
+}
+
+/// The start and the end of what is too long.
+fn shortened(remark: String) -> String {
+    let (start, end) = REMARK_ENDS;
+    let count = remark.chars().count();
+    if count <= start + end {
+        return remark;
+    }
+    let first: String = remark.chars().take(start).collect();
+    let last: String = remark.chars().skip(count - end).collect();
+    format!("{first} ... {last}")
 }
 
 impl From<FieldError> for Refusal {
@@ -113,5 +130,21 @@ impl From<ClusterError> for Refusal {
             _ => ResponseCode::SystemError,
         };
         Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remarks_are_short_whatever_they_quote() {
+        let remark = |topic: &str| Refusal::no_topic(topic).remark;
+        assert_eq!(remark("orders"), "topic[orders] not exist, apply first please!");
+        let long = remark(&"ä".repeat(1 << 20));
+        assert!(
+            long.starts_with("topic[ää") && long.ends_with("ää] not exist, apply first please!")
+        );
+        assert_eq!(long.chars().count(), REMARK_ENDS.0 + REMARK_ENDS.1 + " ... ".len());
     }
 }
