@@ -427,6 +427,30 @@ pub(super) fn lock(client: &mut Remoting, id: &str, code: RequestCode) -> Vec<i3
     held.lock_ok_mq_set.iter().map(|queue| queue.queue_id).collect()
 }
 
+/// Whoever names a queue many times has it once.
+#[test]
+fn locks_are_of_each_queue_once() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    send(&mut client, "orders", "A", "first");
+    let queue = |queue_id| MessageQueue {
+        broker_name: "mainstem".to_owned(),
+        queue_id,
+        topic: "orders".to_owned(),
+    };
+    let body = LockBatchRequestBody {
+        client_id: "one".to_owned(),
+        consumer_group: "consumers".to_owned(),
+        mq_set: (0..100_000).map(|number| queue(number % 4)).collect(),
+        only_this_broker: false,
+    };
+    let told = client.call(RequestCode::LockBatchMq, |_| {}, to_json(&body).unwrap());
+    let held: LockBatchResponseBody = from_json(&told.expect(ResponseCode::Success).body).unwrap();
+    assert_eq!(held.lock_ok_mq_set, (0..4).map(queue).collect::<Vec<_>>());
+    broker.stop();
+}
+
 #[test]
 fn members_know_of_each_other() {
     let data = DataDir::new();
