@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, rc::Rc};
 
-use super::{answer::Answers, frames::FrameError};
+use super::{Complaints, answer::Answers, frames::FrameError};
 use crate::{broker::Broker, env::glommio::Connection, wire::WireError};
 
 /// Why a connection ends.
@@ -19,6 +19,7 @@ pub(super) enum ConnectionError {
 /// the connection's memory once for each hand.
 pub(super) async fn serve(
     broker: &Rc<Broker>,
+    complaints: &Complaints,
     connection: &Rc<Connection>,
     answers: &Rc<Answers>,
     reading: Pin<&mut impl Future<Output = Result<(), ConnectionError>>>,
@@ -42,7 +43,11 @@ pub(super) async fn serve(
         Err(ConnectionError::Frame(FrameError::Io(error))) => {
             tracing::debug!(%peer, %error, "connection ended")
         }
-        Err(error) => tracing::warn!(%peer, %error, "connection closed"),
+        Err(error) => {
+            if let Some(left_out) = complaints.admit(broker.env().clock.monotonic()) {
+                tracing::warn!(%peer, %error, left_out, "connection closed");
+            }
+        }
     }
     answers.close();
     // The connection counts as open until its last answer is out.

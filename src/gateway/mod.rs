@@ -4,6 +4,7 @@
 //! the same way ([`connection`]); the log's own bytes go out from where they are.
 
 mod answer;
+mod complaints;
 mod connection;
 mod fan_out;
 mod frames;
@@ -11,6 +12,7 @@ mod group_call;
 pub mod kafka;
 pub mod rocketmq;
 
+pub use complaints::Complaints;
 pub use frames::RequestMemory;
 
 /// What a listener's clients speak.

@@ -14,7 +14,7 @@ use crate::{
     cluster::{Command, uuid},
     env::glommio::Connection,
     gateway::{
-        Face, RequestMemory,
+        Complaints, Face, RequestMemory,
         kafka::{self, FetchSessionMemory, KafkaSettings},
         rocketmq::{self, RocketMqSettings},
     },
@@ -43,17 +43,20 @@ impl ShardMain {
     pub async fn run(self, start: Start) {
         let tasks = Rc::clone(&start.env.tasks);
         let broker = Broker::start(start);
+        let complaints = Rc::<Complaints>::default();
         let open = Rc::new(OpenConnections {
             kafka: Rc::new(kafka::Gateway {
                 broker: Rc::clone(&broker),
                 settings: self.kafka,
                 memory: Arc::clone(&self.memory),
+                complaints: Rc::clone(&complaints),
                 sessions: self.sessions,
             }),
             rocketmq: Rc::new(rocketmq::Gateway {
                 broker: Rc::clone(&broker),
                 settings: self.rocketmq,
                 memory: self.memory,
+                complaints,
                 connections: Cell::default(),
             }),
             list: RefCell::default(),

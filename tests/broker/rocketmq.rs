@@ -79,6 +79,46 @@ fn unknown_codes_are_refused_and_broken_frames_end_the_connection() {
     broker.stop();
 }
 
+/// What clients get wrong has a line, what may be right another time has none.
+#[test]
+fn bad_input_is_in_the_log() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let says = |what: &str| broker.wait_for_error(&format!("remark={what:?}"));
+    let told = route(&mut Remoting::connect(&broker.namesrv), "nothing");
+    told.expect(ResponseCode::TopicNotExist);
+    let told = client.call(RequestCode::QueryAssignment, |_| {}, Bytes::new());
+    says(&told.expect(ResponseCode::RequestCodeNotSupported).remark);
+    let told = client.call(RequestCode::HeartBeat, |_| {}, Bytes::from_static(b"{]"));
+    says(&told.expect(ResponseCode::SystemError).remark);
+    let told = ask_send(&mut client, &header("a b", 0, ""), "");
+    says(&told.expect(ResponseCode::SystemError).remark);
+    let long = properties(&[("KEYS", &"k".repeat(40_000))]);
+    let told = ask_send(&mut client, &header("orders", 0, &long), "");
+    says(&told.expect(ResponseCode::MessageIllegal).remark);
+    let mut request: RemotingCommand<'_> = client.request(RequestCode::PullMessage);
+    let sql = PullMessageRequest {
+        expression_type: Some("SQL92"),
+        ..pull_header("orders", 0, "a > ", 0)
+    };
+    sql.write(&mut request.fields);
+    says(&client.ask(&request).expect(ResponseCode::SubscriptionParseFailed).remark);
+    // One-way requests are not answered, but told of.
+    let mut one_way: RemotingCommand<'_> =
+        client.request(RequestCode::UpdateConsumerOffset).one_way();
+    UpdateConsumerOffsetRequest {
+        consumer_group: "../x",
+        topic: "orders",
+        queue_id: 0,
+        commit_offset: 0,
+    }
+    .write(&mut one_way.fields);
+    client.send(&one_way);
+    broker.wait_for_error("Group name '../x' is invalid");
+    assert!(!broker.stop().errors.contains("nothing"));
+}
+
 /// The connection lives on, and what is quoted is cut.
 #[test]
 fn long_names_are_refused_in_short_words() {

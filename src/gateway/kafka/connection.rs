@@ -17,7 +17,8 @@ use crate::{
 pub async fn serve(gateway: Rc<Gateway>, connection: Rc<Connection>) {
     let answers = Rc::<Answers>::default();
     let reading = pin!(read_requests(&gateway, &connection, &answers));
-    connection::serve(&gateway.broker, &connection, &answers, reading).await;
+    let complaints = &gateway.complaints;
+    connection::serve(&gateway.broker, complaints, &connection, &answers, reading).await;
 }
 
 async fn read_requests(

@@ -51,7 +51,7 @@ use hashbrown::HashSet;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use self::fetch::FetchSession;
-use super::{RequestMemory, answer::Answer, fan_out};
+use super::{Complaints, RequestMemory, answer::Answer, fan_out};
 use crate::{
     broker::Broker,
     wire::{
@@ -91,6 +91,8 @@ pub struct Gateway {
     pub settings: Arc<KafkaSettings>,
     /// Shared by all shards.
     pub memory: Arc<RequestMemory>,
+    /// Of all faces of the shard.
+    pub complaints: Rc<Complaints>,
     /// Shared by all shards.
     pub sessions: Arc<FetchSessionMemory>,
 }

@@ -372,5 +372,5 @@ pub(super) fn check_id(id: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     let remark = format!("the clientID has {} bytes, allowed are {ID_BYTES_MAX}", id.len());
-    Err(Refusal::new(ResponseCode::InvalidParameter, remark))
+    Err(Refusal::bad_input(ResponseCode::InvalidParameter, remark))
 }

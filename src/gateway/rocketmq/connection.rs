@@ -1,11 +1,13 @@
 //! One client's connection: frames in, answers out.
 
-use std::{pin::pin, rc::Rc};
+use std::{net::SocketAddr, pin::pin, rc::Rc};
 
 use super::{
     Gateway,
     client::{Client, Told},
-    name_server, notice, relay,
+    name_server, notice,
+    refusal::Refusal,
+    relay,
 };
 use crate::{
     env::glommio::Connection,
@@ -22,9 +24,8 @@ use crate::{
 
 /// Serves a client of the broker until its connection ends. On the connection's shard.
 pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
-    let answers = Rc::<Answers>::default();
-    let (client, Told { notices, deliveries }) =
-        Client::new(gateway, connection.peer(), Rc::clone(&answers));
+    let (answers, peer) = (Rc::<Answers>::default(), connection.peer());
+    let (client, Told { notices, deliveries }) = Client::new(gateway, peer, Rc::clone(&answers));
     let client = Rc::new(client);
     let tasks = Rc::clone(&gateway.broker.env().tasks);
     let passing =
@@ -42,14 +43,14 @@ pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
             return Ok(None);
         }
         match gateway.begin(&client, command).await {
-            None => answer(command, gateway.handle(&client, command).await),
-            Some(Err(refusal)) => answer(command, Err(refusal)),
+            None => answer(gateway, peer, command, gateway.handle(&client, command).await),
+            Some(Err(refusal)) => answer(gateway, peer, command, Err(refusal)),
             Some(Ok(work)) => {
                 // Its fields and its body are not needed any more.
                 let asked = bare(command);
-                let answers = Rc::clone(&answers);
+                let (gateway, answers) = (Rc::clone(gateway), Rc::clone(&answers));
                 tasks.spawn(Box::pin(async move {
-                    match answer(&asked, work.await) {
+                    match answer(&gateway, peer, &asked, work.await) {
                         Ok(answer) => answer.into_iter().for_each(|answer| answers.push(answer)),
                         Err(error) => tracing::error!(%error, "an answer cannot be written"),
                     }
@@ -58,7 +59,8 @@ pub async fn serve(gateway: &Rc<Gateway>, connection: Rc<Connection>) {
             }
         }
     }));
-    connection::serve(&gateway.broker, &connection, &answers, reading).await;
+    let complaints = &gateway.complaints;
+    connection::serve(&gateway.broker, complaints, &connection, &answers, reading).await;
     client.leave_all(gateway).await;
 }
 
@@ -79,9 +81,10 @@ pub async fn serve_routes(gateway: &Gateway, connection: Rc<Connection>) {
             return Ok(None);
         }
         let handled = gateway.handle_routes(link, command).await;
-        answer(command, handled)
+        answer(gateway, connection.peer(), command, handled)
     }));
-    connection::serve(&gateway.broker, &connection, &answers, reading).await;
+    let complaints = &gateway.complaints;
+    connection::serve(&gateway.broker, complaints, &connection, &answers, reading).await;
     // A stopping broker knows nobody.
     let _ = name_server::ask_fleet(gateway, move |fleet, _| fleet.leave(link)).await;
 }
@@ -115,16 +118,29 @@ fn failed(what: String, error: WireError) -> ConnectionError {
 
 /// What goes back to the client; nothing for one-way requests.
 fn answer(
+    gateway: &Gateway,
+    peer: SocketAddr,
     command: &RemotingCommand<'_>,
     handled: super::Handled,
 ) -> Result<Option<Answer>, WireError> {
+    if let Err(refusal) = &handled {
+        say(gateway, peer, command.code, refusal);
+    }
     match handled {
         _ if command.is_one_way() => Ok(None),
         Ok(answer) => Ok(Some(answer)),
-        Err(refusal) => {
-            let (code, remark) = (refusal.code.java_name(), &refusal.remark);
-            tracing::debug!(request = command.code, code, remark, "a request is refused");
-            refusal.answer(command).map(Some)
+        Err(refusal) => refusal.answer(command).map(Some),
+    }
+}
+
+/// What clients get wrong is told to whoever runs the broker, too.
+fn say(gateway: &Gateway, peer: SocketAddr, request: i32, refusal: &Refusal) {
+    let (code, remark) = (refusal.code.java_name(), &refusal.remark);
+    let now = gateway.broker.env().clock.monotonic();
+    match refusal.is_bad_input.then(|| gateway.complaints.admit(now)).flatten() {
+        Some(left_out) => {
+            tracing::info!(%peer, request, code, remark, left_out, "bad input is refused");
         }
+        None => tracing::debug!(%peer, request, code, remark, "a request is refused"),
     }
 }

@@ -37,7 +37,7 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 
-use super::{RequestMemory, answer::Answer};
+use super::{Complaints, RequestMemory, answer::Answer};
 use crate::{
     base::QueueId,
     broker::Broker,
@@ -98,6 +98,8 @@ pub struct Gateway {
     pub settings: Arc<RocketMqSettings>,
     /// Shared by all shards.
     pub memory: Arc<RequestMemory>,
+    /// Of all faces of the shard.
+    pub complaints: Rc<Complaints>,
     /// Connections taken in so far; the next one's number.
     pub connections: Cell<u64>,
 }
@@ -215,8 +217,9 @@ impl Gateway {
 /// have groups with other names, whose offsets can be read.
 fn check_group(group: &str) -> Result<(), Refusal> {
     // RocketMQ does not make such a group, and then it is not there.
-    check_group_name(group)
-        .map_err(|error| Refusal::new(ResponseCode::SubscriptionGroupNotExist, error.to_string()))
+    check_group_name(group).map_err(|error| {
+        Refusal::bad_input(ResponseCode::SubscriptionGroupNotExist, error.to_string())
+    })
 }
 
 /// Room for the header of a usual answer, in bytes; a send's has some 300.

@@ -18,6 +18,8 @@ pub(super) struct Refusal {
     pub code: ResponseCode,
     /// Why, in a line.
     pub remark: String,
+    /// The client got something wrong that no other state of the broker would make right.
+    pub is_bad_input: bool,
 }
 
 /// Characters of a remark that are kept at its start and at its end.
@@ -26,7 +28,18 @@ const REMARK_ENDS: (usize, usize) = (700, 300);
 impl Refusal {
     /// A remark may quote what the client sent, however long that is.
     pub(super) fn new(code: ResponseCode, remark: impl Into<String>) -> Self {
-        Self { code, remark: shortened(remark.into()) }
+        let is_bad_input = matches!(
+            code,
+            ResponseCode::MessageIllegal
+                | ResponseCode::SubscriptionParseFailed
+                | ResponseCode::RequestCodeNotSupported
+        );
+        Self { code, remark: shortened(remark.into()), is_bad_input }
+    }
+
+    /// As [`Refusal::new`], of bad input whose code says other things, too.
+    pub(super) fn bad_input(code: ResponseCode, remark: impl Into<String>) -> Self {
+        Self { is_bad_input: true, ..Self::new(code, remark) }
     }
 
     pub(super) fn unknown(code: i32) -> Self {
@@ -71,13 +84,14 @@ fn shortened(remark: String) -> String {
 
 impl From<FieldError> for Refusal {
     fn from(error: FieldError) -> Self {
-        Self::new(ResponseCode::SystemError, error.to_string())
+        Self::bad_input(ResponseCode::SystemError, error.to_string())
     }
 }
 
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
-        Self::new(ResponseCode::SystemError, error.to_string())
+        let refusal = Self::new(ResponseCode::SystemError, error.to_string());
+        Self { is_bad_input: !matches!(error, WireError::Encode(_)), ..refusal }
     }
 }
 
@@ -129,13 +143,31 @@ impl From<ClusterError> for Refusal {
             ClusterError::UnknownTopic { .. } => ResponseCode::TopicNotExist,
             _ => ResponseCode::SystemError,
         };
-        Self::new(code, error.to_string())
+        let is_bad_input = matches!(error, ClusterError::InvalidName { .. });
+        Self { is_bad_input, ..Self::new(code, error.to_string()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_bad_input_does_not_depend_on_what_there_is() {
+        let json = WireError::Json(String::new());
+        let name = ClusterError::InvalidName { name: "a b".into(), reason: String::new() };
+        for bad in
+            [json.into(), name.into(), FieldError::Missing("topic").into(), Refusal::unknown(9)]
+        {
+            assert!(bad.is_bad_input, "{bad:?}");
+        }
+        let unwritten = WireError::Encode(String::new());
+        let known = ClusterError::TopicExists { name: "orders".into() };
+        let busy = Refusal::new(ResponseCode::SystemBusy, "");
+        for other in [unwritten.into(), known.into(), busy, Refusal::no_topic("orders")] {
+            assert!(!other.is_bad_input, "{other:?}");
+        }
+    }
 
     #[test]
     fn remarks_are_short_whatever_they_quote() {

@@ -40,8 +40,9 @@ pub(super) async fn retry_topic(gateway: &Gateway, group: &str) -> Result<Arc<To
 pub(super) async fn prepare(gateway: &Gateway, group: &str) {
     if RetryPolicy::of(gateway, group).queues > 0
         && let Err(refusal) = retry_topic(gateway, group).await
+        && let Some(left_out) = gateway.complaints.admit(gateway.broker.env().clock.monotonic())
     {
-        tracing::warn!(remark = refusal.remark, "a group has no retry topic");
+        tracing::warn!(remark = refusal.remark, left_out, "a group has no retry topic");
     }
 }
 
