@@ -93,7 +93,8 @@ fn bad_input_is_in_the_log() {
     let told = client.call(RequestCode::HeartBeat, |_| {}, Bytes::from_static(b"{]"));
     says(&told.expect(ResponseCode::SystemError).remark);
     let told = ask_send(&mut client, &header("a b", 0, ""), "");
-    says(&told.expect(ResponseCode::SystemError).remark);
+    assert_ne!(told.code, 0);
+    says(&told.remark);
     let long = properties(&[("KEYS", &"k".repeat(40_000))]);
     let told = ask_send(&mut client, &header("orders", 0, &long), "");
     says(&told.expect(ResponseCode::MessageIllegal).remark);
@@ -257,6 +258,21 @@ fn batches_are_neither_delayed_nor_retries() {
     route(&mut names, retry).expect(ResponseCode::TopicNotExist);
     assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["a0", "b1"]);
     assert_eq!(broker.metric("timers_pending"), 0);
+    broker.stop();
+}
+
+/// An answer names every message of its batch, in a header that may have 1 MiB.
+#[test]
+fn batches_have_no_more_messages_than_an_answer_names() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let many = vec![("", &[][..]); 31_776];
+    let told = send_batch(&mut client, "orders", &many).expect(ResponseCode::MessageIllegal);
+    assert!(told.remark.contains("31776 messages"), "{}", told.remark);
+    let told = send_batch(&mut client, "orders", &many[..31_000]).expect(ResponseCode::Success);
+    assert_eq!(told.number("queueOffset"), 0);
+    assert_eq!(told.field("msgId").split(',').count(), 31_000);
     broker.stop();
 }
 

@@ -6,7 +6,7 @@ use super::{Gateway, refusal::Refusal};
 use crate::{
     base::QueueId,
     broker::{AppendError, AppendedBatch, MessageToAppend, TimerToAppend, filter::TagHash},
-    wire::rocketmq::ResponseCode,
+    wire::rocketmq::{OffsetMessageId, ResponseCode, command::HEADER_BYTES_MAX},
 };
 
 /// A message that passed every check and waits for its queue's owner.
@@ -39,12 +39,29 @@ pub(super) struct Later {
     pub id_hash: u32,
 }
 
+/// Bytes of an answer's header beside the ids of the messages that were stored.
+const BESIDE_IDS: usize = 8 << 10;
+
+/// Checks that an answer can name so many messages.
+fn check_count(gateway: &Gateway, count: usize) -> Result<(), Refusal> {
+    let id = OffsetMessageId { host: gateway.settings.advertised, physical_offset: 0 };
+    let most = (HEADER_BYTES_MAX - BESIDE_IDS) / (id.to_string().len() + ",".len());
+    if count <= most {
+        return Ok(());
+    }
+    let remark = format!("the batch has {count} messages, allowed are {most}");
+    Err(Refusal::new(ResponseCode::MessageIllegal, remark))
+}
+
 /// Gives messages to their queue's owner, in order: all are stored, or none is.
 pub(super) async fn append(
     gateway: &Gateway,
     queue: QueueId,
     messages: Vec<Message>,
 ) -> Result<Vec<AppendedBatch>, Refusal> {
+    if messages.len() > 1 {
+        check_count(gateway, messages.len())?;
+    }
     let (broker, stall) = (&gateway.broker, gateway.settings.stall_answer);
     let appended = broker.on(broker.owner(queue), move |owner| {
         Box::pin(async move {
