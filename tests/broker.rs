@@ -30,6 +30,7 @@ mod broker {
     mod rocketmq_admin;
     mod rocketmq_fleet;
     mod rocketmq_groups;
+    mod rocketmq_hostile;
     mod rocketmq_query;
     mod rocketmq_tools;
     mod rocketmq_topics;
