@@ -37,10 +37,6 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     let topic = retry::retry_topic(gateway, asked.group).await?;
     let stored = original(gateway, asked.offset).await?;
     let record = Record::parse(&stored).map_err(|error| not_found(asked.offset, error))?;
-    // As RocketMQ has it, against an offset of another topic's.
-    if asked.origin_topic.is_some_and(|topic| topic != record.topic) {
-        return Err(not_found(asked.offset, "it is of another topic"));
-    }
     let own = asked.max_reconsume_times.filter(|_| command.version >= SAYS_MAX_TIMES);
     let is_dead =
         asked.delay_level < 0 || record.reconsume_times >= own.unwrap_or(policy.max_times);
