@@ -6,7 +6,9 @@ use mainstem::wire::{
     rocketmq::{
         RequestCode, ResponseCode,
         body::{CheckClientRequestBody, SubscriptionData, to_json},
-        header::{PullMessageRequest, SearchOffsetRequest, SendMessageRequestV2},
+        header::{
+            PullMessageRequest, SearchOffsetRequest, SendMessageRequestV2, TopicQueueRequest,
+        },
         record::{Record, Records},
     },
 };
@@ -226,6 +228,8 @@ fn check_times(broker: &BrokerProcess, client: &mut Remoting) {
     }
     let told = pull_all(client, "orders", 0, 32);
     let stored: Vec<_> = records(&told).iter().map(|record| record.store_timestamp).collect();
+    assert_eq!(earliest_time(client, 0), stored[0]);
+    assert_eq!(earliest_time(client, 1), -1);
     for time in [1, BORN + 1, stored[7], stored[20] + 1, stored[40], minutes(20)] {
         let search = SearchOffsetRequest { topic: "orders", timestamp: time, ..Default::default() };
         let code = RequestCode::SearchOffsetByTimestamp;
@@ -233,6 +237,18 @@ fn check_times(broker: &BrokerProcess, client: &mut Remoting) {
         let expected = stored.partition_point(|stored| *stored < time) as i64;
         assert_eq!(found.expect(ResponseCode::Success).number("offset"), expected, "{time}");
     }
+}
+
+fn stored_at(client: &mut Remoting, offset: i64) -> i64 {
+    records(&[pull(client, "orders", offset, "*")])[0].store_timestamp
+}
+
+/// When the first message of a queue of `orders` was stored.
+fn earliest_time(client: &mut Remoting, queue_id: i32) -> i64 {
+    let asked = TopicQueueRequest { topic: "orders", queue_id };
+    let code = RequestCode::GetEarliestMsgStoretime;
+    let told = client.call(code, |fields| asked.write(fields), Bytes::new());
+    told.expect(ResponseCode::Success).number("timestamp")
 }
 
 #[test]
@@ -265,6 +281,7 @@ fn what_rocketmqs_clients_send_is_fetched() {
     let admin = Administrator::new(&broker.kafka);
     for start in [5, 44] {
         assert_eq!(admin.delete_records("orders", Offset::Offset(start)), Ok(start));
+        assert_eq!(earliest_time(&mut client, 0), stored_at(&mut client, start));
         let moved = pull(&mut client, "orders", 0, "*").expect(ResponseCode::PullOffsetMoved);
         assert_eq!((moved.number("nextBeginOffset"), moved.number("minOffset")), (start, start));
         let told = pull_all(&mut client, "orders", start, 32);

@@ -127,6 +127,7 @@ impl Gateway {
             Code::QueryConsumerOffset => group_offset::query(self, client, command).await,
             Code::GetMaxOffset => queue_offset::max(self, command).await,
             Code::GetMinOffset => queue_offset::min(self, command).await,
+            Code::GetEarliestMsgStoretime => queue_offset::earliest_time(self, command).await,
             Code::QueryMessage => query::by_key(self, command).await,
             Code::ViewMessageById => query::view(self, command).await,
             Code::SearchOffsetByTimestamp => queue_offset::search(self, command).await,

@@ -1,14 +1,21 @@
-//! SEARCH_OFFSET_BY_TIMESTAMP (29), GET_MAX_OFFSET (30), GET_MIN_OFFSET (31): offsets of a queue.
+//! SEARCH_OFFSET_BY_TIMESTAMP (29), GET_MAX_OFFSET (30), GET_MIN_OFFSET (31),
+//! GET_EARLIEST_MSG_STORETIME (32): a queue's offsets, and how far back it goes.
 
 use super::{Gateway, Handled, encoded};
 use crate::{
     base::QueueId,
-    broker::OffsetSpec,
+    broker::{OffsetError, OffsetSpec},
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
-        header::{GetMaxOffsetRequest, OffsetResponse, SearchOffsetRequest, TopicQueueRequest},
+        header::{
+            GetEarliestMsgStoretimeResponse, GetMaxOffsetRequest, OffsetResponse,
+            SearchOffsetRequest, TopicQueueRequest,
+        },
     },
 };
+
+/// What an empty queue's first message was stored at.
+const NO_TIME: i64 = -1;
 
 pub(super) async fn max(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
     let asked = GetMaxOffsetRequest::parse(&command.fields)?;
@@ -28,6 +35,23 @@ pub(super) async fn search(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     let asked = SearchOffsetRequest::parse(&command.fields)?;
     let queue = gateway.queue(asked.topic, asked.queue_id)?;
     find(gateway, command, queue, OffsetSpec::StoredAt(asked.timestamp)).await
+}
+
+/// When a queue's first message was stored.
+pub(super) async fn earliest_time(gateway: &Gateway, command: &RemotingCommand<'_>) -> Handled {
+    let asked = TopicQueueRequest::parse(&command.fields)?;
+    let queue = gateway.queue(asked.topic, asked.queue_id)?;
+    let broker = &gateway.broker;
+    let stored = broker.on(broker.owner(queue), move |owner| {
+        Box::pin(async move {
+            let (start, end) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
+            if start < end { owner.append_time(queue, start).await } else { Ok(None) }
+        })
+    });
+    let timestamp = stored.await??.unwrap_or(NO_TIME);
+    let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
+    GetEarliestMsgStoretimeResponse { timestamp }.write(&mut answer.fields);
+    encoded(&answer)
 }
 
 async fn find(
