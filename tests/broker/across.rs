@@ -230,17 +230,31 @@ fn check_times(broker: &BrokerProcess, client: &mut Remoting) {
     let stored: Vec<_> = records(&told).iter().map(|record| record.store_timestamp).collect();
     assert_eq!(earliest_time(client, 0), stored[0]);
     assert_eq!(earliest_time(client, 1), -1);
+    assert_eq!([None, Some("UPPER")].map(|boundary| by_time(client, 1, BORN, boundary)), [0, 0]);
     for time in [1, BORN + 1, stored[7], stored[20] + 1, stored[40], minutes(20)] {
-        let search = SearchOffsetRequest { topic: "orders", timestamp: time, ..Default::default() };
-        let code = RequestCode::SearchOffsetByTimestamp;
-        let found = client.call(code, |fields| search.write(fields), Bytes::new());
-        let expected = stored.partition_point(|stored| *stored < time) as i64;
-        assert_eq!(found.expect(ResponseCode::Success).number("offset"), expected, "{time}");
+        let lower = stored.partition_point(|stored| *stored < time) as i64;
+        assert_eq!(by_time(client, 0, time, None), lower, "{time}");
+        // The last one of that time, or the one before.
+        let upper = stored.partition_point(|stored| *stored <= time).saturating_sub(1) as i64;
+        assert_eq!(by_time(client, 0, time, Some("upper")), upper, "{time}");
     }
 }
 
 fn stored_at(client: &mut Remoting, offset: i64) -> i64 {
     records(&[pull(client, "orders", offset, "*")])[0].store_timestamp
+}
+
+/// Where a queue of `orders` is at a time of storing.
+fn by_time(
+    client: &mut Remoting,
+    queue_id: i32,
+    timestamp: i64,
+    boundary_type: Option<&'static str>,
+) -> i64 {
+    let search = SearchOffsetRequest { topic: "orders", queue_id, timestamp, boundary_type };
+    let code = RequestCode::SearchOffsetByTimestamp;
+    let found = client.call(code, |fields| search.write(fields), Bytes::new());
+    found.expect(ResponseCode::Success).number("offset")
 }
 
 /// When the first message of a queue of `orders` was stored.
