@@ -21,6 +21,7 @@ use mainstem::wire::rocketmq::{
 };
 
 use super::{
+    client::{Sender, Sent},
     process::{BrokerProcess, DataDir, PATIENCE, until, verified},
     remoting::{Remoting, Told},
     retention::{MIB, fill},
@@ -373,6 +374,30 @@ fn a_message_comes_again_until_it_is_a_dead_letter() {
         let found = await_messages(&mut client, topic, offset, 1).remove(0);
         let record = Record::parse(&found).unwrap();
         assert_eq!((text(&record).as_str(), record.reconsume_times), (body, times));
+    }
+    broker.stop();
+    verified(data.path());
+}
+
+/// Kafka's records may be larger than what topics of RocketMQ's take.
+#[test]
+fn a_large_record_of_kafkas_comes_again() {
+    let data = DataDir::new();
+    let settings = ["rocketmq.delay_levels=1s", "rocketmq.max_message_bytes=1000"];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    let tag = ("TAGS".to_owned(), Some(b"A".to_vec()));
+    let large = Sent { headers: vec![tag], ..Sent::value("x".repeat(200 << 10)) };
+    let sender = Sender::new(&broker.kafka, &[]);
+    sender.send("orders", 0, &large);
+    assert_eq!(sender.delivered(), [0]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let found = await_messages(&mut client, "orders", 0, 1).remove(0);
+    let record = Record::parse(&found).unwrap();
+    for (level, topic) in [(1, "%RETRY%consumers"), (-1, "%DLQ%consumers")] {
+        send_back(&mut client, &record, level, None).expect(ResponseCode::Success);
+        let again = await_messages(&mut client, topic, 0, 1).remove(0);
+        assert_eq!(Record::parse(&again).unwrap().body, record.body);
     }
     broker.stop();
     verified(data.path());

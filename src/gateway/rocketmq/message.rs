@@ -15,19 +15,21 @@ pub(super) struct Message {
     pub tag_hash: TagHash,
     pub has_key: bool,
     pub early: bool,
+    /// It is in the log already, so that its topic's limits do not count.
+    pub admitted: bool,
     /// Its properties spoke of a time; the record's do not.
     pub waits: bool,
 }
 
 impl Message {
     fn lend(&self) -> MessageToAppend<'_> {
-        let Self { record, tag_hash, has_key, early, .. } = self;
+        let Self { record, tag_hash, has_key, early, admitted, .. } = self;
         MessageToAppend {
             record,
             tag_hash: *tag_hash,
             has_key: *has_key,
             early: *early,
-            admitted: false,
+            admitted: *admitted,
         }
     }
 }

@@ -197,6 +197,7 @@ fn check(
         tag_hash: TagHash::UNTAGGED,
         has_key: false,
         early: false,
+        admitted: false,
         waits: false,
     };
     for (name, value) in Properties::new(message.properties) {

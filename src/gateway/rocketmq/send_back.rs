@@ -115,6 +115,7 @@ fn sent_back(
         tag_hash: TagHash::of(known.get(property::TAGS)),
         has_key: known.get(property::KEYS).is_some(),
         early: false,
+        admitted: true,
         waits: false,
     })
 }
