@@ -38,7 +38,7 @@ pub struct MessageToAppend<'a> {
     pub has_key: bool,
     /// The producer does not wait for the disk.
     pub early: bool,
-    /// It is in the log already, because it waited: its topic's limits do not count.
+    /// It is in the log already, because it waited or was consumed: its topic's limits do not count.
     pub admitted: bool,
 }
 

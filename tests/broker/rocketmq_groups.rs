@@ -193,6 +193,35 @@ fn mqadmin_finds_groups_of_kafkas() {
     route(&mut names, "%RETRY%nobody").expect(ResponseCode::TopicNotExist);
 }
 
+/// mqadmin finds a group by it, though broadcasting ones never send anything back.
+#[test]
+fn every_group_has_a_retry_topic() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let mut names = Remoting::connect(&broker.namesrv);
+    for (message_model, group) in
+        [(MessageModel::Clustering, "sharing"), (MessageModel::Broadcasting, "everybody")]
+    {
+        let group_name = group.to_owned();
+        let consumer = ConsumerData { group_name, message_model, ..ConsumerData::default() };
+        let heartbeat = HeartbeatData {
+            client_id: "one".to_owned(),
+            consumer_data_set: vec![consumer],
+            ..HeartbeatData::default()
+        };
+        let mut request = client.request(RequestCode::HeartBeat);
+        request.body = to_json(&heartbeat).unwrap();
+        client.ask_among_notices(&request).expect(ResponseCode::Success);
+    }
+    for topic in ["%RETRY%sharing", "%RETRY%everybody"] {
+        let found = route(&mut names, topic).expect(ResponseCode::Success);
+        let found: TopicRouteData = from_json(&found.body).unwrap();
+        assert_eq!(found.queue_datas[0].read_queue_nums, 1, "{topic}");
+    }
+    broker.stop();
+}
+
 #[test]
 fn a_group_is_one_dialects_at_a_time() {
     let data = DataDir::new();

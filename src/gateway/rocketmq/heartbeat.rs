@@ -8,8 +8,8 @@ use crate::{
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
         body::{
-            CheckClientRequestBody, Connection, ConsumerData, HeartbeatData, MessageModel,
-            SubscriptionData, from_json,
+            CheckClientRequestBody, Connection, ConsumerData, HeartbeatData, SubscriptionData,
+            from_json,
         },
         header::{UnregisterClientRequest, beside},
     },
@@ -34,11 +34,10 @@ pub(super) async fn handle(
     // One group that cannot be entered does not keep the client from the others.
     let mut entered = Ok(());
     for consumer in heartbeat.consumer_data_set {
-        let retries = consumer.message_model == MessageModel::Clustering;
-        let group = retries.then(|| consumer.group_name.clone());
+        let group = consumer.group_name.clone();
         let wanted = subscriptions(&consumer);
         let this = client.enter(gateway, &connection, consumer, wanted).await;
-        if let Some(group) = group.filter(|_| this.is_ok()) {
+        if this.is_ok() {
             retry::prepare(gateway, &group).await;
         }
         entered = entered.and(this);
