@@ -316,7 +316,8 @@ fn what_is_sent_is_pulled_and_survives_a_kill() {
     let code = RequestCode::GetMinOffset;
     let min = client.call(code, |fields| of(3).write(fields), Bytes::new());
     assert_eq!(min.expect(ResponseCode::Success).number("offset"), 0);
-    client.call(code, |fields| of(4).write(fields), Bytes::new()).expect(ResponseCode::SystemError);
+    let beyond = client.call(code, |fields| of(4).write(fields), Bytes::new());
+    beyond.expect(ResponseCode::InvalidParameter);
     let search =
         |timestamp| SearchOffsetRequest { topic: "orders", timestamp, ..Default::default() };
     let code = RequestCode::SearchOffsetByTimestamp;
@@ -388,10 +389,10 @@ fn what_is_not_served_is_refused_and_not_stored() {
         ask_send(&mut client, &header, body).expect(code);
     }
     for (topic, queue, code) in [
-        ("orders", 4, ResponseCode::SystemError),
-        ("../orders", 0, ResponseCode::SystemError),
+        ("orders", 4, ResponseCode::InvalidParameter),
+        ("../orders", 0, ResponseCode::InvalidParameter),
         ("%DLQ%consumers", 0, ResponseCode::TopicNotExist),
-        ("__mainstem_timers", 0, ResponseCode::SystemError),
+        ("__mainstem_timers", 0, ResponseCode::InvalidParameter),
         ("TBW102", 0, ResponseCode::TopicNotExist),
     ] {
         ask_send(&mut client, &header(topic, queue, ""), "body").expect(code);

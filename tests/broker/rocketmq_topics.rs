@@ -35,7 +35,7 @@ fn traces_have_their_topic_and_names_may_have_a_namespace() {
     let mut client = Remoting::connect(&broker.rocketmq);
     assert_eq!(send(&mut client, "RMQ_SYS_TRACE_TOPIC", "A", "trace"), 0);
     let second = ask_send(&mut client, &header("RMQ_SYS_TRACE_TOPIC", 1, ""), "trace");
-    second.expect(ResponseCode::SystemError);
+    second.expect(ResponseCode::InvalidParameter);
     ask_send(&mut client, &header("orders", 0, ""), "").expect(ResponseCode::TopicNotExist);
     broker.stop();
 

@@ -54,7 +54,7 @@ impl Refusal {
 
     pub(super) fn no_queue(topic: &str, queue: i32) -> Self {
         let remark = format!("queueId[{queue}] is illegal, topic:[{topic}]");
-        Self::new(ResponseCode::SystemError, remark)
+        Self::new(ResponseCode::InvalidParameter, remark)
     }
 
     /// The answer that tells it.
@@ -141,6 +141,7 @@ impl From<ClusterError> for Refusal {
         let code = match error {
             ClusterError::Unavailable { .. } => ResponseCode::ServiceNotAvailable,
             ClusterError::UnknownTopic { .. } => ResponseCode::TopicNotExist,
+            ClusterError::InvalidName { .. } => ResponseCode::InvalidParameter,
             _ => ResponseCode::SystemError,
         };
         let is_bad_input = matches!(error, ClusterError::InvalidName { .. });

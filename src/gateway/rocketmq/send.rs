@@ -59,7 +59,8 @@ pub(super) async fn handle(
         let remark = format!("the topic[{}] sending message is forbidden", topic.name);
         return Err(Refusal::new(ResponseCode::NoPermission, remark));
     }
-    if queue_id >= topic.write_queues() {
+    // So that those who do not know yet that there are fewer queues to write lose nothing.
+    if queue_id >= topic.write_queues().max(topic.read_queues()) {
         return Err(Refusal::no_queue(&topic.name, queue_id));
     }
     let queue = topic.queue(queue_id).ok_or_else(|| Refusal::no_queue(&topic.name, queue_id))?;
