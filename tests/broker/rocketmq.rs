@@ -4,7 +4,7 @@ use std::{io::Write as _, net::TcpListener};
 
 use bytes::{Bytes, BytesMut};
 use mainstem::wire::rocketmq::{
-    OffsetMessageId, RemotingCommand, RequestCode, ResponseCode,
+    OffsetMessageId, RemotingCommand, RequestCode, ResponseCode, UniqueId,
     batch::BatchMessage,
     body::{
         ConsumerData, GetConsumerListByGroupResponseBody, HeartbeatData, LockBatchRequestBody,
@@ -300,7 +300,10 @@ fn what_is_sent_is_pulled_and_survives_a_kill() {
     let records: Vec<_> = Records::new(&all.body).map(Result::unwrap).collect();
     assert_eq!(records[3].physical_offset, ids[0].physical_offset);
     assert_eq!((records[4].queue_offset, records[4].flag, records[4].topic), (4, 7, "orders"));
-    assert_eq!(records[0].properties().get("CLUSTER"), Some("DefaultCluster"));
+    for record in &records {
+        let set = property::OF_BROKER.map(|name| record.properties().get(name).unwrap());
+        assert_eq!(set, ["DefaultRegion", "true", "DefaultCluster"]);
+    }
     let told: Vec<_> =
         ["nextBeginOffset", "minOffset", "maxOffset"].map(|name| all.number(name)).into();
     assert_eq!(told, [5, 0, 5]);
@@ -328,6 +331,31 @@ fn what_is_sent_is_pulled_and_survives_a_kill() {
     }
     broker.stop();
     verified(data.path());
+}
+
+/// As consumed messages that are sent on have, and clients that make no ids.
+#[test]
+fn what_the_broker_sets_is_there_once() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let set = property::OF_BROKER.map(|name| (name, "elsewhere"));
+    let given = properties(&[&[("TAGS", "A")], &set[..]].concat());
+    let told = ask_send(&mut client, &header("orders", 0, &given), "body");
+    let told = told.expect(ResponseCode::Success);
+    let found = pull(&mut client, "orders", 0, "A").expect(ResponseCode::Success);
+    let record = Records::new(&found.body).next().unwrap().unwrap();
+    let expected = [
+        ("TAGS", "A"),
+        ("UNIQ_KEY", told.field("transactionId")),
+        ("MSG_REGION", "DefaultRegion"),
+        ("TRACE_ON", "true"),
+        ("CLUSTER", "DefaultCluster"),
+    ];
+    assert_eq!(record.properties().collect::<Vec<_>>(), expected);
+    let id = UniqueId::parse(told.field("transactionId")).unwrap();
+    assert_eq!(id.ip.to_string(), "127.0.0.1");
+    broker.stop();
 }
 
 /// A message comes to a pull that is held; others are answered meanwhile, on the same connection.

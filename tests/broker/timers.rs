@@ -100,7 +100,7 @@ fn delayed_messages_come_in_their_time_and_order() {
     for (record, after_ms) in records.iter().zip([0, 300, 1_000, 1_500, 2_000]) {
         assert!(record.store_timestamp >= before_ms + after_ms, "{record:?} is early");
         let names: Vec<_> = record.properties().map(|(name, _)| name).collect();
-        assert_eq!(names, ["UNIQ_KEY", "TAGS", "CLUSTER"]);
+        assert_eq!(names, ["UNIQ_KEY", "TAGS", "MSG_REGION", "TRACE_ON", "CLUSTER"]);
         assert_eq!((record.topic, record.queue_id), ("orders", 0));
     }
     assert_eq!((broker.metric("timers_pending"), broker.metric("timers_fired_total")), (0, 4));

@@ -1,12 +1,12 @@
 //! SEND_MESSAGE (10), SEND_MESSAGE_V2 (310), SEND_BATCH_MESSAGE (320): messages into a queue, now or
 //! later.
 
-use std::{fmt::Write, sync::Arc};
+use std::{borrow::Cow, fmt::Write, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    Gateway, Handled,
+    Gateway, Handled, RocketMqSettings,
     client::Client,
     delay,
     message::{self, Later, Message},
@@ -22,7 +22,7 @@ use crate::{
     gateway::answer::Answer,
     wire::rocketmq::{
         ExtFields, OffsetMessageId, RecallHandle, RemotingCommand, RequestCode, ResponseCode,
-        SysFlag, TransactionType,
+        SysFlag, TransactionType, UniqueId,
         batch::{BatchMessage, BatchMessages},
         header::{SendMessageRequest, SendMessageRequestV2, SendMessageResponse, beside},
         property::{self, Properties},
@@ -65,12 +65,13 @@ pub(super) async fn handle(
     }
     let queue = topic.queue(queue_id).ok_or_else(|| Refusal::no_queue(&topic.name, queue_id))?;
     let place = Place { topic: &topic, queue_id, queue };
+    let properties = header.properties.unwrap_or_default();
+    let properties = if is_batch { properties.into() } else { with_unique_id(gateway, properties) };
     let messages = if is_batch {
         let messages: Result<Vec<_>, _> = BatchMessages::new(&command.body).collect();
         messages.map_err(illegal)?
     } else {
-        let properties = header.properties.unwrap_or_default();
-        vec![BatchMessage { flag: header.flag, body: &command.body, properties }]
+        vec![BatchMessage { flag: header.flag, body: &command.body, properties: &properties }]
     };
     let unique_id = match messages.as_slice() {
         [] => return Err(Refusal::new(ResponseCode::MessageIllegal, "the batch is empty")),
@@ -201,23 +202,19 @@ fn check(
         admitted: false,
         waits: false,
     };
+    let mut of_broker = false;
     for (name, value) in Properties::new(message.properties) {
         match name {
             property::TRAN_MSG if value.eq_ignore_ascii_case("true") => return Err(transaction()),
             property::TAGS => checked.tag_hash = TagHash::of(Some(value)),
             property::KEYS => checked.has_key = true,
             property::WAIT => checked.early = value == "false",
+            name if property::OF_BROKER.contains(&name) => of_broker = true,
             name => checked.waits |= delay::is_of_timers(name),
         }
     }
-    let mut properties = String::with_capacity(message.properties.len() + 32);
-    if checked.waits {
-        // It is stored as it is delivered.
-        delay::push_others(&mut properties, message.properties);
-    } else {
-        properties.push_str(message.properties);
-    }
-    property::push(&mut properties, property::CLUSTER, &gateway.settings.cluster_name);
+    let as_given = !checked.waits && !of_broker;
+    let properties = stored_properties(&gateway.settings, message.properties, as_given);
     let record = Record {
         version: RecordVersion::of_topic(&place.topic.name),
         body_crc: 0,
@@ -240,6 +237,40 @@ fn check(
     record.encode(&mut bytes).map_err(illegal)?;
     checked.record = bytes.freeze();
     Ok(checked)
+}
+
+/// What a message is stored with: what its client gave, unless that says when it is delivered, or what
+/// the broker sets.
+fn stored_properties(settings: &RocketMqSettings, given: &str, as_given: bool) -> String {
+    let mut block = String::with_capacity(given.len() + 96);
+    if as_given {
+        block.push_str(given);
+    } else {
+        let others = Properties::new(given)
+            .filter(|(name, _)| !delay::is_of_timers(name) && !property::OF_BROKER.contains(name));
+        for (name, value) in others {
+            property::push(&mut block, name, value);
+        }
+    }
+    property::push(&mut block, property::MSG_REGION, REGION);
+    property::push(&mut block, property::TRACE_ON, "true");
+    property::push(&mut block, property::CLUSTER, &settings.cluster_name);
+    block
+}
+
+/// Adds the id by which clients look a message up, if its own gave it none.
+fn with_unique_id<'a>(gateway: &Gateway, properties: &'a str) -> Cow<'a, str> {
+    if Properties::new(properties).get(property::UNIQ_KEY).is_some() {
+        return Cow::Borrowed(properties);
+    }
+    let env = gateway.broker.env();
+    let mut random = [0; 8];
+    env.random.fill(&mut random);
+    let ip = gateway.settings.advertised.ip();
+    let id = UniqueId::new(ip, env.clock.wall_ms(), u64::from_ne_bytes(random));
+    let mut block = properties.to_owned();
+    property::push(&mut block, property::UNIQ_KEY, &id.to_string());
+    Cow::Owned(block)
 }
 
 /// How a client may name what it sent.

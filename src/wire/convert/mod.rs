@@ -12,13 +12,14 @@
 //! | property [`KEY`], base64 | a key that `KEYS` cannot hold: empty, or not plain text |
 //! | property [`TOMBSTONE`], `true` | no value |
 //! | property [`HEADERS`], base64 | headers that properties cannot hold |
+//! | properties that the broker sets ([`OF_BROKER`](super::rocketmq::property::OF_BROKER)) | nothing |
 //!
 //! Plain text is UTF-8, not empty, and without the two characters that part properties (`\x01` and
 //! `\x02`; older clients trip over the first one inside a value).
 //!
 //! # Headers that properties cannot hold
-//! A name that repeats, or whose value is null or no plain text, or that is `KEYS` or no plain text
-//! itself: all headers of that name are in [`HEADERS`], in base64, each as
+//! A name that repeats, or whose value is null or no plain text, or that is `KEYS`, one of those that
+//! the broker sets, or no plain text itself: all headers of that name are in [`HEADERS`], in base64, each as
 //!
 //! ```text
 //! place among the record's headers varint | name length varint | name | value length varint, -1 for null | value
@@ -30,7 +31,7 @@
 //! # There and back
 //! Whoever reads a converted message and produces it again, in either dialect, gives what it was: the
 //! names above mean the same on either side. What a message has beyond that stays behind: hosts,
-//! offsets, the time it was stored at, a producer's id. RocketMQ's Java client keeps properties in a
+//! the broker's cluster and region, offsets, the time it was stored at, a producer's id. RocketMQ's Java client keeps properties in a
 //! map, so that headers of different names may come back in another order, those of one name never.
 //!
 //! # What cannot be expressed

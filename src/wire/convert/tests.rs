@@ -187,6 +187,23 @@ fn odd_headers_are_hidden_and_the_last_plain_one_shows() {
     assert_eq!(to_kafka([(0, &bytes[..])]), [(0, record)]);
 }
 
+#[test]
+fn what_the_broker_sets_is_no_header() {
+    let mut block = String::new();
+    let set = property::OF_BROKER.map(|name| (name, "x"));
+    for (name, value) in [("TAGS", "t")].iter().chain(&set) {
+        assert!(property::push(&mut block, name, value));
+    }
+    let told = to_kafka([(7, &encoded(&message(b"body", &block))[..])]);
+    assert_eq!(told[0].1.headers, [text("TAGS", "t")]);
+    // Who means something else by such a name keeps it.
+    let record = Told { headers: vec![text("CLUSTER", "of stars")], ..Told::default() };
+    let messages = convert_all(&batch_of(Codec::None, 0, std::slice::from_ref(&record)));
+    let (_, bytes) = messages.since(0).next().unwrap();
+    assert_eq!(Record::parse(bytes).unwrap().properties().get("CLUSTER"), None);
+    assert_eq!(to_kafka(messages.since(0)), [(0, record)]);
+}
+
 fn message<'a>(body: &'a [u8], properties: &'a str) -> Record<'a> {
     Record {
         version: RecordVersion::V1,
@@ -365,8 +382,8 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-const NAMES: [&str; 10] =
-    ["KEYS", "TAGS", "UNIQ_KEY", "DELAY", KEY, HEADERS, TOMBSTONE, DROPPED, "a", "b"];
+const NAMES: [&str; 11] =
+    ["KEYS", "TAGS", "UNIQ_KEY", "DELAY", "CLUSTER", KEY, HEADERS, TOMBSTONE, DROPPED, "a", "b"];
 
 fn any_name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![

@@ -53,6 +53,7 @@ impl<'a> Said<'a> {
         for (name, value) in record.properties() {
             match name {
                 property::KEYS => said.keys = Some(value),
+                name if property::OF_BROKER.contains(&name) => {}
                 TOMBSTONE if value == "true" && record.body.is_empty() => said.tombstone = true,
                 KEY => match base64::decode(value) {
                     Some(key) => said.binary_key = Some(key),

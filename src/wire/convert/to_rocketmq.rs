@@ -270,8 +270,10 @@ fn put_headers(headers: record::Headers<'_>, block: &mut Block) -> Fields {
     for (place, header) in headers.iter().enumerate() {
         let named = &names[header.name];
         // What has a meaning of its own among properties is not to be found there by accident.
-        let name = plain(header.name)
-            .filter(|name| ![property::KEYS, KEY, HEADERS, TOMBSTONE].contains(name));
+        let name = plain(header.name).filter(|name| {
+            ![property::KEYS, KEY, HEADERS, TOMBSTONE].contains(name)
+                && !property::OF_BROKER.contains(name)
+        });
         let is_hidden = name.is_none() || named.odd || named.count > 1;
         if is_hidden && hidden.len() <= PROPERTIES_BYTES_MAX {
             record::put_placed_header(&mut hidden, place, header);

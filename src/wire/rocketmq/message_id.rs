@@ -60,6 +60,19 @@ pub struct UniqueId {
 }
 
 impl UniqueId {
+    /// An id made at `now_ms`, ms since 1970, in UTC. `random` stands for the process, the maker and its
+    /// counter.
+    #[must_use]
+    pub fn new(ip: IpAddr, now_ms: i64, random: u64) -> Self {
+        Self {
+            ip,
+            process: random as u16,
+            maker: (random >> 16) as u32,
+            time_ms: ms_of_month(now_ms),
+            counter: (random >> 48) as u16,
+        }
+    }
+
     /// Reads an id; none if its length is no unique id's.
     #[must_use]
     pub fn parse(id: &str) -> Option<Self> {
@@ -85,6 +98,22 @@ impl fmt::Display for UniqueId {
         digits.push(&self.counter.to_be_bytes());
         f.write_str(digits.text())
     }
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Since the month began, in UTC. Clients look a message up from the time on that its id says.
+fn ms_of_month(now_ms: i64) -> u32 {
+    // Days since 1 March of the year 0; from there on each 4, 100 and 400 years are alike.
+    let days = now_ms.div_euclid(DAY_MS) + 719_468;
+    let of_400_years = days.rem_euclid(146_097);
+    let years = (of_400_years - of_400_years / 1_460 + of_400_years / 36_524
+        - of_400_years / 146_096)
+        / 365;
+    let of_year = of_400_years - (365 * years + years / 4 - years / 100);
+    let months = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * months + 2) / 5;
+    u32::try_from(of_month * DAY_MS + now_ms.rem_euclid(DAY_MS)).expect("at most 31 days")
 }
 
 /// An id being written; each message that is stored has one.
@@ -167,6 +196,25 @@ mod tests {
             counter: 1,
         };
         assert_eq!(unique, expected);
+    }
+
+    #[test]
+    fn ids_say_when_in_the_month() {
+        let day = |days: i64| days * DAY_MS;
+        for (days, of_month) in [
+            (0, 0),
+            // 29 February and 1 March of 2000, 31 December of 2025.
+            (11_016, 28),
+            (11_017, 0),
+            (20_453, 30),
+            // 28 February and 1 March of 2100.
+            (47_540, 27),
+            (47_541, 0),
+        ] {
+            let id = UniqueId::new([10, 0, 0, 1].into(), day(days) + 7, 0x0001_0002_0003_0004);
+            assert_eq!(i64::from(id.time_ms), day(of_month) + 7, "{days}");
+            assert_eq!((id.process, id.maker, id.counter), (4, 0x0002_0003, 1));
+        }
     }
 
     proptest! {

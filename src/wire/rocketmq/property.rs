@@ -59,6 +59,9 @@ names! {
     TRANSACTION_ID = "__transactionId__", "A transaction's id.";
 }
 
+/// What a broker says of itself on every message that is sent to it, whatever the client said.
+pub const OF_BROKER: [&str; 3] = [MSG_REGION, TRACE_ON, CLUSTER];
+
 /// Iterates over `(name, value)`. Pieces without a name or a value are passed over, as Java does; the
 /// last value needs no end.
 #[derive(Clone, Debug)]
