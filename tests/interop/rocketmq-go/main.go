@@ -184,7 +184,12 @@ func (r run) before() {
 	r.clustering(p)
 	r.broadcasting()
 	r.tagged()
+	r.transaction()
 	r.pulling("puller")
+	r.delayed(p)
+	r.failing(p)
+	r.filtered(p)
+	r.requests(p)
 	must(p.Shutdown(), "the producer's end")
 }
 

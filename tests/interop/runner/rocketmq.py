@@ -90,7 +90,8 @@ def across(case, kind):
         # Again, from the segments.
         processes.kill(broker)
         broker = started(case, kind, data_dir, ports, port)
-        for command in (kafka("read"), rocketmq("read"), rocketmq("bridge"), kafka("bridged")):
+        last = (kafka("trim"), rocketmq("from"))
+        for command in (kafka("read"), rocketmq("read"), rocketmq("bridge"), kafka("bridged"), *last):
             case.drive(command)
         other = case.start(rocketmq("together"))
         try:

@@ -18,6 +18,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.stream.IntStream;
 import java.util.stream.StreamSupport;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
@@ -44,6 +45,14 @@ final class Across {
                     for (Future<RecordMetadata> sent : pending) sent.get(Interop.TIMEOUT_S, TimeUnit.SECONDS);
                 }
             }
+        }
+    }
+
+    /** Until its first messages are gone, RocketMQ has every new group begin at them, whatever it asks for. */
+    static void trim(Interop run) throws Exception {
+        try (Admin admin = run.admin()) {
+            TopicPartition partition = new TopicPartition(run.prefix + "-kafka", 0);
+            admin.deleteRecords(Map.of(partition, RecordsToDelete.beforeOffset(10))).all().get(Interop.TIMEOUT_S, TimeUnit.SECONDS);
         }
     }
 

@@ -38,6 +38,7 @@ public final class Interop {
             case "across-send" -> Across.send(run);
             case "across-read" -> Across.read(run);
             case "across-bridged" -> Across.bridged(run);
+            case "across-trim" -> Across.trim(run);
             case "across-together" -> Across.together(run);
             case "load" -> Load.run(run);
             case "delay" -> Delay.run(run);

@@ -20,6 +20,7 @@ import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
 import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.common.UtilAll;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.common.message.MessageExt;
@@ -47,6 +48,7 @@ public final class Across {
             case "send" -> across.send();
             case "read" -> across.read();
             case "bridge" -> across.bridge();
+            case "from" -> across.from();
             case "together" -> across.together();
             default -> throw new IllegalArgumentException(arguments[0]);
         }
@@ -190,6 +192,45 @@ public final class Across {
             }
         }
         producer.shutdown();
+    }
+
+    /** Groups that begin at a queue's end, and at a time. */
+    void from() throws Exception {
+        String topic = prefix + "-kafka";
+        // The time is said in seconds.
+        Thread.sleep(1_100);
+        String now = UtilAll.timeMillisToHumanString3(System.currentTimeMillis());
+        Queue<String> atEnd = new ConcurrentLinkedQueue<>();
+        Queue<String> atTime = new ConcurrentLinkedQueue<>();
+        DefaultMQPushConsumer last = beginning(ConsumeFromWhere.CONSUME_FROM_LAST_OFFSET, now, atEnd);
+        await("it has the queue", () -> !Clients.held(last, topic).isEmpty());
+        DefaultMQProducer producer = producer();
+        producer.send(new Message(topic, "one".getBytes(StandardCharsets.UTF_8)));
+        DefaultMQPushConsumer timed = beginning(ConsumeFromWhere.CONSUME_FROM_TIMESTAMP, now, atTime);
+        await("what is new", () -> !atEnd.isEmpty() && !atTime.isEmpty());
+        producer.send(new Message(topic, "two".getBytes(StandardCharsets.UTF_8)));
+        await("what comes then", () -> atEnd.size() > 1 && atTime.size() > 1);
+        for (Queue<String> found : List.of(atEnd, atTime)) {
+            check(List.copyOf(found).equals(List.of("one", "two")), "found " + found);
+        }
+        producer.shutdown();
+        last.shutdown();
+        timed.shutdown();
+    }
+
+    DefaultMQPushConsumer beginning(ConsumeFromWhere where, String time, Queue<String> into) throws Exception {
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(prefix + "-" + where);
+        consumer.setNamesrvAddr(namesrv);
+        consumer.setInstanceName(where.name());
+        consumer.setConsumeFromWhere(where);
+        consumer.setConsumeTimestamp(time);
+        consumer.subscribe(prefix + "-kafka", "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
+            messages.forEach(message -> into.add(Clients.text(message)));
+            return ConsumeConcurrentlyStatus.CONSUME_SUCCESS;
+        });
+        consumer.start();
+        return consumer;
     }
 
     /** Sends and consumes while Kafka's side does the same: each side's messages come to both. */

@@ -6,14 +6,21 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.stream.Stream;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
+import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
+import org.apache.rocketmq.client.consumer.rebalance.AllocateMessageQueueAveragely;
 import org.apache.rocketmq.client.exception.MQBrokerException;
+import org.apache.rocketmq.client.exception.MQClientException;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.LocalTransactionState;
 import org.apache.rocketmq.client.producer.RequestCallback;
 import org.apache.rocketmq.client.producer.SendStatus;
+import org.apache.rocketmq.client.producer.TransactionListener;
+import org.apache.rocketmq.client.producer.TransactionMQProducer;
 import org.apache.rocketmq.client.utils.MessageUtil;
 import org.apache.rocketmq.common.MQVersion;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
@@ -22,7 +29,7 @@ import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.RPCHook;
 
-/** Requests that are replied to, traces, namespaces, and the largest messages. */
+/** Requests that are replied to, transactions, traces, namespaces, and the largest messages. */
 final class Extras {
     private static final String TRACES = "RMQ_SYS_TRACE_TOPIC";
 
@@ -42,6 +49,7 @@ final class Extras {
             request(producer);
         }
         producer.shutdown();
+        transaction();
         traced();
         namespace();
     }
@@ -117,26 +125,80 @@ final class Extras {
         asking.shutdown();
     }
 
-    /** The topic of traces is there once somebody traces, with one queue. */
+    /** Half messages are refused, and nobody gets them as whole ones. */
+    private void transaction() throws Exception {
+        TransactionMQProducer producer = new TransactionMQProducer(clients.prefix() + "-transactions");
+        producer.setNamesrvAddr(clients.namesrv());
+        producer.setTransactionListener(new TransactionListener() {
+            @Override
+            public LocalTransactionState executeLocalTransaction(Message message, Object argument) {
+                throw new AssertionError("half a message was taken");
+            }
+
+            @Override
+            public LocalTransactionState checkLocalTransaction(MessageExt message) {
+                throw new AssertionError("asked for half a message");
+            }
+        });
+        producer.start();
+        MessageQueue queue = producer.fetchPublishMessageQueues(clients.topic()).get(0);
+        try {
+            producer.sendMessageInTransaction(clients.message("half"), null);
+            throw new AssertionError("half a message was taken");
+        } catch (MQClientException expected) {
+            Throwable cause = expected;
+            while (cause != null && !(cause instanceof MQBrokerException)) {
+                cause = cause.getCause();
+            }
+            Clients.check(cause instanceof MQBrokerException refusal && refusal.getResponseCode() == 16, "refused: " + expected);
+        }
+        Clients.check(producer.maxOffset(queue) > 0, "the broker still answers");
+        producer.shutdown();
+    }
+
+    /** The topic of traces is there once somebody traces, with one queue; both sides write to it. */
     private void traced() throws Exception {
-        DefaultMQProducer producer = new DefaultMQProducer(clients.prefix() + "-traced", (RPCHook) null, true, null);
+        String topic = clients.prefix() + "-traced";
+        DefaultMQProducer producer = new DefaultMQProducer(topic, (RPCHook) null, true, null);
         producer.setNamesrvAddr(clients.namesrv());
         producer.start();
-        producer.send(new Message(clients.prefix() + "-traced", new byte[] {1}));
+        producer.send(new Message(topic, new byte[] {1}));
+        DefaultMQPushConsumer consumer =
+            new DefaultMQPushConsumer(topic + "-consumer", (RPCHook) null, new AllocateMessageQueueAveragely(), true, null);
+        consumer.setNamesrvAddr(clients.namesrv());
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(topic, "*");
+        consumer.registerMessageListener((MessageListenerConcurrently) (messages, context) -> ConsumeConcurrentlyStatus.CONSUME_SUCCESS);
+        consumer.start();
         DefaultMQPullConsumer reader = new DefaultMQPullConsumer(clients.prefix() + "-tracer");
         reader.setNamesrvAddr(clients.namesrv());
         reader.start();
-        Clients.await("a trace", () -> {
+        StringBuilder traces = new StringBuilder();
+        Clients.await("traces of both sides", () -> {
             try {
-                MessageQueue[] queues = reader.fetchSubscribeMessageQueues(TRACES).toArray(new MessageQueue[0]);
-                Clients.check(queues.length == 1, "one queue of traces");
-                return reader.maxOffset(queues[0]) > 0;
+                read(reader, traces);
             } catch (Exception notYet) {
                 return false;
             }
+            String group = "\u0001DefaultRegion\u0001" + topic + "-consumer\u0001";
+            return Stream.of("Pub\u0001", "SubBefore\u0001", "SubAfter\u0001").allMatch(kind -> traces.indexOf(kind) >= 0)
+                && traces.indexOf(group) >= 0;
         });
         reader.shutdown();
+        consumer.shutdown();
         producer.shutdown();
+    }
+
+    /** All that there is in the topic of traces. */
+    private static void read(DefaultMQPullConsumer reader, StringBuilder into) throws Exception {
+        MessageQueue[] queues = reader.fetchSubscribeMessageQueues(TRACES).toArray(new MessageQueue[0]);
+        Clients.check(queues.length == 1, "one queue of traces");
+        into.setLength(0);
+        for (long next = 0, end = reader.maxOffset(queues[0]); next < end;) {
+            PullResult pulled = reader.pull(queues[0], "*", next, 32);
+            pulled.getMsgFoundList().forEach(message -> into.append(Clients.text(message)));
+            next = pulled.getNextBeginOffset();
+        }
     }
 
     /** The same names in another namespace are other topics and groups. */

@@ -200,7 +200,7 @@ public final class Later {
 
     /** A group that never can: three times, and then to its dead letters. */
     void deadLetters(DefaultMQProducer producer) throws Exception {
-        Map<String, Queue<Integer>> times = new ConcurrentHashMap<>();
+        Map<String, Queue<MessageExt>> tries = new ConcurrentHashMap<>();
         introduce(producer, "failing");
         List<String> ids = new ArrayList<>();
         for (int i = 0; i < 3; i++) {
@@ -209,17 +209,17 @@ public final class Later {
         DefaultMQPushConsumer failing = consumer("failing", prefix + "-failing");
         failing.setMaxReconsumeTimes(2);
         failing.registerMessageListener((MessageListenerConcurrently) (messages, context) -> {
-            messages.forEach(message -> times.computeIfAbsent(message.getMsgId(), id -> new ConcurrentLinkedQueue<>())
-                .add(message.getReconsumeTimes()));
+            messages.forEach(message -> tries.computeIfAbsent(message.getMsgId(), id -> new ConcurrentLinkedQueue<>())
+                .add(message));
             context.setDelayLevelWhenNextConsume(1);
             return ConsumeConcurrentlyStatus.RECONSUME_LATER;
         });
         failing.start();
-        await("tried three times", () -> ids.stream().allMatch(id -> times.containsKey(id) && times.get(id).size() >= 3));
+        await("tried three times", () -> ids.stream().allMatch(id -> tries.containsKey(id) && tries.get(id).size() >= 3));
         Queue<MessageExt> dead = new ConcurrentLinkedQueue<>();
         DefaultMQPushConsumer undertaker = reading("undertaker", "%DLQ%" + prefix + "-failing", dead);
         await("dead letters", () -> dead.size() >= ids.size());
-        times.values().forEach(of -> check(List.copyOf(of).equals(List.of(0, 1, 2)), "tried: " + of));
+        tries.values().forEach(of -> triedAsAsked(List.copyOf(of)));
         for (MessageExt message : dead) {
             check(ids.contains(message.getMsgId()), "dead: " + message);
             check(message.getReconsumeTimes() == 3, "dead after " + message.getReconsumeTimes());
@@ -228,6 +228,16 @@ public final class Later {
         check(dead.size() == ids.size(), dead.size() + " dead letters");
         failing.shutdown();
         undertaker.shutdown();
+    }
+
+    /** Each retry after the second that its level means, not after the 10 s and 30 s of those that ask for nothing. */
+    static void triedAsAsked(List<MessageExt> tries) {
+        check(tries.stream().map(MessageExt::getReconsumeTimes).toList().equals(List.of(0, 1, 2)), "tried: " + tries);
+        for (MessageExt one : tries) {
+            check(one.getBornTimestamp() == tries.get(0).getBornTimestamp(), "sent anew: " + one);
+        }
+        long between = tries.get(2).getStoreTimestamp() - tries.get(1).getStoreTimestamp();
+        check(between >= 1_000 && between < 10_000, "the second retry came " + between + " ms after the first");
     }
 
     /** One that consumes in order tries by itself, and then gives a message up. */

@@ -9,6 +9,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicReference;
+import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
@@ -31,6 +32,7 @@ final class Modes {
     void run() throws Exception {
         broadcast();
         pull();
+        assigned();
         changing();
     }
 
@@ -64,11 +66,14 @@ final class Modes {
         for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(clients.topic())) {
             long end = consumer.maxOffset(queue);
             long next = consumer.minOffset(queue);
+            long earliest = consumer.earliestMsgStoreTime(queue);
             while (next < end) {
                 PullResult pulled = consumer.pull(queue, "*", next, 32);
                 Clients.check(pulled.getPullStatus() == PullStatus.FOUND, "pulled: " + pulled);
                 Clients.check(pulled.getMaxOffset() >= end && pulled.getMinOffset() == 0, "ends: " + pulled);
                 for (MessageExt message : pulled.getMsgFoundList()) {
+                    boolean isFirst = message.getQueueOffset() == 0;
+                    Clients.check(!isFirst || message.getStoreTimestamp() == earliest, "the earliest: " + earliest + " " + message);
                     Clients.check(message.getQueueOffset() == next++, "offsets go on: " + message);
                     found.add(Clients.text(message));
                 }
@@ -90,6 +95,47 @@ final class Modes {
         }
         Clients.check(found.stream().filter(body -> !body.startsWith("shared-")).count() == Clients.ALL, "pulled all");
         consumer.shutdown();
+    }
+
+    /** One queue, wherever its reader says. */
+    private void assigned() throws Exception {
+        String topic = clients.prefix() + "-assigned";
+        DefaultMQProducer producer = clients.producer();
+        producer.setDefaultTopicQueueNums(1);
+        for (int i = 0; i < 10; i++) {
+            producer.send(new Message(topic, new byte[] {(byte) i}));
+        }
+        DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(topic);
+        consumer.setNamesrvAddr(clients.namesrv());
+        consumer.setAutoCommit(false);
+        consumer.start();
+        MessageQueue queue = consumer.fetchMessageQueues(topic).iterator().next();
+        consumer.assign(List.of(queue));
+        MessageExt third = first(consumer, queue, 3);
+        long at = consumer.offsetForTimestamp(queue, third.getStoreTimestamp());
+        Clients.check(at <= 3 && first(consumer, queue, at).getStoreTimestamp() == third.getStoreTimestamp(), "by time: " + at);
+        Clients.check(at == 0 || first(consumer, queue, at - 1).getStoreTimestamp() < third.getStoreTimestamp(), "the first: " + at);
+        consumer.seekToBegin(queue);
+        Clients.check(next(consumer).getQueueOffset() == 0, "from the beginning");
+        consumer.seekToEnd(queue);
+        Clients.check(consumer.poll(100).isEmpty(), "nothing is behind the end");
+        producer.send(new Message(topic, new byte[] {10}));
+        Clients.check(next(consumer).getQueueOffset() == 10, "from the end");
+        producer.shutdown();
+        consumer.shutdown();
+    }
+
+    private static MessageExt first(DefaultLitePullConsumer consumer, MessageQueue queue, long offset) throws Exception {
+        consumer.seek(queue, offset);
+        MessageExt message = next(consumer);
+        Clients.check(message.getQueueOffset() == offset, "sought " + offset + ": " + message);
+        return message;
+    }
+
+    private static MessageExt next(DefaultLitePullConsumer consumer) throws InterruptedException {
+        List<MessageExt> polled = new ArrayList<>();
+        Clients.await("a message", () -> polled.addAll(consumer.poll(100)));
+        return polled.get(0);
     }
 
     /** Members come and go while somebody sends: nothing is passed over. */
