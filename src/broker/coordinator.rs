@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     base::{Position, ShardId, TopicId, checksum},
-    cluster::ClusterState,
+    cluster::{ClusterState, RETRY},
     env::Random,
     storage::commit_log::{
         ReserveError,
@@ -29,6 +29,10 @@ struct Names(Rc<RefCell<ClusterState>>);
 impl TopicNames for Names {
     fn topic_name(&self, topic: TopicId) -> Option<Arc<str>> {
         self.0.borrow().topic_by_id(topic).map(|topic| Arc::clone(&topic.name))
+    }
+
+    fn has_retry_topic(&self, group: &str) -> bool {
+        self.0.borrow().topic(&format!("{RETRY}{group}")).is_some()
     }
 }
 

@@ -44,7 +44,7 @@ pub use plan::{ConfigChange, ConfigOp, NewTopic};
 pub use setup::{Limits, Setup};
 pub use state::{Applied, ClusterState};
 pub use topic::Topic;
-pub use topic_name::{Naming, TIMERS_TOPIC, is_internal};
+pub use topic_name::{DEAD_LETTERS, Naming, RETRY, TIMERS_TOPIC, is_internal};
 pub use topic_settings::{FlushMode, RocketMqView, TimestampType, TopicSettings};
 
 /// A set of configs: name to value, in the form the client wrote them.

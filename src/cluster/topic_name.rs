@@ -19,9 +19,16 @@ pub enum Naming {
 /// The topic of messages that wait for their time.
 pub const TIMERS_TOPIC: &str = "__mainstem_timers";
 
+/// What the retry topic of a group of RocketMQ's is called before the group's name. Whoever consumes in
+/// the group by RocketMQ's protocol has it made.
+pub const RETRY: &str = "%RETRY%";
+
+/// What a group's topic of dead letters is called before the group's name.
+pub const DEAD_LETTERS: &str = "%DLQ%";
+
 /// How the names begin of topics that serve RocketMQ's clients, and are none of theirs: retries, dead
 /// letters, traces.
-const SERVING: [&str; 4] = ["%RETRY%", "%DLQ%", "RMQ_SYS_", "rmq_sys_"];
+const SERVING: [&str; 4] = [RETRY, DEAD_LETTERS, "RMQ_SYS_", "rmq_sys_"];
 
 /// Whether a topic is there for the broker's sake rather than its users': its own ones, retries, dead
 /// letters, traces.
@@ -47,7 +54,7 @@ impl Naming {
                 return invalid("'.' or '..' is not allowed".into());
             }
             Self::Kafka => (KAFKA_LENGTH, "._-"),
-            Self::RocketMq if name.starts_with("%RETRY%") || name.starts_with("%DLQ%") => {
+            Self::RocketMq if name.starts_with(RETRY) || name.starts_with(DEAD_LETTERS) => {
                 (255, "%|_-")
             }
             Self::RocketMq => (127, "%|_-"),

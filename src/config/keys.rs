@@ -200,7 +200,7 @@ table! {
         max_size: u32 = count(10_000, 1, 1_000_000), Restart;
         /// Groups at a time.
         max_count: u32 = count(100_000, 1, 10_000_000), Restart;
-        /// Time after which the offsets of a group without members are forgotten.
+        /// Time after which the offsets of a group without members are forgotten. RocketMQ's groups keep theirs.
         offsets_retention_ms: u64 = millis(7 * DAY, SECOND, 3_650 * DAY), Restart;
         /// Largest metadata a client may store with an offset.
         offset_metadata_max_bytes: u64 = bytes(4 * KIB, 0, MIB), Restart;

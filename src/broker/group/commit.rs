@@ -129,16 +129,20 @@ impl Group {
     }
 
     /// Deletes the offsets that outlived their retention, and the group if nothing is left of it
-    /// (KIP-211).
+    /// (KIP-211). A group of RocketMQ's goes on where it was, however long nobody was there.
     pub fn expire_offsets(
         &mut self,
         step: &mut Step<'_>,
         subscribes: impl Fn(&Self, TopicId) -> bool,
+        is_of_rocketmq: bool,
     ) {
         if self.state == GroupState::Dead {
             return;
         }
-        let expired = self.expired_offsets(step, subscribes);
+        let expired = match is_of_rocketmq {
+            true => Vec::new(),
+            false => self.expired_offsets(step, subscribes),
+        };
         let is_unused = self.state == GroupState::Empty
             && self.members.pending().is_empty()
             && self.peers.is_empty()

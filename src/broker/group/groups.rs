@@ -16,6 +16,10 @@ use crate::{base::TopicId, env::Random};
 pub trait TopicNames {
     /// The name of a topic, if there is such a topic.
     fn topic_name(&self, topic: TopicId) -> Option<Arc<str>>;
+
+    /// Whether a group's messages are tried again in a topic of its own: RocketMQ's clients have
+    /// consumed in it.
+    fn has_retry_topic(&self, group: &str) -> bool;
 }
 
 /// The coordinator of all groups that a shard owns. Lives on that shard.
@@ -342,12 +346,14 @@ impl Groups {
             | TimerKey::Join(id)
             | TimerKey::Sync(id)
             | TimerKey::Check(id)) = &key;
+            let is_of_rocketmq =
+                matches!(key, TimerKey::Check(_)) && self.topics.has_retry_topic(id);
             self.with_group(at, id, |group, step| match &key {
                 TimerKey::Session(_, member) => group.expire_session(step, member),
                 TimerKey::Join(_) => group.expire_join(step),
                 TimerKey::Sync(_) => group.expire_sync(step),
                 TimerKey::Check(_) => {
-                    group.expire_offsets(step, subscribes);
+                    group.expire_offsets(step, subscribes, is_of_rocketmq);
                     step.arm(key.clone(), step.settings.offsets_check_interval);
                 }
             })

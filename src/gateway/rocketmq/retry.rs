@@ -3,13 +3,7 @@
 use std::sync::Arc;
 
 use super::{Gateway, refusal::Refusal, topic::new_topic};
-use crate::cluster::{ControlPlane as _, Topic};
-
-/// What a group's retry topic is called before the group's name.
-pub(super) const RETRY: &str = "%RETRY%";
-
-/// What a group's topic of dead letters is called before the group's name.
-pub(super) const DEAD_LETTERS: &str = "%DLQ%";
+use crate::cluster::{ControlPlane as _, DEAD_LETTERS, RETRY, Topic};
 
 /// How a group's messages are tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,13 +4,12 @@ use super::{
     Gateway, Handled, RocketMqSettings, encoded,
     name_server::{ask_fleet, broker_data, own_data},
     refusal::Refusal,
-    retry::RETRY,
     topic::{AUTO_CREATE_TOPIC, queues_unmade},
 };
 use crate::{
     broker::Stopping,
     cluster::{
-        ClusterState, Naming, Topic,
+        ClusterState, Naming, RETRY, Topic,
         fleet::{TopicQueues, WRITE},
     },
     wire::rocketmq::{

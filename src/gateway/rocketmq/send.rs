@@ -11,14 +11,14 @@ use super::{
     delay,
     message::{self, Later, Message},
     refusal::Refusal,
-    retry::{self, RETRY, RetryPolicy},
+    retry::{self, RetryPolicy},
     send_back::SAYS_MAX_TIMES,
     topic,
 };
 use crate::{
     base::QueueId,
     broker::{AppendedBatch, filter::TagHash},
-    cluster::Topic,
+    cluster::{RETRY, Topic},
     gateway::answer::Answer,
     wire::rocketmq::{
         ExtFields, OffsetMessageId, RecallHandle, RemotingCommand, RequestCode, ResponseCode,

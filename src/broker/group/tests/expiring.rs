@@ -121,3 +121,24 @@ fn a_topic_that_is_gone_is_not_subscribed() {
     pass_alive(&mut bench, RETENTION_MS + CHECK_MS, &joined);
     assert_eq!(bench.offset(nameless), None);
 }
+
+#[test]
+fn a_group_of_rocketmqs_keeps_its_offsets() {
+    let mut bench = Bench::new();
+    let token = bench.token();
+    let commit =
+        OffsetToCommit { partition: at('a', 0), offset: 7, leader_epoch: None, metadata: "" };
+    let request = CommitRequest {
+        group: OF_ROCKETMQ,
+        sender: Sender::SIMPLE,
+        retention: None,
+        offsets: &[commit],
+    };
+    bench.groups.commit_offsets(bench.at, &request, token);
+    bench.drain();
+    bench.commit(Sender::SIMPLE, &[(at('a', 0), 1)]);
+    bench.pass_ms(3 * RETENTION_MS);
+    assert_eq!(bench.offset(at('a', 0)), None, "the other group is Kafka's");
+    let kept = bench.groups.committed_offset(OF_ROCKETMQ, at('a', 0));
+    assert_eq!(kept.map(|kept| kept.offset), Some(7));
+}

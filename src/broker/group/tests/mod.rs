@@ -54,12 +54,19 @@ impl Random for Seeded {
     }
 }
 
+/// A group in which RocketMQ's clients have consumed.
+pub const OF_ROCKETMQ: &str = "of-rocketmq";
+
 /// Topics are named by the first byte of their id; zero names none.
 struct Letters;
 
 impl TopicNames for Letters {
     fn topic_name(&self, topic: TopicId) -> Option<Arc<str>> {
         (topic.0[0] != 0).then(|| char::from(topic.0[0]).to_string().into())
+    }
+
+    fn has_retry_topic(&self, group: &str) -> bool {
+        group == OF_ROCKETMQ
     }
 }
 
