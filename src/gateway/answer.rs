@@ -28,6 +28,10 @@ const TURN_BYTES: usize = 512 << 10;
 /// What an answer takes beside its bytes, in bytes: itself, and room that its bytes leave free.
 const ANSWER_BYTES: usize = 512;
 
+/// Bytes in memory that may wait to be sent before no further request is read. Who does not read has
+/// an answer more than that, and the ones its socket is being given.
+const HELD_MAX: usize = 64 << 20;
+
 /// A piece of an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
@@ -62,11 +66,22 @@ impl Answer {
             waits_since: None,
         }
     }
+
+    /// What it takes in memory, in bytes, but for what lies in the hot tail.
+    fn held_bytes(&self) -> usize {
+        let held = self.parts.iter().map(|part| match part {
+            Part::Log { .. } => 0,
+            part => bytes_of(part).len(),
+        });
+        held.sum()
+    }
 }
 
 #[derive(Default)]
 struct Line {
     answers: VecDeque<Answer>,
+    /// Bytes of all of them in memory.
+    held: usize,
     /// No more answers will come.
     closed: bool,
     sender: Option<Waker>,
@@ -82,6 +97,7 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn push(&self, answer: Answer) {
         let mut line = self.line.borrow_mut();
+        line.held += answer.held_bytes();
         line.answers.push_back(answer);
         line.sender.take().into_iter().for_each(Waker::wake);
     }
@@ -93,11 +109,12 @@ impl Answers {
         line.sender.take().into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until fewer than `limit` answers are there; false if nobody sends them any more.
+    /// Waits until fewer than `limit` answers are there, and not too many bytes in memory; false if
+    /// nobody sends them any more.
     pub(super) async fn below(&self, limit: usize) -> bool {
         poll_fn(|context| {
             let mut line = self.line.borrow_mut();
-            if line.closed || line.answers.len() < limit {
+            if line.closed || (line.answers.len() < limit && line.held <= HELD_MAX) {
                 return Poll::Ready(!line.closed);
             }
             line.reader = Some(context.waker().clone());
@@ -133,7 +150,9 @@ impl Answers {
     fn take_ready(&self, durable: Position, taken: &mut Vec<Answer>) {
         let mut line = self.line.borrow_mut();
         while line.answers.front().is_some_and(|first| first.after <= durable) {
-            taken.extend(line.answers.pop_front());
+            let first = line.answers.pop_front().expect("it is there");
+            line.held -= first.held_bytes();
+            taken.push(first);
         }
         line.reader.take().into_iter().for_each(Waker::wake);
     }
@@ -145,6 +164,7 @@ impl Answers {
             self.close();
             let mut line = self.line.borrow_mut();
             line.answers.clear();
+            line.held = 0;
             line.reader.take().into_iter().for_each(Waker::wake);
         }
         result
@@ -305,6 +325,20 @@ mod tests {
         answers.push(Answer::now(Bytes::from_static(b"one")));
         answers.push(Answer::now(Bytes::new()));
         assert_eq!(answers.queued_bytes(), 3 + 2 * ANSWER_BYTES);
+    }
+
+    #[test]
+    fn no_more_is_asked_while_much_waits_to_be_sent() {
+        use futures_lite::future::{block_on, poll_once};
+        let answers = Answers::default();
+        let goes_on = || block_on(poll_once(answers.below(10)));
+        let large = Bytes::from(vec![0; HELD_MAX / 2 + 1]);
+        answers.push(Answer::now(large.clone()));
+        assert_eq!(goes_on(), Some(true));
+        answers.push(Answer::now(large));
+        assert_eq!(goes_on(), None);
+        answers.take_ready(Position(0), &mut Vec::new());
+        assert_eq!(goes_on(), Some(true));
     }
 
     #[test]
