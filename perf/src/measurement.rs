@@ -120,6 +120,9 @@ impl Workload {
             }
             None => {
                 add("--records", self.records.map(|r| r.to_string()));
+                if self.producers > 0 && !self.read_back {
+                    add("--no-read-back", Some(String::new()));
+                }
                 if self.producers > 0 {
                     add("--warmup-records", self.warmup_records.map(|r| r.to_string()));
                 }
@@ -346,12 +349,12 @@ mod tests {
     fn every_key_of_a_workload_reaches_its_command() {
         let keyed = "topics = 3\npartitions = 4\nrecord_bytes = 99\nkeys = \"random\"\n\
                      producers = 2\nacks = \"leader\"\ncodec = \"lz4\"\nlinger_ms = 7\n\
-                     records = 10\nwarmup_records = 1\noptions = [\"--batch-bytes\", \"5\"]\n";
+                     records = 10\nwarmup_records = 1\nread_back = false\noptions = [\"--batch-bytes\", \"5\"]\n";
         assert_eq!(
             arguments(keyed, None),
             "produce --topic a --topics 3 --partitions 4 --record-bytes 99 --producers 2 \
              --keys random --compression lz4 --linger-ms 7 --idempotence false -X acks=1 \
-             --records 10 --warmup-records 1 --batch-bytes 5 --brokers host:1 --pid 7"
+             --records 10 --no-read-back --warmup-records 1 --batch-bytes 5 --brokers host:1 --pid 7"
         );
         let open =
             "producers = 1\nconsumers = 2\nrate = 5.0\nseconds = 3.0\nwarmup_seconds = 1.0\n";

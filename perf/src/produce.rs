@@ -35,6 +35,9 @@ pub struct ProduceArgs {
     /// How many records in a row go to one partition.
     #[arg(long, default_value_t = 1)]
     run_length: u64,
+    /// Leaves the records unread, for another workload to measure how they are read.
+    #[arg(long)]
+    no_read_back: bool,
     /// The broker's process id, to measure what it uses.
     #[arg(long)]
     pid: Option<u32>,
@@ -88,7 +91,9 @@ fn run(
     if held != warmup + records {
         report.failures.push(format!("the broker holds {held} of {} records", warmup + records));
     }
-    report.judge_reading(read_all_back(&args.topics, topics)?);
+    if !args.no_read_back {
+        report.judge_reading(read_all_back(&args.topics, topics)?);
+    }
     Ok(report.finish())
 }
 

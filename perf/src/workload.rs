@@ -128,6 +128,10 @@ pub struct Workload {
     /// which users' brokers have behind them. `run` writes them only if it is told to.
     #[serde(default)]
     pub fill_bytes: u64,
+    /// Every record is read back after the measured time. Not where another workload measures how they
+    /// are read: that would find them read before.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub read_back: bool,
     /// The end-to-end p99 beyond which a rate is not sustained, in milliseconds.
     #[serde(default = "hundred")]
     pub p99_limit_ms: f64,
@@ -144,6 +148,15 @@ pub struct Workload {
 
 fn every_tier() -> Vec<Tier> {
     vec![Tier::AsShipped, Tier::Synced, Tier::Unsynced]
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 fn one() -> usize {
