@@ -76,14 +76,6 @@ pub fn read_back(topic_args: &TopicArgs, topics: &TopicSet, records: u64) -> Res
     Ok(read_all(topic_args, topics, 1, records, &AtomicU64::new(0))?.check.findings())
 }
 
-/// Reads all that the topics hold back without measuring.
-///
-/// # Errors
-/// The broker cannot be reached, or refuses.
-pub fn read_all_back(topic_args: &TopicArgs, topics: &TopicSet) -> Result<Findings> {
-    read_back(topic_args, topics, records_held(topic_args, topics)?)
-}
-
 /// Reads until so many records were received by all consumers together, or none come any more.
 fn read_all(
     topic_args: &TopicArgs,

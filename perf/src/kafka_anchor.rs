@@ -112,9 +112,11 @@ impl KafkaAnchor {
 
     /// What it is started with, ports and directories aside.
     pub fn configuration(&self) -> Vec<String> {
-        let settings = SETTINGS.iter().map(|setting| (*setting).to_owned());
-        let java = format!("java {}", JVM_OPTIONS.join(" "));
-        [java].into_iter().chain(settings).chain(self.overrides.iter().cloned()).collect()
+        [format!("java {}", JVM_OPTIONS.join(" "))].into_iter().chain(self.settings()).collect()
+    }
+
+    fn settings(&self) -> impl Iterator<Item = String> {
+        SETTINGS.map(str::to_owned).into_iter().chain(self.overrides.iter().cloned())
     }
 
     fn write_properties(&self, data: &Path) -> Result<String> {
@@ -129,8 +131,7 @@ impl KafkaAnchor {
             format!("advertised.listeners=PLAINTEXT://127.0.0.1:{broker_port}"),
             format!("log.dirs={}", data.join("logs").display()),
         ];
-        lines.extend(SETTINGS.iter().map(|setting| (*setting).to_owned()));
-        lines.extend(self.overrides.iter().cloned());
+        lines.extend(self.settings());
         let path = data.join("server.properties");
         fs::write(&path, lines.join("\n") + "\n")
             .doing(|| format!("writing {}", path.display()))?;

@@ -120,10 +120,8 @@ impl Workload {
             }
             None => {
                 add("--records", self.records.map(|r| r.to_string()));
-                if self.producers > 0 && !self.read_back {
-                    add("--no-read-back", Some(String::new()));
-                }
                 if self.producers > 0 {
+                    add("--no-read-back", (!self.read_back).then(String::new));
                     add("--warmup-records", self.warmup_records.map(|r| r.to_string()));
                 }
             }

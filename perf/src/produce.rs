@@ -1,6 +1,6 @@
 //! `produce` and `topics`: as many records as the broker takes, spread evenly over all partitions.
 
-use crate::consume::{read_all_back, records_held};
+use crate::consume::{read_back, records_held};
 use crate::error::{PerfError, Result};
 use crate::keys::KeySource;
 use crate::payload::{Header, PayloadSource, new_run};
@@ -87,12 +87,13 @@ fn run(
     report.record(timeline.finish());
     report.judge_deliveries(warmup + records, &senders.deliveries());
     drop(senders);
-    let held = records_held(&args.topics, topics)? - held_before;
-    if held != warmup + records {
-        report.failures.push(format!("the broker holds {held} of {} records", warmup + records));
+    let held = records_held(&args.topics, topics)?;
+    let (gained, sent) = (held - held_before, warmup + records);
+    if gained != sent {
+        report.failures.push(format!("the broker holds {gained} of {sent} records"));
     }
     if !args.no_read_back {
-        report.judge_reading(read_all_back(&args.topics, topics)?);
+        report.judge_reading(read_back(&args.topics, topics, held)?);
     }
     Ok(report.finish())
 }

@@ -122,12 +122,15 @@ impl RocketMqAnchor {
 
     /// What the broker is started with, ports and directories aside.
     pub fn configuration(&self) -> Vec<String> {
-        let settings = SETTINGS.iter().map(|setting| (*setting).to_owned());
         let java = format!("java {}", BROKER_OPTIONS.join(" "));
         let script =
             "its own script asks for a heap of 8 GB, which leaves a small machine no cache";
         let java = [java, format!("({script})")];
-        java.into_iter().chain(settings).chain(self.overrides.iter().cloned()).collect()
+        java.into_iter().chain(self.settings()).collect()
+    }
+
+    fn settings(&self) -> impl Iterator<Item = String> {
+        SETTINGS.map(str::to_owned).into_iter().chain(self.overrides.iter().cloned())
     }
 
     fn broker(&self, data: &Path, name_server: &str) -> Result<Command> {
@@ -143,8 +146,7 @@ impl RocketMqAnchor {
             format!("storePathCommitLog={}", store.join("commitlog").display()),
         ];
         drop((listen, vip, replication));
-        lines.extend(SETTINGS.iter().map(|setting| (*setting).to_owned()));
-        lines.extend(self.overrides.iter().cloned());
+        lines.extend(self.settings());
         let config = home.join("broker.conf");
         write_config(&config, &lines)?;
         let mut command = java(&self.lib, &BROKER_OPTIONS);

@@ -130,7 +130,7 @@ pub struct Workload {
     pub fill_bytes: u64,
     /// Every record is read back after the measured time. Not where another workload measures how they
     /// are read: that would find them read before.
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    #[serde(default = "yes")]
     pub read_back: bool,
     /// The end-to-end p99 beyond which a rate is not sustained, in milliseconds.
     #[serde(default = "hundred")]
@@ -152,11 +152,6 @@ fn every_tier() -> Vec<Tier> {
 
 fn yes() -> bool {
     true
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
-fn is_yes(value: &bool) -> bool {
-    *value
 }
 
 fn one() -> usize {

@@ -231,17 +231,16 @@ fn row(
     columns: &[&Contestant],
     runs: &[Vec<&RunResult>],
 ) -> Option<Row> {
-    let values: Vec<Option<f64>> = runs.iter().map(|runs| metric.value(&good(runs))).collect();
+    // A system that was given up in one run is not compared by what it did in others.
+    let given_up = |runs: &[&RunResult]| runs.iter().any(|r| r.setup_exceeded_seconds.is_some());
+    let value = |runs: &Vec<&RunResult>| metric.value(&good(runs)).filter(|_| !given_up(runs));
+    let values: Vec<Option<f64>> = runs.iter().map(value).collect();
     let gone = |r: &&&RunResult| !r.failures.is_empty() || r.setup_exceeded_seconds.is_some();
     if values.iter().all(Option::is_none) && !runs.iter().flatten().any(|r| gone(&r)) {
         return None;
     }
     let cells = runs.iter().map(|runs| cell(metric, runs)).collect();
-    // A system that was given up in one run is not compared by what it did in others.
-    let given_up = |runs: &Vec<&RunResult>| runs.iter().any(|r| r.setup_exceeded_seconds.is_some());
-    let compared: Vec<Option<f64>> =
-        values.iter().zip(runs).map(|(value, runs)| value.filter(|_| !given_up(runs))).collect();
-    let verdict = verdict(metric, columns, &compared);
+    let verdict = verdict(metric, columns, &values);
     Some(Row { workload, title: metric.title.to_owned(), cells, verdict })
 }
 

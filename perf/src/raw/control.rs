@@ -231,6 +231,15 @@ impl<T: Send + 'static> Team<T> {
         ends.map(|end| end.unwrap_or_else(|_| panicked())).collect()
     }
 
+    /// Waits until all came to their end, if they have one, or so long. False as of [`Team::wait`].
+    pub fn work(&self, has_end: bool, time: Duration) -> bool {
+        if has_end {
+            return self.wait();
+        }
+        self.watch(time);
+        true
+    }
+
     /// Waits until all came to their end. False if they did not, and none of them counted anything
     /// for [`STALL_TIMEOUT`].
     pub fn wait(&self) -> bool {

@@ -76,13 +76,7 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
     let intervals = Intervals::start(team.gauges(), Vec::new());
-    let ended = match args.records {
-        Some(_) => team.wait(),
-        None => {
-            team.watch(args.time.seconds);
-            true
-        }
-    };
+    let ended = team.work(args.records.is_some(), args.time.seconds);
     let measured = window.close(&control, &[team.reading()])?;
     let intervals = intervals.finish();
     control.stop_sending.store(true, Relaxed);
