@@ -1,6 +1,6 @@
 //! Drives the group coordinator: its records into the log, its answers to who waits, its timers.
 
-use std::{cell::RefCell, collections::VecDeque, mem, rc::Rc, slice, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
 
@@ -41,10 +41,8 @@ pub(super) struct Coordinator {
     groups: Groups,
     waiting: HashMap<ReplyToken, flume::Sender<Reply>>,
     next_token: u64,
-    /// Records that did not fit into the log yet.
-    backlog: VecDeque<Append>,
-    /// Records of the first of these that are in the log.
-    backlog_begun: usize,
+    /// Records that did not fit into the log yet, and how many of each append's did.
+    backlog: VecDeque<(Append, usize)>,
     /// A task is waiting to append the backlog.
     retrying: bool,
     /// The deadline the timers' task sleeps for, and how it is told of an earlier one.
@@ -66,7 +64,6 @@ impl Coordinator {
             waiting: HashMap::new(),
             next_token: 0,
             backlog: VecDeque::new(),
-            backlog_begun: 0,
             retrying: false,
             sleeps_until: None,
             timer_wake: flume::bounded(1),
@@ -130,7 +127,7 @@ impl Broker {
         {
             let mut coordinator = self.coordinator.borrow_mut();
             let appends = coordinator.groups.take_appends();
-            coordinator.backlog.extend(appends);
+            coordinator.backlog.extend(appends.into_iter().map(|append| (append, 0)));
         }
         self.append_backlog();
         let mut coordinator = self.coordinator.borrow_mut();
@@ -151,19 +148,14 @@ impl Broker {
     fn append_backlog(self: &Rc<Self>) {
         loop {
             let next = self.coordinator.borrow_mut().backlog.pop_front();
-            let Some(append) = next else { break };
-            let begun = mem::take(&mut self.coordinator.borrow_mut().backlog_begun);
-            let mut left = append.records[begun..].iter();
-            match self.append_records(&mut left) {
+            let Some((append, mut done)) = next else { break };
+            match self.append_records(&append.records, &mut done) {
                 Ok(end) => {
                     let token = append.token;
                     self.control_pending(end, move |broker| broker.group_records_durable(token));
                 }
                 Err(error) => {
-                    let mut coordinator = self.coordinator.borrow_mut();
-                    coordinator.backlog_begun = append.records.len() - left.len();
-                    coordinator.backlog.push_front(append);
-                    drop(coordinator);
+                    self.coordinator.borrow_mut().backlog.push_front((append, done));
                     self.records_refused(error);
                     break;
                 }
@@ -171,22 +163,24 @@ impl Broker {
         }
     }
 
-    /// Puts records into the log, one by one: together they may be more than it takes at once.
+    /// Puts those of the records into the log that are not `done`, one by one: together they may be
+    /// more than it takes at once.
     ///
     /// # Errors
     /// The log does not take the first of those that are left then.
     fn append_records(
         &self,
-        left: &mut slice::Iter<'_, GroupRecord>,
+        records: &[GroupRecord],
+        done: &mut usize,
     ) -> Result<Position, ReserveError> {
         let meta = FrameMeta::control(FrameKind::Group, self.env.clock.wall_ms());
         let mut end = self.log.durable();
-        while let Some(record) = left.as_slice().first() {
+        for record in &records[*done..] {
             let record = encode_record(record);
             let mut room = self.log_to_fill().reserve(record.len(), true)?;
             room.payload().copy_from_slice(&record);
             end = room.commit(&meta).end;
-            left.next();
+            *done += 1;
         }
         Ok(end)
     }
@@ -196,7 +190,6 @@ impl Broker {
         if matches!(error, ReserveError::Stopped | ReserveError::TooLong) {
             tracing::error!(%error, "group records cannot be written; the coordinator stops");
             coordinator.backlog.clear();
-            coordinator.backlog_begun = 0;
             coordinator.groups.stop();
             return;
         }
@@ -293,11 +286,12 @@ mod tests {
         };
         let records: Arc<[_]> = (0..100).map(record).collect();
         let append = Append { token: AppendToken(1), records };
-        broker.coordinator.borrow_mut().backlog.push_back(append);
+        broker.coordinator.borrow_mut().backlog.push_back((append, 0));
         broker.append_backlog();
         let coordinator = broker.coordinator.borrow();
         assert_eq!(coordinator.backlog.len(), 1, "the log has no room for all of them");
-        assert!((1..100).contains(&coordinator.backlog_begun), "{}", coordinator.backlog_begun);
+        let (_, done) = coordinator.backlog[0];
+        assert!((1..100).contains(&done), "{done}");
         assert!(coordinator.retrying);
     }
 }

@@ -37,8 +37,9 @@ impl Watch {
 }
 
 /// Which of an entry's times its age is counted from. Kafka's users know retention by a record's own
-/// time; records may have none (-1), and are then as old as their place in the log, as in Kafka. A message of RocketMQ's may have waited long before it came to its queue, and its age is
-/// that of the file it was stored in.
+/// time; records may have none (-1), and are then as old as their place in the log, as in Kafka. A
+/// message of RocketMQ's may have waited long before it came to its queue, and its age is that of the
+/// file it was stored in.
 pub(super) fn time_of(entry: &IndexEntry) -> i64 {
     match entry.dialect {
         Dialect::Kafka if entry.max_timestamp >= 0 => entry.max_timestamp,

@@ -180,6 +180,8 @@ impl Launch<'_> {
         let rocketmq = Arc::new(self.rocketmq_settings());
         let memory = Arc::new(RequestMemory::new(self.config.kafka.request_memory_bytes));
         let sessions = Arc::new(FetchSessionMemory::new(self.config.kafka.fetch_session_bytes));
+        // A shard that had nothing there seals what the others did, so not where its own begins.
+        let start = segments.all().first().map_or(recovered.end, |oldest| oldest.base);
         let (told, ready) = flume::bounded(count);
         let mut running = Vec::new();
         let (mut stops, mut accepts) = (Vec::new(), Vec::new());
@@ -198,8 +200,6 @@ impl Launch<'_> {
                 stop: stopped,
                 ready: told.clone(),
             };
-            // A shard that had nothing there seals what the others did, so not where its own begins.
-            let start = segments.all().first().map_or(recovered.end, |oldest| oldest.base);
             let shared = shared.clone();
             let (list, keys) = (runs.runs(), keys.files());
             let make = move |env: Env| {

@@ -9,7 +9,7 @@ use super::{
     offsets::Offsets,
     outbox::{Outbox, Step, Then},
     peers::Peers,
-    record::{GroupMetadata, GroupRecord, MemberMetadata, OFFSETS_PER_RECORD},
+    record::{GroupMetadata, GroupRecord, MemberMetadata, offset_records},
     subscription,
     timers::TimerKey,
 };
@@ -249,17 +249,8 @@ impl Group {
     /// The records that recreate what is durable of the group.
     pub fn snapshot(&self) -> impl Iterator<Item = GroupRecord> {
         let metadata = self.durable.clone().map(GroupRecord::Metadata);
-        let mut offsets = self.offsets.iter();
-        let chunks = std::iter::from_fn(move || {
-            let chunk: Vec<_> = offsets
-                .by_ref()
-                .take(OFFSETS_PER_RECORD)
-                .map(|(partition, offset)| (partition, offset.clone()))
-                .collect();
-            let group = self.id.clone();
-            (!chunk.is_empty()).then_some(GroupRecord::OffsetsCommitted { group, offsets: chunk })
-        });
-        metadata.into_iter().chain(chunks)
+        let offsets = self.offsets.iter().map(|(partition, offset)| (partition, offset.clone()));
+        metadata.into_iter().chain(offset_records(&self.id, offsets))
     }
 
     /// Nothing would be lost if the group were not there.

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::{
-    CommitRequest, CommittedOffset, GroupError, GroupId, OffsetToCommit, Reply, ReplyToken,
-    TopicPartition,
+    CommitRequest, CommittedOffset, GroupError, OffsetToCommit, Reply, ReplyToken, TopicPartition,
     classic_group::{Group, GroupState},
     outbox::{Step, Then},
-    record::{GroupRecord, METADATA_PER_RECORD, OFFSETS_PER_RECORD},
+    record::{GroupRecord, OFFSETS_PER_RECORD, offset_records},
     request::Sender,
 };
 use crate::base::TopicId;
@@ -55,7 +54,7 @@ impl Group {
             };
             offsets.push((commit.partition, offset));
         }
-        let records = records_of(&self.id, offsets);
+        let records = offset_records(&self.id, offsets.into_iter()).collect();
         self.append_or_reply(step, records, token, Reply::CommitOffsets(Ok(results)));
     }
 
@@ -213,28 +212,6 @@ impl Group {
             self.append(step, records, Then::Reply(token, reply));
         }
     }
-}
-
-/// Records of committed offsets, each of a bounded size.
-fn records_of(
-    group: &GroupId,
-    offsets: Vec<(TopicPartition, CommittedOffset)>,
-) -> Vec<GroupRecord> {
-    let mut records = Vec::new();
-    let mut left = offsets.into_iter().peekable();
-    while left.peek().is_some() {
-        let mut bytes = 0;
-        let mut offsets = Vec::new();
-        while offsets.len() < OFFSETS_PER_RECORD
-            && bytes < METADATA_PER_RECORD
-            && let Some(next) = left.next()
-        {
-            bytes += next.1.metadata.len();
-            offsets.push(next);
-        }
-        records.push(GroupRecord::OffsetsCommitted { group: group.clone(), offsets });
-    }
-    records
 }
 
 /// Whole milliseconds.

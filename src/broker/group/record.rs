@@ -1,6 +1,6 @@
 //! What outlives a restart: the control records of the commit log and of checkpoints.
 
-use std::{sync::Arc, time::Duration};
+use std::{iter, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::base::TopicId;
 pub(super) const OFFSETS_PER_RECORD: usize = 1000;
 
 /// Bytes of metadata after which a record of offsets ends.
-pub(super) const METADATA_PER_RECORD: usize = 4 << 20;
+const METADATA_PER_RECORD: usize = 4 << 20;
 
 /// One change of durable state. A record carries whole values, so replaying it twice changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,25 @@ impl GroupRecord {
             Self::Metadata(metadata) => &metadata.group,
         }
     }
+}
+
+/// Records of committed offsets, each of a bounded size.
+pub(super) fn offset_records(
+    group: &GroupId,
+    mut offsets: impl Iterator<Item = (TopicPartition, CommittedOffset)>,
+) -> impl Iterator<Item = GroupRecord> {
+    iter::from_fn(move || {
+        let (mut some, mut bytes) = (Vec::new(), 0);
+        while some.len() < OFFSETS_PER_RECORD
+            && bytes < METADATA_PER_RECORD
+            && let Some(next) = offsets.next()
+        {
+            bytes += next.1.metadata.len();
+            some.push(next);
+        }
+        let group = group.clone();
+        (!some.is_empty()).then_some(GroupRecord::OffsetsCommitted { group, offsets: some })
+    })
 }
 
 /// A partition of a topic; names are the gateways' business.

@@ -136,8 +136,8 @@ fn answer(
 /// What clients get wrong is told to whoever runs the broker, too.
 fn say(gateway: &Gateway, peer: SocketAddr, request: i32, refusal: &Refusal) {
     let (code, remark) = (refusal.code.java_name(), &refusal.remark);
-    let now = gateway.broker.env().clock.monotonic();
-    match refusal.is_bad_input.then(|| gateway.complaints.admit(now)).flatten() {
+    let admit = || gateway.complaints.admit(gateway.broker.env().clock.monotonic());
+    match refusal.is_bad_input.then(admit).flatten() {
         Some(left_out) => {
             tracing::info!(%peer, request, code, remark, left_out, "bad input is refused");
         }

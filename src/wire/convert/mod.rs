@@ -19,7 +19,8 @@
 //!
 //! # Headers that properties cannot hold
 //! A name that repeats, or whose value is null or no plain text, or that is `KEYS`, one of those that
-//! the broker sets, or no plain text itself: all headers of that name are in [`HEADERS`], in base64, each as
+//! the broker sets, or no plain text itself: all headers of that name are in [`HEADERS`], in base64,
+//! each as
 //!
 //! ```text
 //! place among the record's headers varint | name length varint | name | value length varint, -1 for null | value
@@ -31,8 +32,9 @@
 //! # There and back
 //! Whoever reads a converted message and produces it again, in either dialect, gives what it was: the
 //! names above mean the same on either side. What a message has beyond that stays behind: hosts,
-//! the broker's cluster and region, offsets, the time it was stored at, a producer's id. RocketMQ's Java client keeps properties in a
-//! map, so that headers of different names may come back in another order, those of one name never.
+//! the broker's cluster and region, offsets, the time it was stored at, a producer's id. RocketMQ's
+//! Java client keeps properties in a map, so that headers of different names may come back in another
+//! order, those of one name never.
 //!
 //! # What cannot be expressed
 //! It is left out, [`DROPPED`] says what, in words with spaces between, and the message is counted:
