@@ -70,17 +70,66 @@ pub struct Timeline {
     thread: JoinHandle<Recorded>,
 }
 
+/// What is counted and timed of those who write and read.
+pub trait Counters: Send + 'static {
+    /// Records acknowledged, given up and received so far.
+    fn totals(&self) -> (u64, u64, u64);
+    /// Takes the latencies noted since the last time, in nanoseconds: [`Recorded::publish`],
+    /// [`Recorded::publish_delay`] and [`Recorded::end_to_end`].
+    fn take(&self) -> [Histogram<u64>; 3];
+    /// Whether somebody reads.
+    fn has_readers(&self) -> bool;
+}
+
+/// Those of librdkafka's clients.
+struct Clients {
+    deliveries: Vec<Arc<Deliveries>>,
+    receipts: Option<Arc<Receipts>>,
+}
+
+impl Counters for Clients {
+    fn totals(&self) -> (u64, u64, u64) {
+        let sum = |of: fn(&Deliveries) -> u64| self.deliveries.iter().map(|d| of(d)).sum();
+        let received = |r: &Arc<Receipts>| r.received.load(Ordering::Relaxed);
+        let received = self.receipts.as_ref().map_or(0, received);
+        (sum(Deliveries::acknowledged), sum(Deliveries::errors), received)
+    }
+
+    fn take(&self) -> [Histogram<u64>; 3] {
+        let mut taken = [new_histogram(), new_histogram(), new_histogram()];
+        for deliveries in &self.deliveries {
+            let (latency, delay) = deliveries.take_latencies();
+            taken[0] += latency;
+            taken[1] += delay;
+        }
+        if let Some(receipts) = &self.receipts {
+            let mut held = receipts.end_to_end_ns.lock().expect("no holder panics");
+            taken[2] = std::mem::replace(&mut *held, new_histogram());
+        }
+        taken
+    }
+
+    fn has_readers(&self) -> bool {
+        self.receipts.is_some()
+    }
+}
+
 impl Timeline {
     /// Begins to record what these producers and consumers do from now on.
     pub fn start(deliveries: Vec<Arc<Deliveries>>, receipts: Option<Arc<Receipts>>) -> Self {
+        Self::of(Clients { deliveries, receipts })
+    }
+
+    /// Begins to record what these counters show from now on.
+    pub fn of(counters: impl Counters) -> Self {
         let (stop, stopped) = mpsc::channel();
-        let mut recorder = Recorder::new(deliveries, receipts);
+        let mut recorder = Recorder::new(counters);
         let thread = thread::spawn(move || {
             let mut next = recorder.at + INTERVAL;
             loop {
                 let left = next.saturating_duration_since(Instant::now());
                 let go_on = stopped.recv_timeout(left) == Err(RecvTimeoutError::Timeout);
-                recorder.interval();
+                recorder.interval(Instant::now());
                 next += INTERVAL;
                 if !go_on {
                     return recorder.recorded;
@@ -98,64 +147,42 @@ impl Timeline {
 }
 
 /// Where the counters stood at the end of the last interval.
-struct Recorder {
-    deliveries: Vec<Arc<Deliveries>>,
-    receipts: Option<Arc<Receipts>>,
-    at: Instant,
+pub struct Recorder<C> {
+    counters: C,
+    /// That end.
+    pub at: Instant,
     acknowledged: u64,
     errors: u64,
     received: u64,
-    recorded: Recorded,
+    /// What there is so far.
+    pub recorded: Recorded,
 }
 
-impl Recorder {
-    fn new(deliveries: Vec<Arc<Deliveries>>, receipts: Option<Arc<Receipts>>) -> Self {
-        let mut recorder = Self {
-            deliveries,
-            receipts,
+impl<C: Counters> Recorder<C> {
+    /// Begins now.
+    pub fn new(counters: C) -> Self {
+        // What came before belongs to the warm-up.
+        let (acknowledged, errors, received) = counters.totals();
+        drop(counters.take());
+        Self {
+            counters,
             at: Instant::now(),
-            acknowledged: 0,
-            errors: 0,
-            received: 0,
+            acknowledged,
+            errors,
+            received,
             recorded: Recorded {
                 intervals: Vec::new(),
                 publish: new_histogram(),
                 publish_delay: new_histogram(),
                 end_to_end: new_histogram(),
             },
-        };
-        // What came before belongs to the warm-up.
-        (recorder.acknowledged, recorder.errors, recorder.received) = recorder.totals();
-        recorder.take();
-        recorder
-    }
-
-    fn totals(&self) -> (u64, u64, u64) {
-        let sum = |of: fn(&Deliveries) -> u64| self.deliveries.iter().map(|d| of(d)).sum();
-        let received = |r: &Arc<Receipts>| r.received.load(Ordering::Relaxed);
-        let received = self.receipts.as_ref().map_or(0, received);
-        (sum(Deliveries::acknowledged), sum(Deliveries::errors), received)
-    }
-
-    /// Takes the latencies recorded since the last time.
-    fn take(&self) -> [Histogram<u64>; 3] {
-        let mut taken = [new_histogram(), new_histogram(), new_histogram()];
-        for deliveries in &self.deliveries {
-            let (latency, delay) = deliveries.take_latencies();
-            taken[0] += latency;
-            taken[1] += delay;
         }
-        if let Some(receipts) = &self.receipts {
-            let mut held = receipts.end_to_end_ns.lock().expect("no holder panics");
-            taken[2] = std::mem::replace(&mut *held, new_histogram());
-        }
-        taken
     }
 
-    fn interval(&mut self) {
-        let now = Instant::now();
-        let [publish, publish_delay, end_to_end] = self.take();
-        let (acknowledged, errors, received) = self.totals();
+    /// Ends an interval, which is none of its own if it is too short.
+    pub fn interval(&mut self, now: Instant) {
+        let [publish, publish_delay, end_to_end] = self.counters.take();
+        let (acknowledged, errors, received) = self.counters.totals();
         let length = now - self.at;
         let seconds = length.as_secs_f64();
         let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / seconds;
@@ -165,9 +192,9 @@ impl Recorder {
                 publish_rate: rate(acknowledged, self.acknowledged),
                 publish_error_rate: rate(errors, self.errors),
                 consume_rate: rate(received, self.received),
-                backlog: match self.receipts {
-                    Some(_) => acknowledged.saturating_sub(received),
-                    None => 0,
+                backlog: match self.counters.has_readers() {
+                    true => acknowledged.saturating_sub(received),
+                    false => 0,
                 },
                 publish: Summary::of(&publish),
                 publish_delay: Summary::of(&publish_delay),
@@ -191,11 +218,12 @@ mod tests {
         let receipts = Arc::new(Receipts::default());
         receipts.received.store(7, Ordering::Relaxed);
         receipts.end_to_end_ns.lock().expect("no holder panics").saturating_record(5_000);
-        let mut recorder = Recorder::new(Vec::new(), Some(receipts.clone()));
+        let clients = Clients { deliveries: Vec::new(), receipts: Some(receipts.clone()) };
+        let mut recorder = Recorder::new(clients);
         receipts.received.store(17, Ordering::Relaxed);
         receipts.end_to_end_ns.lock().expect("no holder panics").saturating_record(9_000);
-        recorder.interval();
-        recorder.interval();
+        recorder.interval(Instant::now());
+        recorder.interval(Instant::now());
         let recorded = recorder.recorded;
         assert_eq!(recorded.end_to_end.len(), 1);
         let interval = &recorded.intervals[0];

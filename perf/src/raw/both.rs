@@ -3,7 +3,7 @@
 use super::consume::{self, CONSUMER};
 use super::control::{Control, Window};
 use super::cursor::following;
-use super::intervals::Intervals;
+use super::intervals;
 use super::options::{
     BatchOptions, FetchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
@@ -47,10 +47,10 @@ pub fn both(args: &BothArgs) -> Result<RawReport> {
     producers.watch(args.time.warmup());
     let readings = || vec![producers.reading(), consumers.reading()];
     let window = Window::open(&control, args.watch.pid, readings())?;
-    let intervals = Intervals::start(producers.gauges(), consumers.gauges());
+    let intervals = intervals::start(producers.gauges(), consumers.gauges());
     producers.watch(args.time.seconds);
     let measured = window.close(&control, &readings())?;
-    let intervals = intervals.finish();
+    let intervals = intervals.finish().intervals;
     let (produced, consumed) = consume::drain(producers, consumers, &control)?;
 
     let mut report = RawReport::new("raw both", PRODUCER, args.send.record_bytes, measured);

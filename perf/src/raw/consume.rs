@@ -3,7 +3,7 @@
 use super::consumer::{Consumed, ConsumerPlan};
 use super::control::{Control, Gauge, Reading, Team, Window};
 use super::cursor::{Cursor, between, following, held};
-use super::intervals::Intervals;
+use super::intervals;
 use super::options::{FetchOptions, TimeOptions, TopicOptions, WatchOptions};
 use super::producer::Produced;
 use super::setup_connection::{EARLIEST, LATEST};
@@ -102,10 +102,10 @@ where
     let nothing = Reading::nothing(CONSUMER, tasks.len());
     let window = Window::open(control, pid, vec![nothing])?;
     let team = Team::start(CONSUMER, tasks);
-    let intervals = Intervals::start(Vec::new(), team.gauges());
+    let intervals = intervals::start(Vec::new(), team.gauges());
     read_on(&team, expected, control);
     let measured = window.close(control, &[team.reading()])?;
-    let intervals = intervals.finish();
+    let intervals = intervals.finish().intervals;
     let consumed = team.join()?;
 
     let records: u64 = consumed.iter().map(|c| c.records).sum();
@@ -128,10 +128,10 @@ fn follow(args: &ConsumeArgs, plan: &ConsumerPlan, control: &Arc<Control>) -> Re
     let team = start(plan, control, &following(ends), CONSUMER);
     team.watch(args.time.warmup());
     let window = Window::open(control, args.watch.pid, vec![team.reading()])?;
-    let intervals = Intervals::start(Vec::new(), team.gauges());
+    let intervals = intervals::start(Vec::new(), team.gauges());
     team.watch(args.time.seconds);
     let measured = window.close(control, &[team.reading()])?;
-    let intervals = intervals.finish();
+    let intervals = intervals.finish().intervals;
     control.stop_reading.store(true, Relaxed);
     let consumed = team.join()?;
     let bytes = record_bytes(&consumed);

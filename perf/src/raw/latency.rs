@@ -6,7 +6,7 @@ use super::consumer::Consumed;
 use super::control::{Control, Team, Window};
 use super::cursor::following;
 use super::idle::IdleConnections;
-use super::intervals::Intervals;
+use super::intervals;
 use super::options::{
     BatchSize, FetchOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
@@ -87,14 +87,14 @@ pub fn latency(args: &LatencyArgs) -> Result<RawReport> {
     producers.watch(START + args.time.warmup());
     let readings = || vec![producers.reading(), consumers.reading()];
     let window = Window::open(&control, pid, readings())?;
-    let intervals = Intervals::start(producers.gauges(), consumers.gauges());
+    let intervals = intervals::start(producers.gauges(), consumers.gauges());
     producers.watch(args.time.seconds);
     let cold = args.cold_reader.map(|gb| read_cold(args, gb, &control)).transpose()?;
     if cold.is_some() {
         producers.watch(args.time.seconds);
     }
     let measured = window.close(&control, &readings())?;
-    let intervals = intervals.finish();
+    let intervals = intervals.finish().intervals;
     let (produced, consumed) = consume::drain(producers, consumers, &control)?;
 
     let mut report = RawReport::new("raw latency", PRODUCER, args.send.record_bytes, measured);

@@ -1,7 +1,7 @@
 //! `raw produce`: prepared batches as fast as the broker takes them.
 
 use super::control::{Control, Team, Window};
-use super::intervals::Intervals;
+use super::intervals;
 use super::options::{
     BatchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
@@ -57,10 +57,10 @@ pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
     let team = start(&plan, &control);
     team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
-    let intervals = Intervals::start(team.gauges(), Vec::new());
+    let intervals = intervals::start(team.gauges(), Vec::new());
     let ended = team.work(args.records.is_some(), args.time.seconds);
     let measured = window.close(&control, &[team.reading()])?;
-    let intervals = intervals.finish();
+    let intervals = intervals.finish().intervals;
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
 

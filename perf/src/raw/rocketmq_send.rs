@@ -1,7 +1,7 @@
 //! `raw rocketmq-send`: synchronous sends of many threads, or batches.
 
 use super::control::{Control, STALL_TIMEOUT, Team, Window};
-use super::intervals::Intervals;
+use super::intervals;
 use super::message_sender::SenderPlan;
 use super::options::{RocketmqOptions, TimeOptions, WatchOptions};
 use super::produce::PRODUCER;
@@ -75,10 +75,10 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
         Team::start(PRODUCER, (0..plan.threads).map(|thread| plan.task(&control, thread)));
     team.watch(args.time.warmup_before(args.records));
     let window = Window::open(&control, args.watch.pid, vec![team.reading()])?;
-    let intervals = Intervals::start(team.gauges(), Vec::new());
+    let intervals = intervals::start(team.gauges(), Vec::new());
     let ended = team.work(args.records.is_some(), args.time.seconds);
     let measured = window.close(&control, &[team.reading()])?;
-    let intervals = intervals.finish();
+    let intervals = intervals.finish().intervals;
     control.stop_sending.store(true, Relaxed);
     let produced = team.join()?;
 
