@@ -61,13 +61,6 @@ pub(super) fn delay_of_level(settings: &RocketMqSettings, level: i32) -> Option<
     levels.get(at.min(levels.len() - 1)).copied()
 }
 
-/// Adds those of `from` that a delivered message has to `block`.
-pub(super) fn push_others(block: &mut String, from: &str) {
-    for (name, value) in Properties::new(from).filter(|(name, _)| !is_of_timers(name)) {
-        property::push(block, name, value);
-    }
-}
-
 /// Whether a property is one that a delivered message does not have.
 pub(super) fn is_of_timers(name: &str) -> bool {
     OF_TIMERS.contains(&name)

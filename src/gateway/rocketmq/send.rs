@@ -246,11 +246,9 @@ fn stored_properties(settings: &RocketMqSettings, given: &str, as_given: bool) -
     if as_given {
         block.push_str(given);
     } else {
-        let others = Properties::new(given)
-            .filter(|(name, _)| !delay::is_of_timers(name) && !property::OF_BROKER.contains(name));
-        for (name, value) in others {
-            property::push(&mut block, name, value);
-        }
+        property::push_those(&mut block, given, |name| {
+            !delay::is_of_timers(name) && !property::OF_BROKER.contains(&name)
+        });
     }
     property::push(&mut block, property::MSG_REGION, REGION);
     property::push(&mut block, property::TRACE_ON, "true");

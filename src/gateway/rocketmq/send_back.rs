@@ -86,7 +86,7 @@ fn sent_back(
 ) -> Result<Message, Refusal> {
     let mut properties = String::with_capacity(original.properties.len() + 128);
     let known = original.properties();
-    delay::push_others(&mut properties, original.properties);
+    property::push_those(&mut properties, original.properties, |name| !delay::is_of_timers(name));
     if known.get(property::RETRY_TOPIC).is_none() {
         property::push(&mut properties, property::RETRY_TOPIC, original.topic);
     }

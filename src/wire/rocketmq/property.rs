@@ -101,6 +101,13 @@ impl<'a> Iterator for Properties<'a> {
     }
 }
 
+/// Adds those properties of `from` to `block` whose names are to be kept.
+pub fn push_those(block: &mut String, from: &str, keep: impl Fn(&str) -> bool) {
+    for (name, value) in Properties::new(from).filter(|(name, _)| keep(name)) {
+        push(block, name, value);
+    }
+}
+
 /// Adds a property to `block`. Gives false, and leaves `block` as it was, for what the format cannot
 /// express: an empty name or value, or one with the format's own two characters in it (a value may
 /// have `\x01`).
