@@ -9,6 +9,7 @@ use crate::benchmark_line::{BenchmarkLine, LINE_SECONDS};
 use crate::broker_process::spawn;
 use crate::error::{Doing, PerfError, Result};
 use crate::proc_stat::{ProcSample, ProcUse, sample};
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -161,13 +162,22 @@ impl BenchmarkProgram {
     }
 
     fn stuck(&self) -> PerfError {
+        self.failed_by(&"the program ended or got stuck")
+    }
+
+    /// What was seen to go wrong, and what the program said last.
+    pub fn failed_by(&self, seen: &dyn Display) -> PerfError {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         let last = text.lines().last().unwrap_or_default();
         let log = self.log.display();
-        PerfError::Failed(format!("the program ended or got stuck: {last} ({log})"))
+        PerfError::Failed(format!("{seen}: {last} ({log})"))
     }
 
-    fn sample(&self, broker: u32) -> Result<(ProcSample, ProcSample)> {
+    /// The counters of the broker and of the program.
+    ///
+    /// # Errors
+    /// One of them has ended.
+    pub fn sample(&self, broker: u32) -> Result<(ProcSample, ProcSample)> {
         Ok((sample(broker)?, sample(self.child.id())?))
     }
 }

@@ -7,7 +7,7 @@ use crate::error::{Doing, PerfError, Result};
 use crate::fill::fill;
 use crate::histogram::{Counts, merge};
 use crate::proc_stat::ProcUse;
-use crate::raw::messages_stored;
+use crate::raw::{TopicWatch, messages_stored};
 use crate::report::Report;
 use crate::rocketmq_anchor::RocketMqAnchor;
 use crate::system::{RocketmqSystemArgs, settle_disk};
@@ -30,6 +30,9 @@ const BATCH_MESSAGES: &str = "32";
 const CLUSTER: &str = "DefaultCluster";
 /// The histogram of how late messages with delays came.
 pub const TIMER_LATENESS: &str = "timerLateness";
+/// The topic of batches, and its queues: as many as RocketMQ gives a topic by itself.
+const BATCHES: &str = "batch";
+const BATCH_QUEUES: u32 = 4;
 /// The group that consumes.
 const GROUP: &str = "perf";
 
@@ -51,10 +54,10 @@ pub struct RocketMqArgs {
     /// Times of nine seconds measured.
     #[arg(long, default_value_t = 2)]
     windows: u64,
-    /// Times of nine seconds that batches are written for before they are consumed, besides the
-    /// first ten seconds.
-    #[arg(long, default_value_t = 4)]
-    fill_windows: u64,
+    /// Messages that are written in batches before they are consumed; how they are read is
+    /// measured from the first fifth's end to the last tenth's beginning.
+    #[arg(long, default_value_t = 4_000_000)]
+    backlog_messages: u64,
     /// Topics of four queues that `topics` sends to, in turn.
     #[arg(long, default_value_t = 10_000)]
     topics: usize,
@@ -98,10 +101,10 @@ pub struct RocketMqReport {
     pub report: Report,
     /// Bytes written before all work.
     filled_bytes: u64,
-    /// The mean time of a call, or from a message's birth until it is consumed, in milliseconds.
+    /// The mean time of a call, in milliseconds.
     mean_ms: Option<f64>,
-    /// The longest: since a producer started, in a consumer's last second.
-    max_ms: u64,
+    /// The longest since a producer started.
+    max_ms: Option<u64>,
     /// What the figures are held against, if the work is done twice.
     base: Option<Base>,
     /// How late messages came after their time to be delivered.
@@ -167,7 +170,7 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
     let mut base = None;
     let done = match args.work {
         Work::Send => bench.send()?,
-        Work::Batch => bench.batch(args.warmup_windows, args.windows)?,
+        Work::Batch => bench.batch()?,
         Work::Consume => bench.consume()?,
         Work::Topics => {
             base = Some(bench.sends("one", 1)?);
@@ -181,16 +184,10 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
             done
         }
     };
-    let mut report = args.report(&done);
-    report.hold_against(base.map(|base| args.report(&base)));
+    let mut report = args.report(done);
+    report.hold_against(base.map(|base| args.report(base)));
     if let Some(lateness) = lateness {
         report.judge_lateness(lateness);
-    }
-    if args.work == Work::Consume && has_ended(&done.observed) {
-        report
-            .report
-            .failures
-            .push("the backlog ended within the measured time: give more --fill-windows".into());
     }
     let failed = report.report.errors.unwrap_or(0);
     if failed > 0 {
@@ -200,29 +197,44 @@ pub fn rocketmq(args: &RocketMqArgs) -> Result<RocketMqReport> {
     Ok(report)
 }
 
-/// What a program did, and the messages its topics hold afterwards, if it is one that sends.
+/// What a program did.
 struct Done {
-    observed: Observed,
-    stored: Option<u64>,
+    messages: u64,
+    /// Messages that failed since it started.
+    failed: u64,
+    mean_ms: Option<f64>,
+    max_ms: Option<u64>,
+    broker: ProcUse,
+    client: ProcUse,
+    /// What is wrong with what it left behind.
+    fault: Option<String>,
 }
 
 impl Done {
-    /// What is wrong with the number of messages stored, if anything is. Of a program that is
-    /// killed only loss is seen, and only what exceeds the messages that its lines do not tell of:
-    /// see [`Observed::acknowledged`].
-    fn fault(&self) -> Option<String> {
-        let (stored, acknowledged) = (self.stored?, self.observed.acknowledged());
-        if stored < acknowledged {
-            return Some(format!("{stored} messages are there, {acknowledged} were acknowledged"));
+    /// What a program that sends did, and the messages its topics hold afterwards.
+    fn sent(observed: Observed, stored: Option<u64>) -> Self {
+        Self {
+            messages: observed.messages(),
+            failed: observed.failed(),
+            mean_ms: observed.mean_ms(),
+            max_ms: Some(observed.max_ms()),
+            fault: stored.and_then(|stored| wrong_number(&observed, stored)),
+            broker: observed.broker,
+            client: observed.client,
         }
-        let most = self.observed.stored_at_most().filter(|most| stored > *most)?;
-        Some(format!("{stored} messages are there, {most} were sent"))
     }
 }
 
-/// Whether a consumer had nothing to do at last. Its longest time is that of the second before.
-fn has_ended(observed: &Observed) -> bool {
-    observed.lines.iter().any(|line| line.max_ms == 0)
+/// What is wrong with the number of messages stored, if anything is. Of a program that is killed only
+/// loss is seen, and only what exceeds the messages that its lines do not tell of: see
+/// [`Observed::acknowledged`].
+fn wrong_number(observed: &Observed, stored: u64) -> Option<String> {
+    let acknowledged = observed.acknowledged();
+    if stored < acknowledged {
+        return Some(format!("{stored} messages are there, {acknowledged} were acknowledged"));
+    }
+    let most = observed.stored_at_most().filter(|most| stored > *most)?;
+    Some(format!("{stored} messages are there, {most} were sent"))
 }
 
 impl RocketMqArgs {
@@ -230,17 +242,15 @@ impl RocketMqArgs {
         self.work.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned())
     }
 
-    fn report(&self, done: &Done) -> RocketMqReport {
-        let observed = &done.observed;
-        let broker = Some(observed.broker.clone());
-        let (messages, client) = (observed.messages(), observed.client.clone());
-        let mut report = Report::new("rocketmq", messages, self.message_bytes, broker, client);
-        report.errors = Some(observed.failed());
+    fn report(&self, done: Done) -> RocketMqReport {
+        let Done { messages, failed, mean_ms, max_ms, broker, client, fault } = done;
+        let mut report =
+            Report::new("rocketmq", messages, self.message_bytes, Some(broker), client);
+        report.errors = Some(failed);
         if messages == 0 {
             report.failures.push("no message went through".into());
         }
-        report.failures.extend(done.fault());
-        let (mean_ms, max_ms) = (observed.mean_ms(), observed.max_ms());
+        report.failures.extend(fault);
         let filled_bytes = self.fill_bytes;
         RocketMqReport { report, filled_bytes, mean_ms, max_ms, base: None, lateness: None }
     }
@@ -298,29 +308,51 @@ impl Bench<'_> {
         self.done(observed, &["send".to_owned()])
     }
 
-    fn batch(&self, warmup: u64, windows: u64) -> Result<Done> {
-        let mut command = self.benchmark("BatchProducer");
-        command.args(["-t", "batch", "-w", BATCH_THREADS, "-b", BATCH_MESSAGES]);
-        command.args(["-s", &self.args.message_bytes.to_string()]);
-        let observed = self.observe(command, warmup, windows)?;
-        self.done(observed, &["batch".to_owned()])
+    fn batch(&self) -> Result<Done> {
+        let (warmup, windows) = (self.args.warmup_windows, self.args.windows);
+        let observed = self.observe(self.batches(), warmup, windows)?;
+        self.done(observed, &[BATCHES.to_owned()])
     }
 
-    /// Fills the topic and reads it. The program tells when it has nothing more to read, not how
-    /// much it read until then, so that there must be enough.
+    /// The program that sends batches.
+    fn batches(&self) -> Command {
+        let mut command = self.benchmark("BatchProducer");
+        command.args(["-t", BATCHES, "-w", BATCH_THREADS, "-b", BATCH_MESSAGES]);
+        command.args(["-s", &self.args.message_bytes.to_string()]);
+        command
+    }
+
+    /// Has the batch producer write a backlog, and reads it.
     fn consume(&self) -> Result<Done> {
-        let filled = self.batch(0, self.args.fill_windows)?;
-        let failed = filled.observed.failed();
-        let refused = (failed > 0).then(|| format!("{failed} messages failed"));
-        if let Some(fault) = refused.or_else(|| filled.fault()) {
-            return Err(PerfError::Failed(format!("writing what is to be consumed: {fault}")));
-        }
+        let mut topic = TopicWatch::create(&self.broker.address, BATCHES, BATCH_QUEUES)?;
+        let writer = BenchmarkProgram::start(self.batches(), &self.log)?;
+        let written = topic.wait_for(self.args.backlog_messages, TopicWatch::stored);
+        written.map_err(|error| writer.failed_by(&error))?;
+        drop(writer);
         self.reset_group()?;
         settle_disk()?;
+        self.read(&mut topic)
+    }
+
+    /// Watches the consumer by what its group has consumed: its lines do not tell how much it read.
+    fn read(&self, topic: &mut TopicWatch) -> Result<Done> {
         let mut command = self.benchmark("Consumer");
-        command.args(["-t", "batch", "-g", GROUP, "-p", "false"]);
-        let observed = self.observe(command, self.args.warmup_windows, self.args.windows)?;
-        Ok(Done { observed, stored: None })
+        command.args(["-t", BATCHES, "-g", GROUP, "-p", "false"]);
+        let stored = topic.stored()?;
+        let reader = BenchmarkProgram::start(command, &self.log)?;
+        let mut reach = |messages| {
+            let consumed = topic.wait_for(messages, |topic| topic.consumed(GROUP));
+            let consumed = consumed.map_err(|error| reader.failed_by(&error))?;
+            Ok((consumed, reader.sample(self.broker.pid())?))
+        };
+        let (from, start) = reach(stored / 5)?;
+        let (until, end) = reach(stored / 10 * 9)?;
+        // Nothing is passed over.
+        reach(stored)?;
+        let (broker, client) = (end.0.since(&start.0), end.1.since(&start.1));
+        let messages = until - from;
+        let (mean_ms, max_ms) = (None, None);
+        Ok(Done { messages, failed: 0, mean_ms, max_ms, broker, client, fault: None })
     }
 
     fn sends(&self, prefix: &str, topics: usize) -> Result<Done> {
@@ -343,7 +375,7 @@ impl Bench<'_> {
             0 => None,
             _ => Some(messages_stored(&self.broker.address, topics, acknowledged)?),
         };
-        Ok(Done { observed, stored })
+        Ok(Done::sent(observed, stored))
     }
 
     fn store_pending(&self) -> Result<()> {
@@ -375,7 +407,7 @@ impl Bench<'_> {
     /// beginning has left the memory, and the benchmark program has no option for that.
     fn reset_group(&self) -> Result<()> {
         self.mqadmin(&["updateSubGroup", "-c", CLUSTER, "-g", GROUP])?;
-        self.mqadmin(&["resetOffsetByTime", "-t", "batch", "-g", GROUP, "-s", "0"])
+        self.mqadmin(&["resetOffsetByTime", "-t", BATCHES, "-g", GROUP, "-s", "0"])
     }
 
     fn mqadmin(&self, arguments: &[&str]) -> Result<()> {
@@ -449,7 +481,7 @@ mod tests {
             let (broker, client) = (ProcUse::default(), ProcUse::default());
             let (lines, end) = (vec![line("")], end.map(line));
             let observed = Observed { lines, before: 10, end, broker, client };
-            Done { observed, stored }.fault()
+            Done::sent(observed, stored).fault
         };
         assert_eq!(fault(None, None), None, "it reads");
         assert_eq!(fault(None, Some(99)).unwrap(), "99 messages are there, 100 were acknowledged");

@@ -34,11 +34,13 @@ mod setup_connection;
 mod stamp;
 mod stream_check;
 mod summary;
+mod topic_watch;
 mod topics;
 
 pub use latency::COLD_END_TO_END_LATENCY;
 pub use remoting_setup::messages_stored;
 pub use summary::NEVER_SENT;
+pub use topic_watch::TopicWatch;
 
 use crate::error::Result;
 use clap::Subcommand;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 const BROKER_TIMEOUT: Duration = Duration::from_secs(30);
 /// RocketMQ shows what it stored a moment after it answered.
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(30);
+const QUERY_CONSUMER_OFFSET: i16 = 14;
 const UPDATE_AND_CREATE_TOPIC: i16 = 17;
 const GET_ROUTEINFO_BY_TOPIC: i16 = 105;
 const GET_BROKER_CLUSTER_INFO: i16 = 106;
@@ -123,6 +124,19 @@ impl RemotingSetup {
         places.map(|(topic, queue)| self.offset(code, &topics.name(topic), queue)).collect()
     }
 
+    /// A group's offsets in all queues, in the order of their places.
+    ///
+    /// # Errors
+    /// The broker refuses, or the group has none.
+    pub fn group_offsets(&mut self, topics: &RawTopics, group: &str) -> Result<Vec<i64>> {
+        let places = (0..topics.places()).map(|place| topics.place(place));
+        let of = |(topic, queue)| {
+            let group = [("consumerGroup", group)];
+            self.ask_offset(QUERY_CONSUMER_OFFSET, &topics.name(topic), queue, &group)
+        };
+        places.map(of).collect()
+    }
+
     /// How many queues of a topic can be read, as a name server tells.
     fn queues(&mut self, topic: &str) -> Result<u32> {
         let frame = self.call(GET_ROUTEINFO_BY_TOPIC, &[("topic", topic)])?;
@@ -149,7 +163,18 @@ impl RemotingSetup {
     }
 
     fn offset(&mut self, code: i16, topic: &str, queue: u32) -> Result<i64> {
-        let fields = [("topic", topic), ("queueId", &queue.to_string())];
+        self.ask_offset(code, topic, queue, &[])
+    }
+
+    fn ask_offset(
+        &mut self,
+        code: i16,
+        topic: &str,
+        queue: u32,
+        more: &[(&str, &str)],
+    ) -> Result<i64> {
+        let queue_id = queue.to_string();
+        let fields = [&[("topic", topic), ("queueId", queue_id.as_str())], more].concat();
         let frame = self.call(code, &fields)?;
         let doing = format!("asking for an offset of {topic}-{queue}");
         let answer = success(&frame, &doing)?;
