@@ -188,6 +188,9 @@ fn check(
     place: &Place<'_>,
     message: &BatchMessage<'_>,
 ) -> Result<Message, Refusal> {
+    if message.body.is_empty() {
+        return Err(Refusal::new(ResponseCode::MessageIllegal, "the message has no body"));
+    }
     let limit = gateway.settings.max_message_bytes;
     if message.body.len() > limit as usize {
         let remark =

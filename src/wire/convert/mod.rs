@@ -10,7 +10,8 @@
 //! | flag, if it is not 0 | header [`FLAG`] |
 //! | reconsume times, if they are not 0 | header [`RECONSUME_TIMES`] |
 //! | property [`KEY`], base64 | a key that `KEYS` cannot hold: empty, or not plain text |
-//! | property [`TOMBSTONE`], `true` | no value |
+//! | property [`TOMBSTONE`], `true`, and the body [`NO_BODY`] | no value |
+//! | property [`EMPTY`], `true`, and the body [`NO_BODY`] | an empty value |
 //! | property [`HEADERS`], base64 | headers that properties cannot hold |
 //! | properties that the broker sets ([`OF_BROKER`](super::rocketmq::property::OF_BROKER)) | nothing |
 //!
@@ -41,7 +42,10 @@
 //! - `key`, `headers`: beyond the 32 KiB that properties may take.
 //! - `body`: larger than RocketMQ's clients take ([`BODY_BYTES_MAX`]), or compressed and not to be
 //!   decompressed: then it stays as it is.
-//! - `records`: the rest of a batch that cannot be read; one empty message stands for it.
+//! - `records`: the rest of a batch that cannot be read; one message stands for it.
+//!
+//! RocketMQ has no messages without a body: its producers and brokers refuse them, and its Java
+//! consumers up to 5.3.1 stop at one for good. What has none here has the body [`NO_BODY`].
 //!
 //! Nothing here panics, whatever the bytes.
 
@@ -60,6 +64,10 @@ pub use to_rocketmq::{Messages, Target, to_rocketmq};
 pub const KEY: &str = "mainstem-key";
 /// Property: `true` if there was no value.
 pub const TOMBSTONE: &str = "mainstem-tombstone";
+/// Property: `true` if the value was empty.
+pub const EMPTY: &str = "mainstem-empty";
+/// The body of a message that stands for a record without one.
+pub const NO_BODY: &[u8] = b"\0";
 /// Property: headers in base64 (URL-safe).
 pub const HEADERS: &str = "mainstem-headers";
 /// Header: a RocketMQ message's flag, decimal.

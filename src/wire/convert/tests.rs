@@ -144,7 +144,7 @@ fn a_kafka_record_is_a_message() {
     };
     assert_eq!(first, expected);
     let second = Record::parse(all[1].1).unwrap();
-    assert_eq!((second.queue_offset, second.born_timestamp, second.body), (8, 900, &b""[..]));
+    assert_eq!((second.queue_offset, second.born_timestamp, second.body), (8, 900, NO_BODY));
     assert_eq!(properties(&second), [(TOMBSTONE.to_owned(), "true".to_owned())]);
     assert_eq!(messages.since(8).count(), 1);
 }
@@ -173,8 +173,8 @@ fn odd_headers_are_hidden_and_the_last_plain_one_shows() {
     assert_eq!(message.flag, 7);
     let shown = properties(&message);
     let names: Vec<_> = shown.iter().map(|(name, _)| name.as_str()).collect();
-    assert_eq!(names, ["a", "b", HEADERS, KEY]);
-    assert_eq!((shown[0].1.as_str(), shown[3].1.as_str()), ("3", "_w"));
+    assert_eq!(names, ["a", "b", EMPTY, HEADERS, KEY]);
+    assert_eq!((shown[0].1.as_str(), shown[4].1.as_str()), ("3", "_w"));
     assert_eq!(to_kafka(messages.since(0)), [(0, record.clone())]);
 
     // A bridge whose properties are a map writes them in another order.
@@ -331,7 +331,7 @@ fn what_cannot_be_read_is_one_marked_message() {
     assert_eq!((messages.offsets(), messages.len(), messages.lossy()), (10..13, 3, 1));
     let (offset, bytes) = messages.since(12).next().unwrap();
     let stand_in = Record::parse(bytes).unwrap();
-    assert_eq!((offset, stand_in.queue_offset, stand_in.body), (12, 12, &b""[..]));
+    assert_eq!((offset, stand_in.queue_offset, stand_in.body), (12, 12, NO_BODY));
     assert_eq!(stand_in.properties().get(DROPPED), Some("records"));
 
     let bomb =
@@ -351,7 +351,7 @@ fn what_has_no_room_is_said() {
     };
     let messages = convert_all(&batch_of(Codec::None, 0, &[record]));
     let message = Record::parse(messages.since(0).next().unwrap().1).unwrap();
-    assert_eq!((message.body, messages.lossy()), (&b""[..], 1));
+    assert_eq!((message.body, messages.lossy()), (NO_BODY, 1));
     let names: Vec<_> = message.properties().map(|(name, _)| name).collect();
     assert_eq!(names, ["a", "TAGS", DROPPED]);
     assert_eq!(message.properties().get(DROPPED), Some("key headers body"));
@@ -382,8 +382,10 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-const NAMES: [&str; 11] =
-    ["KEYS", "TAGS", "UNIQ_KEY", "DELAY", "CLUSTER", KEY, HEADERS, TOMBSTONE, DROPPED, "a", "b"];
+const NAMES: [&str; 12] = [
+    "KEYS", "TAGS", "UNIQ_KEY", "DELAY", "CLUSTER", KEY, HEADERS, TOMBSTONE, EMPTY, DROPPED, "a",
+    "b",
+];
 
 fn any_name() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
@@ -418,7 +420,7 @@ proptest! {
 
     #[test]
     fn rocketmq_messages_return(
-        body in vec(any::<u8>(), 0..20),
+        body in vec(any::<u8>(), 1..20),
         flag in any::<i32>(),
         reconsume_times in 0..3,
         born_timestamp in any::<i32>(),

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use hashbrown::HashSet;
 
-use super::{BODY_BYTES_MAX, DROPPED, FLAG, HEADERS, KEY, RECONSUME_TIMES, TOMBSTONE};
+use super::{
+    BODY_BYTES_MAX, DROPPED, EMPTY, FLAG, HEADERS, KEY, NO_BODY, RECONSUME_TIMES, TOMBSTONE,
+};
 use crate::{
     base::base64,
     wire::{
@@ -43,6 +45,7 @@ struct Said<'a> {
     keys: Option<&'a str>,
     binary_key: Option<Vec<u8>>,
     tombstone: bool,
+    empty: bool,
     hidden: Vec<u8>,
     plain: Vec<(&'a str, &'a str)>,
 }
@@ -54,7 +57,8 @@ impl<'a> Said<'a> {
             match name {
                 property::KEYS => said.keys = Some(value),
                 name if property::OF_BROKER.contains(&name) => {}
-                TOMBSTONE if value == "true" && record.body.is_empty() => said.tombstone = true,
+                TOMBSTONE if value == "true" && record.body == NO_BODY => said.tombstone = true,
+                EMPTY if value == "true" && record.body == NO_BODY => said.empty = true,
                 KEY => match base64::decode(value) {
                     Some(key) => said.binary_key = Some(key),
                     None => said.plain.push((name, value)),
@@ -92,7 +96,11 @@ impl<'a> From<&Record<'a>> for KafkaRecord<'a> {
         Self {
             timestamp_ms: record.born_timestamp,
             key: said.binary_key.map(Cow::Owned).or(keys),
-            value: (!said.tombstone).then_some(body),
+            value: match () {
+                () if said.tombstone => None,
+                () if said.empty => Some(Cow::Borrowed(&[])),
+                () => Some(body),
+            },
             headers,
             lossy,
         }

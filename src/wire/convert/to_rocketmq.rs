@@ -4,7 +4,9 @@ use std::{net::SocketAddr, ops::Range};
 
 use hashbrown::HashMap;
 
-use super::{BODY_BYTES_MAX, DROPPED, FLAG, HEADERS, KEY, RECONSUME_TIMES, TOMBSTONE, plain};
+use super::{
+    BODY_BYTES_MAX, DROPPED, EMPTY, FLAG, HEADERS, KEY, NO_BODY, RECONSUME_TIMES, TOMBSTONE, plain,
+};
 use crate::{
     base::{QueueId, base64},
     wire::{
@@ -271,7 +273,7 @@ fn put_headers(headers: record::Headers<'_>, block: &mut Block) -> Fields {
         let named = &names[header.name];
         // What has a meaning of its own among properties is not to be found there by accident.
         let name = plain(header.name).filter(|name| {
-            ![property::KEYS, KEY, HEADERS, TOMBSTONE].contains(name)
+            ![property::KEYS, KEY, HEADERS, TOMBSTONE, EMPTY].contains(name)
                 && !property::OF_BROKER.contains(name)
         });
         let is_hidden = name.is_none() || named.odd || named.count > 1;
@@ -302,23 +304,25 @@ fn convert(
     if let Some(key) = record.key {
         block.key(key);
     }
-    if record.value.is_none() {
-        block.push(TOMBSTONE, "true", "headers");
+    match record.value {
+        None => block.push(TOMBSTONE, "true", "headers"),
+        Some([]) => block.push(EMPTY, "true", "headers"),
+        Some(_) => {}
     }
     let fields = put_headers(record.headers.clone(), &mut block);
-    let mut body = record.value.unwrap_or_default();
+    let mut body = record.value.filter(|value| !value.is_empty()).unwrap_or(NO_BODY);
     if body.len() > BODY_BYTES_MAX {
-        body = &[];
+        body = NO_BODY;
         block.drop("body");
     }
     write(at.offset, at.timestamp_ms, body, fields, block, target, messages);
 }
 
-/// One empty message that stands for what cannot be read.
+/// One message that stands for what cannot be read.
 fn stand_in(offset: i64, timestamp_ms: i64, target: &Target<'_>, messages: &mut Messages) {
     let mut block = Block::default();
     block.drop("records");
-    write(offset, timestamp_ms, &[], Fields::default(), block, target, messages);
+    write(offset, timestamp_ms, NO_BODY, Fields::default(), block, target, messages);
 }
 
 fn write(

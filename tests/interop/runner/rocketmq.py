@@ -77,15 +77,19 @@ def across(case, kind):
     def kafka(step):
         return java("interop.Interop", f"across-{step}", f"127.0.0.1:{port}", case.prefix, "mainstem")
 
-    def rocketmq(step):
+    def rocketmq(step, *arguments, classpath=ROCKETMQ_CLASSPATH):
         return java(
-            "interop.Across", step, f"127.0.0.1:{ports['namesrv']}", case.prefix,
-            classpath=ROCKETMQ_CLASSPATH, options=[f"-Duser.home={case.dir}"],
+            "interop.Across", step, f"127.0.0.1:{ports['namesrv']}", case.prefix, *arguments,
+            classpath=classpath, options=[f"-Duser.home={case.dir}"],
         )  # fmt: skip
+
+    def push(version):
+        build = f"{BUILD}/rocketmq-{version}"
+        return rocketmq("push", version, classpath=f"{build}/classes:{build}/lib/*")
 
     broker = started(case, kind, data_dir, ports, port)
     try:
-        for command in (kafka("send"), rocketmq("send"), kafka("read"), rocketmq("read")):
+        for command in (kafka("send"), rocketmq("send"), kafka("read"), rocketmq("read"), push("5.3.3"), push("4.9.8")):
             case.drive(command)
         # Again, from the segments.
         processes.kill(broker)
@@ -169,7 +173,7 @@ CASES = {
     ),
     "rocketmq.clients.go": ({"rocketmq-go"}, go_clients),
     "rocketmq.later": ({"rocketmq"}, lambda case, kind: killed_between(case, kind, "interop.Later")),
-    "rocketmq.across": ({"rocketmq", "java"}, across),
+    "rocketmq.across": ({"rocketmq", "rocketmq-5.3.3", "rocketmq-4.9.8", "java"}, across),
     "rocketmq.load": ({"rocketmq", "java"}, load),
     "rocketmq.mqadmin": ({"rocketmq"}, mqadmin),
 }  # fmt: skip
