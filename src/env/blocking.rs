@@ -104,9 +104,10 @@ fn parent_of(path: &Path) -> &Path {
     }
 }
 
-/// Repeats a call that a signal interrupted.
+/// Repeats a call that a signal interrupted. A quota that is reached is a full disk.
 fn again<T>(call: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     rustix::io::retry_on_intr(call)
+        .map_err(|error| if error == Errno::DQUOT { Errno::NOSPC } else { error })
 }
 
 /// An open file of [`BlockingDisk`].

@@ -118,6 +118,7 @@ impl HousekeeperHandle {
 /// Zero-filling at a steady rate, given up when the housekeeper is to stop.
 struct Paced<'a> {
     clock: &'a dyn Clock,
+    stopped: &'a flume::Receiver<()>,
 }
 
 impl Pace for Paced<'_> {
@@ -125,9 +126,14 @@ impl Pace for Paced<'_> {
         self.clock.monotonic()
     }
 
-    fn wait_until(&self, moment: Duration) {
-        thread::sleep(moment.saturating_sub(self.clock.monotonic()));
+    fn wait_until(&self, moment: Duration) -> bool {
+        goes_on(self.stopped, moment.saturating_sub(self.clock.monotonic()))
     }
+}
+
+/// Waits so long, or until the housekeeper is to stop; false then.
+fn goes_on(stopped: &flume::Receiver<()>, time: Duration) -> bool {
+    matches!(stopped.recv_timeout(time), Err(flume::RecvTimeoutError::Timeout))
 }
 
 impl Housekeeper {
@@ -147,13 +153,13 @@ impl Housekeeper {
     fn run(&mut self, stopped: &flume::Receiver<()>) {
         let mut retention_due = self.clock.monotonic() + self.settings.retention_check;
         let [mut prepare_due, mut reindex_due, mut seal_due, mut keys_due] = [Duration::ZERO; 4];
-        while matches!(stopped.recv_timeout(LOOK), Err(flume::RecvTimeoutError::Timeout)) {
+        while goes_on(stopped, LOOK) {
             if self.log.failure().is_some() {
                 continue;
             }
             let now = self.clock.monotonic();
             if now >= prepare_due {
-                prepare_due = self.prepare(now);
+                prepare_due = self.prepare(now, stopped);
             }
             if now >= reindex_due {
                 reindex_due = self.reindex(now);
@@ -178,13 +184,13 @@ impl Housekeeper {
 
     /// Makes one more segment ready, if one is wanted, and says what the disk has room for; returns
     /// when to do so again.
-    fn prepare(&mut self, now: Duration) -> Duration {
+    fn prepare(&mut self, now: Duration, stopped: &flume::Receiver<()>) -> Duration {
         let bytes = self.settings.segment_bytes;
         let rate = self.settings.zero_fill_bytes_per_s;
         let made = self.pool.look_for_space().and_then(|volume| {
             self.segments.set_volume(volume);
             match rate > 0 && self.pool.wants_more() {
-                true => self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock }),
+                true => self.pool.prepare(bytes, rate, &Paced { clock: &*self.clock, stopped }),
                 false => Ok(()),
             }
         });
@@ -193,7 +199,8 @@ impl Housekeeper {
         match made {
             Ok(()) => now,
             Err(error) => {
-                if error.kind() != io::ErrorKind::StorageFull {
+                if ![io::ErrorKind::StorageFull, io::ErrorKind::Interrupted].contains(&error.kind())
+                {
                     tracing::warn!(%error, "no segment could be made ready");
                 }
                 now + RETRY
@@ -218,13 +225,14 @@ impl Housekeeper {
     fn seal_and_checkpoint(&mut self) -> Result<(), ServerError> {
         let segments = self.segments.all();
         let Some(active) = segments.last() else { return Ok(()) };
-        let covered = self.covered(segments[0].base);
-        if active.base > covered {
+        if active.base > self.covered(segments[0].base) {
             self.seal(active.base)?;
-            let last = self.checkpoints.latest().map_or(Position(0), |last| last.replay_from);
-            if active.base.since(last.min(active.base)) >= self.settings.checkpoint_bytes {
-                self.checkpoint(active.base)?;
-            }
+        }
+        // One that failed is tried again.
+        let covered = self.covered(segments[0].base);
+        let last = self.checkpoints.latest().map_or(segments[0].base, |last| last.replay_from);
+        if covered.since(last.min(covered)) >= self.settings.checkpoint_bytes {
+            self.checkpoint(covered)?;
         }
         Ok(())
     }
@@ -252,7 +260,8 @@ impl Housekeeper {
         self.sealed.clear();
         self.install_indexes();
         self.merge_keys();
-        self.merge()
+        self.merge();
+        Ok(())
     }
 
     /// Gives the shards the index and key files there are, together: what leaves their memory is in
@@ -271,17 +280,27 @@ impl Housekeeper {
         }
     }
 
-    fn merge(&mut self) -> Result<(), ServerError> {
+    /// Merges index files. What has been sealed is good without it, so that nothing waits for it.
+    fn merge(&mut self) {
         self.hear_of_queues();
         loop {
-            match self.runs.merge_some(&|queue| self.known.index_start(queue)) {
+            let room = self.merge_room();
+            match self.runs.merge_some(room, &|queue| self.known.index_start(queue)) {
                 Ok(true) => self.install_indexes(),
-                Ok(false) => return Ok(()),
-                // It is noted; what has been sealed is good without it.
-                Err(error) if error.is_damage() => return Ok(()),
-                Err(error) => return Err(error.into()),
+                Ok(false) => return,
+                // It is noted, and rebuilt.
+                Err(error) if error.is_damage() => return,
+                Err(error) => {
+                    tracing::warn!(%error, "index files could not be merged; they are tried again");
+                    return;
+                }
             }
         }
+    }
+
+    /// Bytes that a merged file may take: both it and what it is made of are there for a while.
+    pub(super) fn merge_room(&self) -> u64 {
+        self.pool.room().unwrap_or(0)
     }
 
     /// Asks the shards what has become of their queues, of some at a time.

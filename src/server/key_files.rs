@@ -125,7 +125,7 @@ impl Housekeeper {
     /// Merges key files; whatever fails is not needed now.
     pub(super) fn merge_keys(&mut self) {
         loop {
-            match self.keys.merge_some() {
+            match self.keys.merge_some(self.merge_room()) {
                 Ok(true) => self.install_indexes(),
                 Ok(false) => return,
                 Err(error) => return self.tell_of_keys(Err(error)),

@@ -250,8 +250,9 @@ impl SegmentPool {
     ///
     /// # Errors
     /// What the disk says; after [`io::ErrorKind::StorageFull`] the pool counts the disk as full.
+    /// [`io::ErrorKind::Interrupted`] where the pace gives it up.
     pub fn prepare(&self, bytes: u64, bytes_per_s: u64, pace: &dyn Pace) -> io::Result<()> {
-        let spares = self.spares_reserve(bytes)?;
+        let spares = self.room()? >= bytes;
         if !spares && !self.is_empty() {
             self.state().full = true;
             return Err(io::ErrorKind::StorageFull.into());
@@ -274,10 +275,13 @@ impl SegmentPool {
         }
     }
 
-    /// True if a file of `bytes` leaves the reserve alone.
-    fn spares_reserve(&self, bytes: u64) -> io::Result<bool> {
+    /// Bytes that are free beside the reserve.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn room(&self) -> io::Result<u64> {
         let free = self.disk.volume(&self.dir)?.free_bytes;
-        Ok(free >= self.limits.reserve_bytes.saturating_add(bytes))
+        Ok(free.saturating_sub(self.limits.reserve_bytes))
     }
 
     fn fill(&self, path: &Path, bytes: u64, per_s: u64, pace: &dyn Pace) -> io::Result<()> {
@@ -295,7 +299,9 @@ impl SegmentPool {
             at += length;
             if per_s > 0 {
                 let due = Duration::from_secs_f64(at as f64 / per_s as f64);
-                pace.wait_until(started + due);
+                if !pace.wait_until(started + due) {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
             }
         }
         file.sync()?;
@@ -342,7 +348,7 @@ impl SegmentPool {
 
     fn allocate_for_messages(&self, bytes_min: u64) -> io::Result<Ready> {
         let bytes = self.limits.segment_bytes.max(bytes_min);
-        let made = match self.spares_reserve(bytes)? {
+        let made = match self.room()? >= bytes {
             true => self.allocate(bytes),
             false => Err(io::ErrorKind::StorageFull.into()),
         };
@@ -466,8 +472,8 @@ impl SegmentPool {
 pub trait Pace {
     /// Time since an arbitrary moment.
     fn now(&self) -> Duration;
-    /// Blocks until that moment.
-    fn wait_until(&self, moment: Duration);
+    /// Blocks until that moment; false if the filling is to be given up.
+    fn wait_until(&self, moment: Duration) -> bool;
 }
 
 /// No pacing: for the first segment, and for simulations.
@@ -478,7 +484,9 @@ impl Pace for NoPace<'_> {
         self.0.monotonic()
     }
 
-    fn wait_until(&self, _moment: Duration) {}
+    fn wait_until(&self, _moment: Duration) -> bool {
+        true
+    }
 }
 
 /// The path of segment `sequence` in `dir`.

@@ -98,14 +98,16 @@ impl KeyStore {
         Ok(())
     }
 
-    /// Merges a few neighbouring files if that pays; false if it does not.
+    /// Merges a few neighbouring files if that pays; false if it does not, or takes more than `room`
+    /// bytes.
     ///
     /// # Errors
     /// When a file is damaged or the disk fails; then nothing has changed.
-    pub fn merge_some(&mut self) -> Result<bool, KeyError> {
+    pub fn merge_some(&mut self, room: u64) -> Result<bool, KeyError> {
         let sizes: Vec<u64> = self.files.iter().map(|file| file.file_bytes()).collect();
         let joined = |at: usize| self.files[at - 1].covers().end == self.files[at].covers().start;
-        let range = runs_to_merge(&sizes, joined);
+        let fits = |range: &Range<usize>| sizes[range.clone()].iter().sum::<u64>() <= room;
+        let range = runs_to_merge(&sizes, joined).filter(fits);
         range.map_or(Ok(false), |range| self.merge(range).map(|()| true))
     }
 

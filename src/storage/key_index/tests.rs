@@ -97,7 +97,7 @@ proptest! {
             }
         };
         check(&store);
-        while store.merge_some().unwrap() {}
+        while store.merge_some(u64::MAX).unwrap() {}
         check(&store);
         store.sweep().unwrap();
         drop(store);
@@ -167,7 +167,7 @@ fn a_merge_cut_off_leaves_what_it_began_with() {
             store.write(stretch(number), vec![entry(number, 1, number as i64)]).unwrap();
         });
         disk.die_after(calls);
-        let merged = store.merge_some();
+        let merged = store.merge_some(u64::MAX);
         let disk = disk.power_cut(calls);
         let store = open(&disk);
         let all = LogRange::new(Position(0), Position(8 * 4096));
@@ -178,6 +178,17 @@ fn a_merge_cut_off_leaves_what_it_began_with() {
             return;
         }
     }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_not_merged() {
+    let mut store = open(&disk());
+    (0..8).for_each(|number| {
+        store.write(stretch(number), vec![entry(number, 1, number as i64)]).unwrap();
+    });
+    let bytes = store.files().iter().map(|file| file.file_bytes()).sum::<u64>();
+    assert_eq!((store.merge_some(bytes - 1).unwrap(), store.files().len()), (false, 8));
+    assert_eq!((store.merge_some(bytes).unwrap(), store.files().len()), (true, 1));
 }
 
 #[test]
