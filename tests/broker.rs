@@ -14,6 +14,7 @@ mod broker {
 
     mod across;
     mod admin;
+    mod cold;
     mod configs;
     mod crash;
     mod damage;

@@ -4,7 +4,7 @@
 //! read nor copied here. What is left is looked into: a message of RocketMQ's where it lies, a batch
 //! of Kafka's once it is converted. A message is asked for in the same way whichever it was.
 
-use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 
@@ -59,8 +59,8 @@ pub struct Pull {
 pub enum Piece {
     /// One that lies so in the log.
     Log(LogSlice),
-    /// Converted ones, end to end.
-    Converted(Bytes),
+    /// Converted ones, end to end, and how many they are.
+    Converted(Bytes, u32),
 }
 
 impl Piece {
@@ -69,7 +69,14 @@ impl Piece {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Log(slice) => slice.length as usize,
-            Self::Converted(bytes) => bytes.len(),
+            Self::Converted(bytes, _) => bytes.len(),
+        }
+    }
+
+    fn messages(&self) -> u32 {
+        match self {
+            Self::Log(_) => 1,
+            Self::Converted(_, messages) => *messages,
         }
     }
 }
@@ -87,6 +94,15 @@ pub struct Pulled {
     pub messages: u32,
     /// The messages, in order.
     pub pieces: Vec<Piece>,
+}
+
+impl Pulled {
+    /// Gives up the messages from the piece at `index` on, which is of the log.
+    pub fn end_before(&mut self, index: usize) {
+        let Some(Piece::Log(slice)) = self.pieces.get(index) else { return };
+        self.next_offset = slice.base_offset;
+        self.messages -= self.pieces.drain(index..).map(|piece| piece.messages()).sum::<u32>();
+    }
 }
 
 impl Broker {
@@ -130,7 +146,7 @@ impl Broker {
         };
         let record = match pulled.pieces.into_iter().next() {
             None => return Ok(None),
-            Some(Piece::Converted(record)) => record,
+            Some(Piece::Converted(record, _)) => record,
             Some(Piece::Log(slice)) => {
                 let payload = self.payloads(&[slice]).await.remove(0)?;
                 Bytes::copy_from_slice(&payload)
@@ -304,8 +320,9 @@ struct Taking<'p> {
     pull: &'p Pull,
     next_offset: i64,
     pieces: Vec<Piece>,
-    /// The last piece, while messages are added to it.
+    /// The last piece, while messages are added to it, and how many they are.
     converted: BytesMut,
+    converted_messages: u32,
     messages: usize,
     bytes: u64,
     /// Messages looked into.
@@ -317,7 +334,16 @@ impl<'p> Taking<'p> {
         let pieces = Vec::with_capacity(pull.messages_max.min(FEW));
         let converted = BytesMut::new();
         let next_offset = pull.offset;
-        Self { pull, next_offset, pieces, converted, messages: 0, bytes: 0, looks: 0 }
+        Self {
+            pull,
+            next_offset,
+            pieces,
+            converted,
+            converted_messages: 0,
+            messages: 0,
+            bytes: 0,
+            looks: 0,
+        }
     }
 
     /// Counts one more message; false if there are enough without it.
@@ -350,13 +376,15 @@ impl<'p> Taking<'p> {
         let has_room = self.has_room(record.len() as u64);
         if has_room {
             self.converted.extend_from_slice(record);
+            self.converted_messages += 1;
         }
         has_room
     }
 
     fn end_piece(&mut self) {
         if !self.converted.is_empty() {
-            self.pieces.push(Piece::Converted(self.converted.split().freeze()));
+            let messages = mem::take(&mut self.converted_messages);
+            self.pieces.push(Piece::Converted(self.converted.split().freeze(), messages));
         }
     }
 

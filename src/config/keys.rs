@@ -214,6 +214,8 @@ table! {
         read_bytes: u64 = bytes(256 * KIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
         /// Memory of each shard for what it read last, so that consumers side by side share reads; with less than cold.read_bytes nothing is read ahead.
         ahead_bytes: u64 = bytes(16 * MIB, 0, 64 * GIB), Restart;
+        /// Memory of each shard for what was read and waits to be sent to consumers; beyond it an answer ends with its first batch or message.
+        answer_bytes: u64 = bytes(256 * MIB, MIB, 64 * GIB), Restart;
     }
 
     /// Metrics and health over HTTP.

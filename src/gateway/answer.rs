@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 
+use super::cold_room::ColdHeld;
 use crate::{
     base::{Position, Stage},
     broker::{Broker, LogSlice},
@@ -46,7 +47,6 @@ pub(super) enum Part {
 }
 
 /// An answer: its bytes, and what has to be durable before it leaves.
-#[derive(Debug)]
 pub(super) struct Answer {
     pub parts: Vec<Part>,
     /// Leaves once the log is durable up to here.
@@ -55,6 +55,8 @@ pub(super) struct Answer {
     pub stage: Stage,
     /// When it was ready to wait for the log, on the monotonic clock; for answers that wait.
     pub waits_since: Option<Duration>,
+    /// Room that its cold parts take, until they are sent.
+    pub cold: Option<ColdHeld>,
 }
 
 impl Answer {
@@ -64,7 +66,13 @@ impl Answer {
             after: Position(0),
             stage: Stage::Answer,
             waits_since: None,
+            cold: None,
         }
+    }
+
+    /// Messages around which nothing has to become durable.
+    pub(super) fn messages(parts: Vec<Part>, cold: ColdHeld) -> Self {
+        Self { parts, after: Position(0), stage: Stage::Send, waits_since: None, cold: Some(cold) }
     }
 
     /// What it takes in memory, in bytes, but for what lies in the hot tail.
@@ -173,7 +181,7 @@ impl Answers {
     async fn send_loop(&self, broker: &Rc<Broker>, to: &Connection) -> io::Result<()> {
         let clock = &broker.env().clock;
         let mut ready = Vec::new();
-        let mut parts = VecDeque::new();
+        let (mut parts, mut cold) = (VecDeque::new(), Vec::new());
         while let Some(after) = self.first_after().await {
             broker.durable(after).await.map_err(io::Error::other)?;
             self.take_ready(broker.log().durable(), &mut ready);
@@ -184,8 +192,10 @@ impl Answers {
                     broker.record(Stage::WaitLog, began.saturating_sub(since));
                 }
                 parts.extend(answer.parts);
+                cold.extend(answer.cold);
             }
             send_parts(broker, to, &mut parts).await?;
+            cold.clear();
             broker.record(stage, clock.monotonic().saturating_sub(began));
         }
         Ok(())

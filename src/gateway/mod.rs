@@ -4,6 +4,7 @@
 //! the same way ([`connection`]); the log's own bytes go out from where they are.
 
 mod answer;
+mod cold_room;
 mod complaints;
 mod connection;
 mod fan_out;
@@ -12,6 +13,7 @@ mod group_call;
 pub mod kafka;
 pub mod rocketmq;
 
+pub use cold_room::ColdRoom;
 pub use complaints::Complaints;
 pub use frames::RequestMemory;
 

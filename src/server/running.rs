@@ -195,6 +195,7 @@ impl Launch<'_> {
                 kafka: Arc::clone(&kafka),
                 rocketmq: Arc::clone(&rocketmq),
                 memory: Arc::clone(&memory),
+                cold_answer_bytes: self.config.cold.answer_bytes,
                 sessions: Arc::clone(&sessions),
                 accepted,
                 stop: stopped,

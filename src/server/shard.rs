@@ -14,7 +14,7 @@ use crate::{
     cluster::{Command, uuid},
     env::glommio::Connection,
     gateway::{
-        Complaints, Face, RequestMemory,
+        ColdRoom, Complaints, Face, RequestMemory,
         kafka::{self, FetchSessionMemory, KafkaSettings},
         rocketmq::{self, RocketMqSettings},
     },
@@ -28,6 +28,8 @@ pub struct ShardMain {
     pub rocketmq: Arc<RocketMqSettings>,
     /// Memory for requests, of all shards.
     pub memory: Arc<RequestMemory>,
+    /// Memory of this shard for what was read from disk and waits to be sent, in bytes.
+    pub cold_answer_bytes: u64,
     /// Memory for fetch sessions, of all shards.
     pub sessions: Arc<FetchSessionMemory>,
     /// Connections for this shard.
@@ -44,12 +46,14 @@ impl ShardMain {
         let tasks = Rc::clone(&start.env.tasks);
         let broker = Broker::start(start);
         let complaints = Rc::<Complaints>::default();
+        let cold = ColdRoom::new(self.cold_answer_bytes);
         let open = Rc::new(OpenConnections {
             kafka: Rc::new(kafka::Gateway {
                 broker: Rc::clone(&broker),
                 settings: self.kafka,
                 memory: Arc::clone(&self.memory),
                 complaints: Rc::clone(&complaints),
+                cold: Rc::clone(&cold),
                 sessions: self.sessions,
             }),
             rocketmq: Rc::new(rocketmq::Gateway {
@@ -57,6 +61,7 @@ impl ShardMain {
                 settings: self.rocketmq,
                 memory: self.memory,
                 complaints,
+                cold,
                 connections: Cell::default(),
             }),
             list: RefCell::default(),

@@ -237,7 +237,7 @@ fn pulled(broker: &Rc<Broker>, pull: Pull) -> (Vec<i64>, i64) {
     for piece in &pulled.pieces {
         match piece {
             Piece::Log(slice) => offsets.push(slice.base_offset),
-            Piece::Converted(bytes) => {
+            Piece::Converted(bytes, _) => {
                 let records = crate::wire::rocketmq::record::Records::new(bytes);
                 offsets.extend(records.map(|record| record.unwrap().queue_offset));
             }

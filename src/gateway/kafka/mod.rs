@@ -51,7 +51,7 @@ use hashbrown::HashSet;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use self::fetch::FetchSession;
-use super::{Complaints, RequestMemory, answer::Answer, fan_out};
+use super::{ColdRoom, Complaints, RequestMemory, answer::Answer, fan_out};
 use crate::{
     broker::Broker,
     wire::{
@@ -93,6 +93,8 @@ pub struct Gateway {
     pub memory: Arc<RequestMemory>,
     /// Of all faces of the shard.
     pub complaints: Rc<Complaints>,
+    /// Of all faces of the shard.
+    pub cold: Rc<ColdRoom>,
     /// Shared by all shards.
     pub sessions: Arc<FetchSessionMemory>,
 }

@@ -111,6 +111,7 @@ pub(super) async fn handle(
         after,
         stage: Stage::Answer,
         waits_since: Some(clock.monotonic()),
+        cold: None,
     }))
 }
 

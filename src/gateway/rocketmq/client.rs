@@ -72,6 +72,10 @@ pub(super) struct Client {
     pub deliveries: flume::Sender<Delivery>,
     /// What is on its way to it.
     pub answers: Rc<Answers>,
+    /// Disconnected once its connection has ended: nothing is ever sent.
+    pub gone: flume::Receiver<()>,
+    /// The only sender to it.
+    _here: flume::Sender<()>,
     /// Its pulls, most of which are held.
     pulls: Rc<UnderWay>,
     /// What somebody else has to take or to answer.
@@ -102,12 +106,15 @@ impl Client {
         let number = gateway.next_connection();
         let (notices, of_notices) = flume::bounded(NOTICES);
         let (deliveries, of_deliveries) = flume::bounded(DELIVERIES);
+        let (here, gone) = flume::bounded(1);
         let client = Self {
             peer,
             session: Session { shard: gateway.broker.shard(), number },
             notices,
             deliveries,
             answers,
+            gone,
+            _here: here,
             pulls: Rc::default(),
             questions: Rc::default(),
             serialization: Cell::default(),

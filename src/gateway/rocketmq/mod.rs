@@ -37,7 +37,7 @@ use std::{cell::Cell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 
-use super::{Complaints, RequestMemory, answer::Answer};
+use super::{ColdRoom, Complaints, RequestMemory, answer::Answer};
 use crate::{
     base::QueueId,
     broker::Broker,
@@ -100,6 +100,8 @@ pub struct Gateway {
     pub memory: Arc<RequestMemory>,
     /// Of all faces of the shard.
     pub complaints: Rc<Complaints>,
+    /// Of all faces of the shard.
+    pub cold: Rc<ColdRoom>,
     /// Connections taken in so far; the next one's number.
     pub connections: Cell<u64>,
 }

@@ -4,17 +4,21 @@
 use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
+use futures_lite::future::or;
 
 use super::{
     Gateway, Handled, check_group, client::Client, encoded, group_offset, refusal::Refusal,
 };
 use crate::{
-    base::{Position, Stage},
+    base::Position,
     broker::{
         LogSlice, Piece, Pull, PullCount, Pulled, ReadError, SubscriptionError, filter::Filter,
     },
     env::LocalFuture,
-    gateway::answer::{Answer, Part},
+    gateway::{
+        answer::{Answer, Part},
+        cold_room::ColdHeld,
+    },
     wire::rocketmq::{
         PullSysFlag, RemotingCommand, ResponseCode,
         body::SubscriptionData,
@@ -102,11 +106,12 @@ pub(super) fn begin(
         }
     }
     let under_way = client.begins_pull(&gateway)?;
+    let gone = client.gone.clone();
     Ok(Box::pin(async move {
         let _ends_with_this = under_way;
         let filter = puller.filter(&gateway, version, filter).await?;
         let pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
-        read(&gateway, &puller, pull, answer).await
+        read(&gateway, &puller, pull, gone, answer).await
     }))
 }
 
@@ -172,17 +177,28 @@ async fn read(
     gateway: &Gateway,
     puller: &Puller,
     pull: Pull,
+    gone: flume::Receiver<()>,
     mut answer: RemotingCommand<'static>,
 ) -> Handled {
     let broker = &gateway.broker;
     let (queue, offset, owner) = (pull.queue, pull.offset, broker.owner(pull.queue));
-    let pulled = broker.on(owner, |owner| Box::pin(async move { owner.pull(pull).await }));
-    let pulled = pulled.await?;
+    let pulled = broker.on(owner, |owner| {
+        Box::pin(async move {
+            let gone = async { gone.recv_async().await.map_or(None, |()| None) };
+            or(async { Some(owner.pull(pull).await) }, gone).await
+        })
+    });
+    // Nobody is told so.
+    let gone = || Refusal::new(ResponseCode::SystemError, "the client has gone");
+    let pulled = pulled.await?.ok_or_else(gone)?;
     // It may have been forbidden while the pull was held.
     puller.check_allowed(gateway)?;
     let topic = puller.topic.as_str();
+    let hot_from = broker.tail().start();
+    let mut held = None;
     let (code, next_begin_offset, pulled) = match pulled {
-        Ok(pulled) if !pulled.pieces.is_empty() => {
+        Ok(mut pulled) if !pulled.pieces.is_empty() => {
+            held = Some(hold(gateway, &mut pulled, hot_from));
             (ResponseCode::Success, pulled.next_offset, pulled)
         }
         // Nothing of what is there matched; the next ones may.
@@ -222,9 +238,7 @@ async fn read(
         forbidden_type: None,
     };
     header.write(&mut answer.fields);
-    if pulled.pieces.is_empty() {
-        return encoded(&answer);
-    }
+    let Some(held) = held else { return encoded(&answer) };
     let (group, messages) = (&*puller.group, pulled.messages);
     broker.count_pulled(&PullCount {
         group,
@@ -233,7 +247,24 @@ async fn read(
         messages,
         next_offset: next_begin_offset,
     });
-    with_messages(gateway, &answer, pulled.pieces).await
+    with_messages(gateway, &answer, pulled.pieces, hot_from, held).await
+}
+
+/// The messages of the log that have left the hot tail, each with the place of its piece.
+fn cold(pieces: &[Piece], hot_from: Position) -> impl Iterator<Item = (usize, LogSlice)> + '_ {
+    pieces.iter().enumerate().filter_map(move |(at, piece)| match piece {
+        Piece::Log(slice) if slice.position < hot_from => Some((at, *slice)),
+        _ => None,
+    })
+}
+
+/// Takes room for what is to be read from disk, and gives up the messages that there is none for.
+fn hold(gateway: &Gateway, pulled: &mut Pulled, hot_from: Position) -> ColdHeld {
+    let lengths = cold(&pulled.pieces, hot_from).map(|(_, slice)| slice.length);
+    let (count, held) = gateway.cold.take(lengths);
+    let beyond = cold(&pulled.pieces, hot_from).nth(count);
+    beyond.into_iter().for_each(|(at, _)| pulled.end_before(at));
+    held
 }
 
 /// No messages, between a queue's ends.
@@ -247,15 +278,11 @@ async fn with_messages(
     gateway: &Gateway,
     answer: &RemotingCommand<'_>,
     pieces: Vec<Piece>,
+    hot_from: Position,
+    held: ColdHeld,
 ) -> Handled {
-    let broker = &gateway.broker;
-    let hot_from = broker.tail().start();
-    let cold = |piece: &Piece| match piece {
-        Piece::Log(slice) if slice.position < hot_from => Some(*slice),
-        _ => None,
-    };
-    let slices: Vec<LogSlice> = pieces.iter().filter_map(cold).collect();
-    let mut loaded = broker.load(&slices).await.into_iter();
+    let slices: Vec<LogSlice> = cold(&pieces, hot_from).map(|(_, slice)| slice).collect();
+    let mut loaded = gateway.broker.load(&slices).await.into_iter();
     let bytes = pieces.iter().map(Piece::bytes).sum();
     let mut head = BytesMut::with_capacity(256);
     answer.encode_head(&mut head, bytes)?;
@@ -263,7 +290,7 @@ async fn with_messages(
     parts.push(Part::Bytes(head.freeze()));
     for piece in pieces {
         parts.push(match piece {
-            _ if cold(&piece).is_some() => {
+            Piece::Log(slice) if slice.position < hot_from => {
                 let bytes = loaded.next().expect("one for each cold slice");
                 Part::Cold(bytes.map_err(|error| {
                     tracing::error!(%error, "messages cannot be read back");
@@ -271,10 +298,10 @@ async fn with_messages(
                 })?)
             }
             Piece::Log(slice) => Part::Log { slice, sent: 0 },
-            Piece::Converted(bytes) => Part::Bytes(bytes),
+            Piece::Converted(bytes, _) => Part::Bytes(bytes),
         });
     }
-    Ok(Answer { parts, after: Position(0), stage: Stage::Send, waits_since: None })
+    Ok(Answer::messages(parts, held))
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::{
     wanted::{TopicRef, Wanted},
 };
 use crate::{
-    base::{Dialect, Position, Stage},
+    base::{Dialect, Stage},
     broker::{ColdError, LogSlice, ReadError},
     gateway::answer::{Answer, Part},
     wire::{
@@ -49,7 +49,8 @@ pub(super) async fn answer(
         is_first || foreign_bytes <= CONVERTED_BYTES
     });
     let foreign: Vec<LogSlice> = foreign.copied().collect();
-    let mut loaded = broker.load(&cold).await.into_iter();
+    let (count, held) = gateway.cold.take(cold.iter().map(|slice| slice.length));
+    let mut loaded = broker.load(&cold[..count]).await.into_iter();
     let mut foreign = broker.payloads(&foreign).await.into_iter();
     let mut payloads = Vec::new();
     let mut topics: Vec<FetchTopicResponse<'_>> = Vec::new();
@@ -68,8 +69,10 @@ pub(super) async fn answer(
             if !is_kafkas(slice) {
                 records.foreign(slice.base_offset, foreign.next());
             } else if is_cold(&slice) {
-                let batch = loaded.next().expect("one for each cold slice");
-                records.batch(batch.map(Part::Cold), slice.length);
+                match loaded.next() {
+                    Some(batch) => records.batch(batch.map(Part::Cold), slice.length),
+                    None => records.end(),
+                }
             } else {
                 records.batch(Ok(Part::Log { slice: *slice, sent: 0 }), slice.length);
             }
@@ -89,7 +92,7 @@ pub(super) async fn answer(
     let cuts = response.encode(request.correlation_id, request.version, &mut out)?;
     broker.record(Stage::Read, broker.env().clock.monotonic().saturating_sub(began));
     let parts = spliced(&out.freeze(), &cuts, payloads);
-    Ok(Answer { parts, after: Position(0), stage: Stage::Send, waits_since: None })
+    Ok(Answer::messages(parts, held))
 }
 
 fn is_kafkas(slice: &LogSlice) -> bool {

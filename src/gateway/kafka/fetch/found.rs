@@ -59,16 +59,18 @@ impl Records {
         }
     }
 
+    /// Takes nothing more.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
     /// Takes a message of RocketMQ's; without it, nothing more.
     pub(super) fn foreign(&mut self, offset: i64, record: Option<Result<ColdBytes, ColdError>>) {
         let room = self.bytes_max.saturating_sub(self.found.bytes());
         let is_first = self.found.parts.is_empty() && self.may_exceed;
         let record = match record.filter(|_| room > 0 || is_first) {
             _ if self.ended => return,
-            None => {
-                self.ended = true;
-                return;
-            }
+            None => return self.end(),
             Some(Err(error)) => return self.fail(error),
             Some(Ok(record)) => record,
         };
