@@ -18,6 +18,8 @@ use std::{
     time::Duration,
 };
 
+use rustix::io::Errno;
+
 /// A future that stays on the core it was made on.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
@@ -77,6 +79,16 @@ pub struct Volume {
     pub total_bytes: u64,
     /// What an unprivileged process may still write.
     pub free_bytes: u64,
+}
+
+/// Whether a read failed because the disk does not give back what was written. Any other failure, as
+/// too many open files, may pass.
+///
+/// Reads through the page cache fail with EIO. Those past it may tell more (`blk_errors` in the kernel's
+/// block/blk-core.c): ENODATA for a bad medium, EILSEQ where the disk's own checksums do not match.
+#[must_use]
+pub fn is_unreadable(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::IO | Errno::NODATA | Errno::ILSEQ))
 }
 
 /// An open file. Every call blocks, see [`Disk`].

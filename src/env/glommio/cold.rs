@@ -5,9 +5,11 @@ use std::{
     rc::Rc,
 };
 
-use glommio::io::{BufferedFile, DmaFile};
+use glommio::{
+    GlommioError,
+    io::{BufferedFile, DmaFile},
+};
 
-use super::io_error;
 use crate::env::{ColdBytes, ColdRead, LocalFuture};
 
 /// Files of each kind a shard keeps open for cold reads.
@@ -120,5 +122,13 @@ impl ColdRead for GlommioColdRead {
     fn forget(&self, path: &Path) {
         self.buffered.forget(path);
         self.direct.forget(path);
+    }
+}
+
+/// What the machine said. glommio's own conversion leaves its number out.
+fn io_error<T>(error: GlommioError<T>) -> io::Error {
+    match error {
+        GlommioError::EnhancedIoError { source, .. } => source,
+        other => other.into(),
     }
 }

@@ -147,11 +147,13 @@ fn io_error<T>(error: glommio::GlommioError<T>) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
     use crate::env::blocking::{SystemClock, SystemRandom};
 
-    #[test]
-    fn a_sleep_of_no_time_gives_others_their_turn() {
+    /// Runs `main` on a shard of its own.
+    fn on_a_shard<F: Future<Output = ()> + 'static>(main: impl FnOnce(Env) -> F + Send + 'static) {
         let options = ShardOptions {
             name: "shard".to_owned(),
             core: None,
@@ -160,7 +162,21 @@ mod tests {
             io_memory_bytes: 64 << 10,
             ring_entries: 128,
         };
-        let main = |env: Env| async move {
+        let clock = Arc::new(SystemClock::default());
+        start_shard(options, clock, Arc::new(SystemRandom), main).unwrap().join().unwrap();
+    }
+
+    #[test]
+    fn a_read_that_fails_says_why_by_its_number() {
+        on_a_shard(|env| async move {
+            let failed = env.cold.read("/".as_ref(), 0, 1).await.unwrap_err();
+            assert_eq!(Errno::from_io_error(&failed), Some(Errno::ISDIR));
+        });
+    }
+
+    #[test]
+    fn a_sleep_of_no_time_gives_others_their_turn() {
+        on_a_shard(|env| async move {
             let turns = Rc::new(Cell::new(0));
             let other = Rc::clone(&turns);
             let tasks = Rc::clone(&env.tasks);
@@ -174,9 +190,6 @@ mod tests {
                 env.tasks.sleep(Duration::ZERO).await;
             }
             assert!(turns.get() >= 5, "{} turns", turns.get());
-        };
-        let clock = Arc::new(SystemClock::default());
-        let shard = start_shard(options, clock, Arc::new(SystemRandom), main).unwrap();
-        shard.join().unwrap();
+        });
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -110,6 +111,17 @@ impl SimulatedDisk {
     /// EIO. As on Linux, what it was to make durable never will be, even if a later sync succeeds.
     pub fn fail_sync(&self, part: &str, nth: u64) {
         self.state().sync_faults.push(Fault { part: part.to_owned(), after: nth });
+    }
+
+    /// Makes reads of a file that touch one of the sectors in which `range` lies (bytes) fail with EIO,
+    /// until the sector is written anew.
+    ///
+    /// # Panics
+    /// When there is no such file.
+    pub fn fail_read(&self, path: &Path, range: Range<u64>) {
+        let mut state = self.state();
+        let inode = state.names[path];
+        state.inode(inode).fail_read(range);
     }
 
     /// Changes how many bytes the disk holds.
@@ -409,7 +421,7 @@ impl File for SimulatedFile {
         self.check_alignment(buffer, offset)?;
         let mut state = self.disk.state();
         state.alive()?;
-        Ok(state.inode(self.inode).read(buffer, offset))
+        state.inode(self.inode).read(buffer, offset).ok_or_else(broken)
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -134,6 +134,25 @@ fn failures_come_where_they_were_ordered() {
 }
 
 #[test]
+fn a_sector_that_cannot_be_read_stays_so_until_it_is_written_anew() {
+    let disk = disk();
+    let file = create(&disk, "a");
+    file.write_at(&[1; 2048], 0).unwrap();
+    file.sync().unwrap();
+    disk.sync_dir(Path::new(DIR)).unwrap();
+    disk.fail_read(&path("a"), 700..701);
+    let disk = disk.power_cut(1);
+    let file = disk.open(&path("a"), OpenMode::Write).unwrap();
+    let mut bytes = [0; 1024];
+    assert_eq!(file.read_at(&mut bytes, 0).unwrap_err().raw_os_error(), Some(5));
+    assert_eq!(file.read_at(&mut bytes[..512], 0).unwrap(), 512);
+    assert_eq!(file.read_at(&mut bytes, 1024).unwrap(), 1024);
+    file.write_at(&[2; 512], 512).unwrap();
+    assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 1024);
+    assert_eq!((bytes[511], bytes[512]), (1, 2));
+}
+
+#[test]
 fn the_disk_has_an_end_and_its_bits_can_flip() {
     let disk = disk();
     disk.set_capacity(1000);

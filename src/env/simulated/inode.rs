@@ -1,6 +1,9 @@
 //! The contents of one simulated file: what is durable, and what only the cache knows.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::Dice;
 
@@ -23,6 +26,8 @@ struct Unsynced {
 pub(super) struct Inode {
     durable: BTreeMap<u64, Box<Sector>>,
     unsynced: BTreeMap<u64, Unsynced>,
+    /// Sectors that the disk does not give back until they are written anew.
+    unreadable: BTreeSet<u64>,
     durable_len: u64,
     /// Lengths since the last durable one, oldest first.
     unsynced_lens: Vec<u64>,
@@ -48,14 +53,23 @@ impl Inode {
         newest.or_else(durable).copied().unwrap_or([0; SECTOR_BYTES])
     }
 
-    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> usize {
+    /// `None` where some of it cannot be read.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64) -> Option<usize> {
         let length = self.len().saturating_sub(offset).min(buffer.len() as u64) as usize;
         for (number, within, range) in pieces(offset, length) {
+            if self.unreadable.contains(&number) {
+                return None;
+            }
             let sector = self.sector(number);
             let piece = &sector[within..within + range.len()];
             buffer[range].copy_from_slice(piece);
         }
-        length
+        Some(length)
+    }
+
+    pub(super) fn fail_read(&mut self, range: Range<u64>) {
+        let sectors = pieces(range.start, (range.end - range.start) as usize);
+        self.unreadable.extend(sectors.map(|(number, ..)| number));
     }
 
     pub(super) fn write(&mut self, bytes: &[u8], offset: u64) {
@@ -70,6 +84,7 @@ impl Inode {
     }
 
     fn put(&mut self, number: u64, sector: Sector) {
+        self.unreadable.remove(&number);
         let unsynced = self.unsynced.entry(number).or_default();
         if unsynced.given_up {
             unsynced.versions.clear();
@@ -81,6 +96,7 @@ impl Inode {
     pub(super) fn set_len(&mut self, bytes: u64) {
         if bytes < self.len() {
             self.allocated = self.allocated.min(bytes);
+            self.unreadable.retain(|number| number * (SECTOR_BYTES as u64) < bytes);
             let first = bytes / SECTOR_BYTES as u64;
             let cached = self.unsynced.range(first..).map(|(&number, _)| number);
             let mut cut: Vec<u64> =
@@ -173,7 +189,8 @@ impl Inode {
             0 => self.durable_len,
             version => self.unsynced_lens[version - 1],
         };
-        let mut inode = Self { durable, durable_len, ..Self::default() };
+        let unreadable = self.unreadable.clone();
+        let mut inode = Self { durable, unreadable, durable_len, ..Self::default() };
         inode.forget_beyond_the_end();
         inode.allocated = self.allocated.min(inode.durable_len);
         inode
@@ -191,10 +208,7 @@ impl Inode {
 
 /// The sectors of a range: their number, where in the sector the range begins, and which of the
 /// range's bytes lie in it.
-fn pieces(
-    offset: u64,
-    length: usize,
-) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
+fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (u64, usize, Range<usize>)> {
     let mut done = 0;
     std::iter::from_fn(move || {
         let at = offset + done as u64;

@@ -42,7 +42,10 @@ pub use run_set::RunSet;
 pub use scan::{DirectoryScan, RunSummary, each_entry, verify};
 pub use store::{DamagedRun, OpenReport, RunStore};
 
-use crate::base::{Dialect, Position, QueueId};
+use crate::{
+    base::{Dialect, Position, QueueId},
+    env::is_unreadable,
+};
 
 /// Where one frame of a queue lies in the log, and what look-ups need to know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -195,8 +198,7 @@ impl IndexError {
         match self {
             Self::Corrupt { .. } => true,
             Self::Io { source, .. } => {
-                source.kind() == io::ErrorKind::NotFound
-                    || source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+                source.kind() == io::ErrorKind::NotFound || is_unreadable(source)
             }
             Self::Version { .. } | Self::Unordered { .. } | Self::NotAdjacent { .. } => false,
         }
