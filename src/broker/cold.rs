@@ -11,7 +11,7 @@ use std::{
 use super::{Broker, read_ahead::Stretch};
 use crate::{
     base::{Dialect, Position, QueueId},
-    env::ColdBytes,
+    env::{ColdBytes, is_unreadable},
     storage::{
         commit_log::{
             TailReader,
@@ -52,7 +52,7 @@ impl LogSlice {
     }
 }
 
-/// Why a frame's bytes cannot be had.
+/// Why a frame's bytes cannot be had. Sectors that the disk does not give back are damage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ColdError {
     /// Its segment was dropped meanwhile.
@@ -103,10 +103,16 @@ impl Broker {
             stretch.use_until(slices[group[group.len() - 1]].frame().end);
             let read =
                 stretch.bytes.get_or_try_init(|| self.read_range(&segment, &stretch.range)).await;
+            if read.as_ref().is_err_and(is_unreadable) {
+                self.read_ahead.forget(&stretch);
+            }
             for &at in group {
                 loaded[at] = match &read {
                     Ok(bytes) => verified(&slices[at], bytes, stretch.range.start, &segment.path),
-                    Err(error) => Err(ColdError::Disk(error.to_string())),
+                    Err(error) if is_unreadable(error) => {
+                        self.load_alone(&segment, &slices[at]).await
+                    }
+                    Err(error) => Err(failed(&segment.path, error)),
                 };
                 if let Err(ColdError::Damaged { .. }) = &loaded[at] {
                     self.count(|figures| figures.damaged_reads += 1);
@@ -116,6 +122,22 @@ impl Broker {
             rest = others;
         }
         loaded
+    }
+
+    /// Reads one frame of a stretch in which there is something that the disk does not give back.
+    async fn load_alone(
+        &self,
+        segment: &Arc<Segment>,
+        slice: &LogSlice,
+    ) -> Result<ColdBytes, ColdError> {
+        let frame = slice.frame();
+        match self.read_range(segment, &frame).await {
+            Ok(bytes) => verified(slice, &bytes, frame.start, &segment.path),
+            Err(error) if is_unreadable(&error) => {
+                Err(damaged(slice, &segment.path, error.to_string()))
+            }
+            Err(error) => Err(failed(&segment.path, &error)),
+        }
     }
 
     /// Copies of the payloads of `slices`, from the hot tail or verified from the segments, in the
@@ -177,17 +199,21 @@ impl Broker {
     }
 }
 
+fn failed(path: &Path, error: &io::Error) -> ColdError {
+    ColdError::Disk(format!("{}: {error}", path.display()))
+}
+
+fn damaged(slice: &LogSlice, path: &Path, reason: String) -> ColdError {
+    ColdError::Damaged { path: path.to_path_buf(), position: slice.position, reason }
+}
+
 fn verified(
     slice: &LogSlice,
     bytes: &ColdBytes,
     start: u64,
     path: &Path,
 ) -> Result<ColdBytes, ColdError> {
-    let position = slice.position;
-    let damaged = |reason: String| {
-        let path = path.to_path_buf();
-        ColdError::Damaged { path, position, reason }
-    };
+    let damaged = |reason: String| damaged(slice, path, reason);
     let at = (slice.frame().start - start) as usize;
     let frame = bytes.get(at..).ok_or_else(|| damaged("the file is too short".to_owned()))?;
     let frame = Frame::parse(frame).map_err(|error| damaged(error.to_string()))?;

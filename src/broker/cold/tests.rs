@@ -1,8 +1,9 @@
 //! Frames read from segments that are written by hand, and how many reads that takes.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use futures_lite::future::{block_on, zip};
+use rustix::io::Errno;
 
 use super::*;
 use crate::{
@@ -25,6 +26,10 @@ const FILE_BYTES: u64 = 2 << 20;
 struct Files {
     bytes: RefCell<[Vec<u8>; 2]>,
     reads: RefCell<Vec<(PathBuf, u64, usize)>>,
+    /// What the disk does not give back of either.
+    unreadable: RefCell<Range<u64>>,
+    /// What it says instead.
+    failure: Cell<Option<Errno>>,
 }
 
 impl ColdRead for Files {
@@ -39,6 +44,13 @@ impl ColdRead for Files {
         Box::pin(async move {
             // Others have their turn while the disk works.
             futures_lite::future::yield_now().await;
+            let unreadable = self.unreadable.borrow();
+            if let Some(failure) = self.failure.get()
+                && offset < unreadable.end
+                && unreadable.start < offset + length as u64
+            {
+                return Err(failure.into());
+            }
             Ok(self.bytes.borrow()[file][offset as usize..][..length].to_vec())
         })
     }
@@ -155,4 +167,51 @@ fn what_was_damaged_is_read_anew() {
     );
     flip();
     block_on(load(&broker, 7..8));
+}
+
+/// How each of the frames `numbers` is read back.
+fn outcomes(broker: &Rc<Broker>, numbers: Range<u64>) -> Vec<Result<ColdBytes, ColdError>> {
+    let slices: Vec<_> = numbers.map(slice).collect();
+    block_on(broker.load(&slices))
+}
+
+#[test]
+fn around_a_sector_that_cannot_be_read_every_frame_is_served() {
+    for failure in [Errno::IO, Errno::NODATA, Errno::ILSEQ] {
+        let (broker, files) = broker();
+        *files.unreadable.borrow_mut() = 8192..12_288;
+        files.failure.set(Some(failure));
+        let lost = 8192 / span()..12_288_u64.div_ceil(span());
+        for _ in 0..2 {
+            for (number, loaded) in (0..30).zip(outcomes(&broker, 0..30)) {
+                match loaded {
+                    Ok(bytes) => assert_eq!(&*bytes, payload(number)),
+                    Err(ColdError::Damaged { position, path, .. }) => {
+                        assert!(lost.contains(&number), "frame {number} is intact");
+                        assert_eq!((position, &*path), (slice(number).position, Path::new("0")));
+                        continue;
+                    }
+                    Err(error) => panic!("frame {number}: {error}"),
+                }
+                assert!(!lost.contains(&number), "frame {number} cannot be read");
+            }
+        }
+        assert_eq!(broker.figures.get().damaged_reads, 2 * (lost.end - lost.start));
+        // Later ones are read ahead as ever.
+        block_on(load(&broker, 30..FRAMES));
+    }
+}
+
+#[test]
+fn a_failure_that_may_pass_is_no_damage() {
+    let (broker, files) = broker();
+    *files.unreadable.borrow_mut() = 8192..12_288;
+    for failure in [Errno::MFILE, Errno::NOMEM, Errno::ACCESS] {
+        files.failure.set(Some(failure));
+        let all = outcomes(&broker, 0..30);
+        assert!(all.iter().all(|loaded| matches!(loaded, Err(ColdError::Disk(_)))), "{all:?}");
+    }
+    assert_eq!(broker.figures.get().damaged_reads, 0);
+    files.failure.set(None);
+    block_on(load(&broker, 0..30));
 }

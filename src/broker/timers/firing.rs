@@ -282,3 +282,6 @@ impl Undeliverable {
         self.count += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;
