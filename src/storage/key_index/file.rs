@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     base::{Position, checksum},
-    env::{ColdRead, Disk, OpenMode},
+    env::{ColdRead, Disk, OpenMode, is_unreadable},
     storage::{new_file::NewFile, queue_index::LogRange},
 };
 
@@ -37,7 +37,7 @@ pub enum KeyError {
         /// What the machine said.
         source: io::Error,
     },
-    /// It does not hold what was written. It is made again from the log.
+    /// It does not hold, or does not give back, what was written. It is made again from the log.
     #[error("{}: page {page} is damaged", path.display())]
     Damaged {
         /// The file.
@@ -45,6 +45,18 @@ pub enum KeyError {
         /// The page, in units of 4 KiB.
         page: u64,
     },
+}
+
+impl KeyError {
+    /// What reading a page of a file failed with.
+    fn reading(path: &Path, page: u64, source: io::Error) -> Self {
+        let path = path.to_path_buf();
+        if is_unreadable(&source) {
+            Self::Damaged { path, page }
+        } else {
+            Self::Io { path, source }
+        }
+    }
 }
 
 /// The file name of a stretch of the log.
@@ -75,7 +87,7 @@ impl KeyFile {
     pub(super) fn open(disk: &dyn Disk, dir: &Path, covers: LogRange) -> Result<Self, KeyError> {
         let name = file_name(covers);
         let path = dir.join(&name);
-        let failed = |source| KeyError::Io { path: path.clone(), source };
+        let failed = |source| KeyError::reading(&path, 0, source);
         let file = disk.open(&path, OpenMode::Read).map_err(failed)?;
         let mut bytes = vec![0; PAGE_BYTES];
         let read = file.read_at(&mut bytes, 0).map_err(failed)?;
@@ -166,6 +178,14 @@ impl KeyFile {
         KeyError::Damaged { path: self.path.clone(), page }
     }
 
+    /// What reading from `page` on failed with; noted if the disk does not give it back.
+    pub(super) fn failed(&self, page: u64, source: io::Error) -> KeyError {
+        match KeyError::reading(&self.path, page, source) {
+            KeyError::Damaged { page, .. } => self.damage(page),
+            error => error,
+        }
+    }
+
     /// The entries of `hash` that were stored at `times` (seconds since 1970), oldest first, `max` of
     /// them at most, from the newest back. For shards.
     ///
@@ -235,7 +255,7 @@ impl KeyFile {
 
     async fn page(&self, cold: &dyn ColdRead, number: u64) -> Result<Vec<KeyEntry>, KeyError> {
         let read = cold.read(&self.path, number * PAGE_BYTES as u64, PAGE_BYTES).await;
-        let bytes = read.map_err(|source| KeyError::Io { path: self.path.clone(), source })?;
+        let bytes = read.map_err(|source| self.failed(number, source))?;
         page::decode(&bytes, self.stamp, number).ok_or_else(|| self.damage(number))
     }
 }

@@ -195,7 +195,7 @@ impl FileScan {
         let left = self.of.page_count() + 1 - self.next_page;
         let mut bytes = vec![0; left.min(BULK_PAGES as u64) as usize * PAGE_BYTES];
         let read = self.file.read_at(&mut bytes, self.next_page * PAGE_BYTES as u64);
-        read.map_err(|source| KeyError::Io { path: self.of.path().to_path_buf(), source })?;
+        read.map_err(|source| self.of.failed(self.next_page, source))?;
         let mut entries = Vec::new();
         for page in bytes.chunks(PAGE_BYTES) {
             let of_page = page::decode(page, self.of.stamp, self.next_page);

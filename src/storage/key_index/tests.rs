@@ -159,6 +159,48 @@ fn a_damaged_file_is_noticed_and_made_again() {
 }
 
 #[test]
+fn what_cannot_be_read_is_made_again() {
+    let disk = disk();
+    let mut store = open(&disk);
+    (0..3).for_each(|at| store.write(stretch(at), vec![entry(at, 1, 1)]).unwrap());
+    let all = LogRange::new(Position(0), Position(3 * 4096));
+    let path = |store: &KeyStore, at: usize| store.files()[at].path().to_path_buf();
+    // By whoever looks something up, and by who merges or verifies.
+    let cold = BlockingColdRead::new(Arc::new(disk.clone()));
+    let found = |store: &KeyStore, at: usize| {
+        block_on(store.files()[at].find(&cold, at as u64, &(0..=9), 8)).is_ok()
+    };
+    disk.fail_read(&path(&store, 1), 4096..8192);
+    assert!(found(&store, 0) && !found(&store, 1));
+    assert!(matches!(verify(&disk, &dir()), Err(KeyError::Damaged { page: 1, .. })));
+    assert!(store.drop_useless(Position(0)));
+    assert_eq!(store.missing(all), Some(stretch(1)));
+    store.sweep().unwrap();
+    store.write(stretch(1), vec![entry(1, 1, 1)]).unwrap();
+    assert!(found(&store, 1));
+    // And at a start.
+    disk.fail_read(&path(&store, 2), 0..1);
+    let mut store = open(&disk);
+    assert_eq!((store.files().len(), store.missing(all)), (2, Some(stretch(2))));
+    store.write(stretch(2), vec![entry(2, 1, 1)]).unwrap();
+    assert!((0..3).all(|at| found(&store, at)));
+    assert_eq!(verify(&disk, &dir()).unwrap(), 3);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_left_out_of_merging() {
+    let disk = disk();
+    let mut store = open(&disk);
+    (0..8).for_each(|at| store.write(stretch(at), vec![entry(at, 1, 1)]).unwrap());
+    let path = store.files()[3].path().to_path_buf();
+    disk.fail_read(&path, 4096..8192);
+    assert!(matches!(store.merge_some(), Err(KeyError::Damaged { .. })));
+    assert!(store.drop_useless(Position(0)));
+    let all = LogRange::new(Position(0), Position(8 * 4096));
+    assert_eq!(store.missing(all), Some(stretch(3)));
+}
+
+#[test]
 fn a_merge_cut_off_leaves_what_it_began_with() {
     for calls in 1.. {
         let disk = disk();
