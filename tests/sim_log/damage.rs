@@ -14,7 +14,7 @@ use mainstem::{
         CommitLog, FileSink, LogLimits, Pauses, SECTOR, SegmentScan, Writer, WriterOptions,
         frame::{FrameKind, FrameMeta},
         given_up::GivenUp,
-        recovery::{Recovered, RecoveryError},
+        recovery::{Hole, Recovered, RecoveryError},
         segment::{PoolLimits, SegmentPool},
     },
 };
@@ -128,11 +128,29 @@ fn only_the_block_is_lost(world: &World, block: &Lying, recovered: &Recovered, f
     assert!(shown.all(Found::is_given_up), "more was shown than written");
 }
 
-/// Flips a bit of one block and says what became of it.
-fn flip(world: &mut World, blocks: &[Lying], number: usize) {
+/// As [`flipped`], with a sector that cannot be read.
+fn unread(world: &mut World, block: &Lying) -> (Recovered, Vec<Found>, String) {
+    let sectors = block.bytes / SECTOR as u64;
+    let offset = block.offset + world.dice.below(sectors) * SECTOR as u64;
+    let file = world.disk.open(&block.path, OpenMode::Write).unwrap();
+    let mut bytes = [0; SECTOR];
+    file.read_at(&mut bytes, offset).unwrap();
+    world.disk.fail_read(&block.path, offset..offset + 1);
+    let (recovered, found) = world.recover(Some(world.model.checkpoint.position)).unwrap();
+    file.write_durable(&bytes, offset).unwrap();
+    (recovered, found, format!("the sector at byte {offset} of {block:?}"))
+}
+
+/// Damages one block and says what became of it.
+fn harm(
+    world: &mut World,
+    blocks: &[Lying],
+    number: usize,
+    harmed: impl Fn(&mut World, &Lying) -> (Recovered, Vec<Found>, String),
+) {
     let block = &blocks[number];
     let last = blocks.last().expect("the block is one");
-    let (recovered, found, place) = flipped(world, block);
+    let (recovered, found, place) = harmed(world, block);
     // Blocks of the last write have no witness.
     if block.durable_through != last.durable_through {
         assert_eq!(recovered.end, last.position.plus(last.bytes), "{place}");
@@ -155,10 +173,57 @@ fn no_flipped_bit_goes_unnoticed() {
         }
         for _ in 0..12 {
             let number = world.dice.below(blocks.len() as u64) as usize;
-            flip(&mut world, &blocks, number);
+            harm(&mut world, &blocks, number, flipped);
         }
-        flip(&mut world, &blocks, blocks.len() - 1);
+        harm(&mut world, &blocks, blocks.len() - 1, flipped);
     }
+}
+
+/// It is to a block what flipped bits are: a torn tail where nothing was written later.
+#[test]
+fn no_sector_that_cannot_be_read_goes_unnoticed() {
+    for seed in 600..640 {
+        let (mut world, blocks) = written(seed);
+        if blocks.is_empty() {
+            continue;
+        }
+        for _ in 0..12 {
+            let number = world.dice.below(blocks.len() as u64) as usize;
+            harm(&mut world, &blocks, number, unread);
+        }
+        harm(&mut world, &blocks, blocks.len() - 1, unread);
+    }
+}
+
+/// With everything unread from some place on, nothing is left that could say what had been durable: it
+/// may all have been, so that none of it is cut off or used for anything else.
+#[test]
+fn what_cannot_be_read_to_the_end_of_a_file_is_not_cut_off() {
+    let mut seen = BTreeSet::new();
+    for seed in 700..740 {
+        let (mut world, blocks) = written(seed);
+        let Some(last) = blocks.last().cloned() else { continue };
+        let of_last: Vec<_> = blocks.iter().filter(|b| b.sequence == last.sequence).collect();
+        let first = of_last[world.dice.below(of_last.len() as u64) as usize];
+        let file_bytes = world.disk.open(&last.path, OpenMode::Read).unwrap().len().unwrap();
+        if file_bytes - first.offset < 2 * SECTOR as u64 {
+            continue;
+        }
+        world.disk.fail_read(&last.path, first.offset..file_bytes);
+        let from = Some(world.model.checkpoint.position);
+        let (recovered, found) = world.recover(from).unwrap();
+        let [hole] = recovered.holes.as_slice() else { panic!("{seed}: {:?}", recovered.holes) };
+        assert_eq!((hole.start, &hole.path), (first.position, &last.path), "seed {seed}");
+        assert!(hole.reason.contains("cannot read"), "seed {seed}: {hole}");
+        assert!(hole.end >= last.position.plus(last.bytes), "seed {seed}: {hole}");
+        assert!(recovered.torn.is_none() && recovered.end == hole.end, "seed {seed}");
+        assert!(!recovered.unused.contains(&last.path), "seed {seed}");
+        let before = first.frames_before as usize - world.model.checkpoint.frames;
+        assert_eq!(found.len(), before, "seed {seed}");
+        seen.insert(first.offset == 0);
+        is_given_up(&mut world, recovered, &found);
+    }
+    assert_eq!(seen, BTreeSet::from([false, true]), "the file as a whole, and a part of it");
 }
 
 #[test]
@@ -178,7 +243,7 @@ fn an_idle_log_has_a_witness_for_its_last_commit() {
             let (recovered, found, _) = flipped(&mut world, block);
             only_the_block_is_lost(&world, block, &recovered, &found);
         }
-        flip(&mut world, &blocks, before_last + 1);
+        harm(&mut world, &blocks, before_last + 1, flipped);
     }
 }
 
@@ -192,7 +257,11 @@ fn wreck(world: &mut World, blocks: &[Lying]) {
             continue;
         }
         let zeros = [0; SECTOR];
-        match world.dice.below(4) {
+        match world.dice.below(5) {
+            4 => {
+                let at = block.offset + world.dice.below(block.bytes);
+                world.disk.fail_read(&block.path, at..at + 1);
+            }
             0 => {
                 let (offset, bit) = (some_byte(&mut world.dice, block), world.dice.below(8) as u8);
                 world.disk.flip_bit(&block.path, offset, bit);
@@ -254,6 +323,32 @@ fn append_one(world: &World, recovered: &Recovered) {
         .unwrap();
 }
 
+/// What was found of a damaged log stays as it is when a repair writes behind it and gives the damage up.
+fn is_given_up(world: &mut World, mut recovered: Recovered, found: &[Found]) {
+    let (holes, from) = (recovered.holes.clone(), Some(world.model.checkpoint.position));
+    recovered.settle(&world.disk).unwrap();
+    append_one(world, &recovered);
+    world.power_cut();
+    let (again, more) = world.recover(from).unwrap();
+    let ranges =
+        |holes: &[Hole]| holes.iter().map(|hole| (hole.start, hole.end)).collect::<Vec<_>>();
+    assert_eq!(ranges(&again.holes), ranges(&holes));
+    assert_eq!(more[..found.len()], *found);
+    assert_eq!(more.len(), found.len() + 1);
+    let mut given_up = GivenUp::load(&world.disk, &log_dir(), LOG_ID).unwrap();
+    holes.iter().for_each(|hole| given_up.add(hole.start, hole.end));
+    given_up.store(&world.disk, &log_dir()).unwrap();
+    world.power_cut();
+    let (repaired, same) = world.recover(from).unwrap();
+    assert_eq!(repaired.holes, []);
+    assert_eq!((ranges(&repaired.given_up), same), (ranges(&holes), more));
+    // From wherever the next starts read, and as a whole.
+    world.model.checkpoint.position = repaired.end;
+    for from in [Some(repaired.end), None] {
+        assert_eq!(world.recover(from).unwrap().0.holes, []);
+    }
+}
+
 /// All that is missing lay in a hole; the damage stays known until it is given up, which changes
 /// nothing of what is found; and the log goes on behind it.
 #[test]
@@ -266,7 +361,7 @@ fn damage_is_passed_over_and_given_up() {
         }
         wreck(&mut world, &blocks);
         let from = Some(world.model.checkpoint.position);
-        let (mut recovered, found) = world.recover(from).unwrap();
+        let (recovered, found) = world.recover(from).unwrap();
         let written = &world.model.frames[world.model.checkpoint.frames..];
         for frame in written.iter().filter(|frame| frame.payload_at.is_some()) {
             let at = Position(frame.payload_at.unwrap().0 - 40);
@@ -277,28 +372,8 @@ fn damage_is_passed_over_and_given_up() {
         assert!(recovered.torn.is_none(), "seed {seed}: {:?}", recovered.torn);
         let last = blocks.last().unwrap();
         assert_eq!(recovered.end, last.position.plus(last.bytes), "seed {seed}");
-        let holes = recovered.holes.clone();
-        seen.insert(holes.len().min(3));
-
-        recovered.settle(&world.disk).unwrap();
-        append_one(&world, &recovered);
-        world.power_cut();
-        let (again, more) = world.recover(from).unwrap();
-        assert_eq!(again.holes, holes, "seed {seed}");
-        assert_eq!(more[..found.len()], found, "seed {seed}");
-        assert_eq!(more.len(), found.len() + 1, "seed {seed}");
-        let mut given_up = GivenUp::load(&world.disk, &log_dir(), LOG_ID).unwrap();
-        holes.iter().for_each(|hole| given_up.add(hole.start, hole.end));
-        given_up.store(&world.disk, &log_dir()).unwrap();
-        world.power_cut();
-        let (repaired, same) = world.recover(from).unwrap();
-        assert_eq!(repaired.holes, [], "seed {seed}");
-        assert_eq!((repaired.given_up, same), (holes, more), "seed {seed}");
-        // From wherever the next starts read, and as a whole.
-        world.model.checkpoint.position = repaired.end;
-        for from in [Some(repaired.end), None] {
-            assert_eq!(world.recover(from).unwrap().0.holes, [], "seed {seed}");
-        }
+        seen.insert(recovered.holes.len().min(3));
+        is_given_up(&mut world, recovered, &found);
     }
     assert_eq!(seen, BTreeSet::from([0, 1, 2, 3]));
 }

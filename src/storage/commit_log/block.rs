@@ -66,6 +66,9 @@ pub enum BlockError {
     /// The block was written by a version this one cannot read.
     #[error("block has version {0}, this program reads version {VERSION}")]
     Version(u16),
+    /// The disk does not give it back.
+    #[error("the disk cannot read it")]
+    Unreadable,
     /// The file ends inside the block.
     #[error("block is cut short")]
     Short,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     base::{Position, checksum},
-    env::{Disk, OpenMode},
+    env::{Disk, OpenMode, is_unreadable},
 };
 
 const NAME: &str = "given-up";
@@ -39,7 +39,10 @@ impl GivenUp {
             Err(error) => return Err(error),
         };
         let mut bytes = vec![0; file.len()? as usize];
-        let got = file.read_at(&mut bytes, 0)?;
+        let got = match file.read_at(&mut bytes, 0) {
+            Err(error) if is_unreadable(&error) => 0,
+            read => read?,
+        };
         let loaded = bytes[..got].split_first_chunk::<4>().and_then(|(sum, content)| {
             let holds = checksum::crc32c(content).to_le_bytes() == *sum;
             holds.then(|| postcard::from_bytes::<Self>(content).ok()).flatten()
@@ -113,5 +116,8 @@ mod tests {
         assert!(!GivenUp::load(&disk, dir, 8).unwrap().covers(Position(41), Position(50)));
         disk.flip_bit(&path(dir), 5, 3);
         assert!(!GivenUp::load(&disk, dir, 7).unwrap().covers(Position(41), Position(50)));
+        disk.flip_bit(&path(dir), 5, 3);
+        disk.fail_read(&path(dir), 0..1);
+        assert_eq!(GivenUp::load(&disk, dir, 7).unwrap().ranges, []);
     }
 }

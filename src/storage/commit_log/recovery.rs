@@ -1,9 +1,10 @@
 //! Finds the end of a log that was not closed, and tells a torn tail from damage.
 //!
 //! Blocks are read from the checkpoint's position on. The first one that does not verify ends the
-//! log, unless something written later says that it had been durable: then it is a [`Hole`], and
-//! reading goes on behind it. What lies behind the end is dead: the writer goes on in a new segment
-//! whose first block follows the last kept one in the chain of checksums.
+//! log, unless something written later says that it had been durable, or may have said so and cannot
+//! be read: then it is a [`Hole`], and reading goes on behind it. What lies behind the end is dead: the
+//! writer goes on in a new segment whose first block follows the last kept one in the chain of
+//! checksums.
 
 use std::{
     fmt, io,
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     base::Position,
-    env::{Disk, OpenMode},
+    env::{Disk, OpenMode, is_unreadable},
 };
 
 /// Why a log cannot be opened.
@@ -129,8 +130,29 @@ pub struct Recovered {
     pub given_up: Vec<Hole>,
     /// Number of the newest segment file without any block header: the writer had begun it.
     pub(super) begun: Option<u64>,
-    /// One that has the remains of a header where its first block would begin.
-    pub(super) remains: Option<(u64, String)>,
+    /// What is left of a header at the start of one that the writer had begun.
+    pub(super) remains: Option<BlockError>,
+    /// Those in which acknowledged blocks may lie where the disk cannot read them, oldest first.
+    pub(super) unread: Vec<Headless>,
+}
+
+/// A segment file in which no block header was found.
+#[derive(Debug)]
+pub(super) struct Headless {
+    sequence: u64,
+    pub(super) path: PathBuf,
+    pub(super) file_bytes: u64,
+    /// Why there is no block at its very start.
+    at_start: BlockError,
+    /// Further on there are sectors that cannot be read.
+    is_unread: bool,
+}
+
+impl Headless {
+    /// Whether something was written, and more than the remains of one write may be left of it.
+    fn may_hold_more(&self) -> bool {
+        self.at_start != BlockError::Absent && self.is_unread
+    }
 }
 
 impl Recovered {
@@ -256,21 +278,21 @@ fn take_stock(disk: &dyn Disk, dir: &Path, log_id: u64) -> Result<Recovered, Rec
                 // left behind it without a header is damaged, and not for another use. In front of
                 // the log's first segment nothing else would tell.
                 if stock.segments.is_empty() {
-                    headless.drain(..).rev().for_each(|(_, path)| stock.lost_front(path, base));
+                    headless.drain(..).rev().for_each(|lost: Headless| {
+                        stock.lost_front(lost.path, base);
+                    });
                 }
                 headless.clear();
                 stock.segments.push(Segment { sequence, base, file_bytes, path });
             }
-            First::Missing(reason) => {
-                if reason != BlockError::Absent {
-                    stock.remains = Some((sequence, reason.to_string()));
-                }
-                headless.push((sequence, path));
-            }
+            First::Missing(lost) => headless.push(lost),
         }
     }
-    stock.begun = headless.last().map(|(sequence, _)| *sequence);
-    stock.unused.extend(headless.into_iter().map(|(_, path)| path));
+    stock.begun = headless.last().map(|last| last.sequence);
+    stock.unread = headless.extract_if(.., |lost| lost.may_hold_more()).collect();
+    let mut at_starts = headless.iter().rev().map(|lost| lost.at_start);
+    stock.remains = at_starts.find(|reason| *reason != BlockError::Absent);
+    stock.unused.extend(headless.into_iter().map(|lost| lost.path));
     Ok(stock)
 }
 
@@ -278,8 +300,8 @@ fn take_stock(disk: &dyn Disk, dir: &Path, log_id: u64) -> Result<Recovered, Rec
 enum First {
     /// A block header, there or further on, tells where the segment begins.
     Found { base: Position, file_bytes: u64 },
-    /// There is none; why there is no block at its very start.
-    Missing(BlockError),
+    /// There is none.
+    Missing(Headless),
 }
 
 fn first_block(
@@ -295,10 +317,14 @@ fn first_block(
     let mut sector = vec![0; SECTOR];
     // Any block of the segment tells its base: with the first one damaged, a later one does.
     let mut offset = 0;
-    let mut at_start = BlockError::Absent;
+    let (mut at_start, mut is_unread) = (BlockError::Absent, false);
     while offset < file_bytes {
-        let got = file.read_at(&mut sector, offset).map_err(disk_error(path))?;
-        match BlockHeader::parse_own(&sector[..got], log_id, sequence) {
+        let parsed = match file.read_at(&mut sector, offset) {
+            Ok(got) => BlockHeader::parse_own(&sector[..got], log_id, sequence),
+            Err(error) if is_unreadable(&error) => Err(BlockError::Unreadable),
+            Err(error) => return Err(disk_error(path)(error)),
+        };
+        match parsed {
             Ok(header) => {
                 if let Some(base) = header.position.0.checked_sub(offset).map(Position) {
                     return Ok(First::Found { base, file_bytes });
@@ -308,9 +334,10 @@ fn first_block(
                 return Err(RecoveryError::Version { sequence, path: path.to_owned(), reason });
             }
             Err(reason) if offset == 0 => at_start = reason,
-            Err(_) => {}
+            Err(reason) => is_unread |= reason == BlockError::Unreadable,
         }
         offset += SECTOR as u64;
     }
-    Ok(First::Missing(at_start))
+    let path = path.to_owned();
+    Ok(First::Missing(Headless { sequence, path, file_bytes, at_start, is_unread }))
 }

@@ -86,14 +86,18 @@ impl Walk<'_> {
             let limit = segments.get(index + 1).map(|next| next.base);
             at = self.segment(segment, at, limit)?;
         }
-        let last = segments.last().map_or(0, |segment| segment.sequence);
+        for unread in std::mem::take(&mut self.recovered.unread) {
+            let end = at.plus(unread.file_bytes);
+            self.hole(at, end, unread.path, BlockError::Unreadable.to_string());
+            at = end;
+        }
         if at < self.durable {
+            let last = segments.last().map_or(0, |segment| segment.sequence);
             self.missing(last + 1, at, self.durable);
             at = self.durable;
         }
-        if let Some((_, reason)) = self.recovered.remains.take().filter(|(begun, _)| *begun > last)
-        {
-            self.recovered.torn = Some((at, reason));
+        if let Some(reason) = self.recovered.remains {
+            self.recovered.torn = Some((at, reason.to_string()));
         }
         self.recovered.segments = segments;
         self.recovered.end = at;
@@ -108,6 +112,11 @@ impl Walk<'_> {
     fn missing(&mut self, sequence: u64, start: Position, end: Position) {
         let path = segment_path(self.dir, sequence);
         let reason = "the file is missing, or nothing in it verifies".to_owned();
+        self.hole(start, end, path, reason);
+    }
+
+    /// Notes that nobody knows what was from `start` to `end`.
+    fn hole(&mut self, start: Position, end: Position, path: PathBuf, reason: String) {
         self.recovered.holes.push(Hole { start, end, path, reason, frame: None });
         self.break_chain();
     }
@@ -190,19 +199,23 @@ impl Walk<'_> {
         if limit.is_some() || at < self.durable {
             return Ok(true);
         }
-        let mut seen_later = false;
+        let path = &segment.path;
+        let header = scan.header(self.log_id, at).map_err(disk_error(path))?;
+        let length = header.map_or(SECTOR as u64, |header| u64::from(header.block_bytes));
+        let mut remains = reason != BlockError::Absent.to_string();
         let mut next = at.plus(SECTOR as u64);
         while next < scan.end() {
-            let found = scan.block(self.log_id, next).map_err(disk_error(&segment.path))?;
-            if let Ok(block) = found {
-                seen_later = true;
-                if block.header.durable_through > at {
+            match scan.block(self.log_id, next).map_err(disk_error(path))? {
+                Ok(block) if block.header.durable_through > at => return Ok(true),
+                Ok(_) => remains = true,
+                // It may have been what says so.
+                Err(BlockError::Unreadable) if remains && next >= at.plus(length) => {
                     return Ok(true);
                 }
+                Err(_) => {}
             }
             next = next.plus(SECTOR as u64);
         }
-        let remains = seen_later || reason != BlockError::Absent.to_string();
         // A segment that was begun says so too, although not where: whatever is left of a block
         // here, it was not being written any more.
         if remains && self.recovered.begun.is_some_and(|begun| begun > segment.sequence) {
