@@ -143,7 +143,7 @@ fn producer_ids(holes: &[Hole]) -> u32 {
 }
 
 /// Appends frames in a segment of their own and makes them durable.
-fn append(
+pub(super) fn append(
     config: &Config,
     data: &DataDir,
     disk: &Arc<dyn Disk>,

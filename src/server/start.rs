@@ -280,3 +280,6 @@ fn read_records<T: DeserializeOwned>(mut section: SectionReader) -> io::Result<V
     }
     Ok(records)
 }
+
+#[cfg(test)]
+mod tests;
