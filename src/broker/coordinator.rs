@@ -24,6 +24,21 @@ use crate::{
 /// How soon appending is tried again when not even control frames fit on the disk.
 const NO_SPACE_RETRY: Duration = Duration::from_millis(100);
 
+/// Records that wait for room in the log, in its form, in their order.
+struct EncodedAppend {
+    token: AppendToken,
+    records: VecDeque<Vec<u8>>,
+}
+
+impl EncodedAppend {
+    /// `None` if the log will never take one of them: no payload may have more than `bytes_max`.
+    fn new(append: &Append, bytes_max: usize) -> Option<Self> {
+        let records: VecDeque<_> = append.records.iter().map(encode_record).collect();
+        let fit = records.iter().all(|record| record.len() <= bytes_max);
+        fit.then_some(Self { token: append.token, records })
+    }
+}
+
 struct Names(Rc<RefCell<ClusterState>>);
 
 impl TopicNames for Names {
@@ -41,8 +56,8 @@ pub(super) struct Coordinator {
     groups: Groups,
     waiting: HashMap<ReplyToken, flume::Sender<Reply>>,
     next_token: u64,
-    /// Records that did not fit into the log yet, and how many of each append's did.
-    backlog: VecDeque<(Append, usize)>,
+    /// Records that did not fit into the log yet.
+    backlog: VecDeque<EncodedAppend>,
     /// A task is waiting to append the backlog.
     retrying: bool,
     /// The deadline the timers' task sleeps for, and how it is told of an earlier one.
@@ -124,11 +139,7 @@ impl Broker {
 
     /// Sends the coordinator's records to the log and its answers to who waits.
     fn settle_groups(self: &Rc<Self>) {
-        {
-            let mut coordinator = self.coordinator.borrow_mut();
-            let appends = coordinator.groups.take_appends();
-            coordinator.backlog.extend(appends.into_iter().map(|append| (append, 0)));
-        }
+        self.take_appends();
         self.append_backlog();
         let mut coordinator = self.coordinator.borrow_mut();
         for (token, reply) in coordinator.groups.take_replies() {
@@ -145,17 +156,37 @@ impl Broker {
         }
     }
 
+    /// Lines the coordinator's new records up for the log. An append with one among them that is too
+    /// long for it fails whole, alone, and before anything of it is written.
+    fn take_appends(&self) {
+        let at = self.moment();
+        let mut coordinator = self.coordinator.borrow_mut();
+        let Coordinator { groups, backlog, .. } = &mut *coordinator;
+        // A refusal may have new records follow.
+        let mut appends = VecDeque::from(groups.take_appends());
+        while let Some(append) = appends.pop_front() {
+            match EncodedAppend::new(&append, self.log.payload_bytes_max()) {
+                Some(encoded) => backlog.push_back(encoded),
+                None => {
+                    tracing::warn!(group = %append.records[0].group(), "a group's records are too long for the log");
+                    groups.refused(append.token, at);
+                    appends.extend(groups.take_appends());
+                }
+            }
+        }
+    }
+
     fn append_backlog(self: &Rc<Self>) {
         loop {
             let next = self.coordinator.borrow_mut().backlog.pop_front();
-            let Some((append, mut done)) = next else { break };
-            match self.append_records(&append.records, &mut done) {
+            let Some(mut next) = next else { break };
+            match self.append_records(&mut next.records) {
                 Ok(end) => {
-                    let token = append.token;
+                    let token = next.token;
                     self.control_pending(end, move |broker| broker.group_records_durable(token));
                 }
                 Err(error) => {
-                    self.coordinator.borrow_mut().backlog.push_front((append, done));
+                    self.coordinator.borrow_mut().backlog.push_front(next);
                     self.records_refused(error);
                     break;
                 }
@@ -163,31 +194,26 @@ impl Broker {
         }
     }
 
-    /// Puts those of the records into the log that are not `done`, one by one: together they may be
-    /// more than it takes at once.
+    /// Puts records into the log, one by one: together they may be more than it takes at once.
     ///
     /// # Errors
     /// The log does not take the first of those that are left then.
-    fn append_records(
-        &self,
-        records: &[GroupRecord],
-        done: &mut usize,
-    ) -> Result<Position, ReserveError> {
+    fn append_records(&self, records: &mut VecDeque<Vec<u8>>) -> Result<Position, ReserveError> {
         let meta = FrameMeta::control(FrameKind::Group, self.env.clock.wall_ms());
         let mut end = self.log.durable();
-        for record in &records[*done..] {
-            let record = encode_record(record);
+        while let Some(record) = records.front() {
             let mut room = self.log_to_fill().reserve(record.len(), true)?;
-            room.payload().copy_from_slice(&record);
+            room.payload().copy_from_slice(record);
             end = room.commit(&meta).end;
-            *done += 1;
+            records.pop_front();
         }
         Ok(end)
     }
 
     fn records_refused(self: &Rc<Self>, error: ReserveError) {
         let mut coordinator = self.coordinator.borrow_mut();
-        if matches!(error, ReserveError::Stopped | ReserveError::TooLong) {
+        assert!(error != ReserveError::TooLong, "the records were measured before");
+        if error == ReserveError::Stopped {
             tracing::error!(%error, "group records cannot be written; the coordinator stops");
             coordinator.backlog.clear();
             coordinator.groups.stop();
@@ -262,9 +288,13 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
+    use futures_lite::future::{block_on, poll_once};
+
     use super::*;
     use crate::broker::{
-        group::{CommittedOffset, TopicPartition},
+        group::{
+            CommitRequest, CommittedOffset, GroupError, OffsetToCommit, Sender, TopicPartition,
+        },
         pull::tests::broker,
     };
 
@@ -286,12 +316,40 @@ mod tests {
         };
         let records: Arc<[_]> = (0..100).map(record).collect();
         let append = Append { token: AppendToken(1), records };
-        broker.coordinator.borrow_mut().backlog.push_back((append, 0));
+        let encoded = EncodedAppend::new(&append, usize::MAX).unwrap();
+        broker.coordinator.borrow_mut().backlog.push_back(encoded);
         broker.append_backlog();
         let coordinator = broker.coordinator.borrow();
         assert_eq!(coordinator.backlog.len(), 1, "the log has no room for all of them");
-        let (_, done) = coordinator.backlog[0];
-        assert!((1..100).contains(&done), "{done}");
+        let left = coordinator.backlog[0].records.len();
+        assert!((1..100).contains(&left), "{left}");
         assert!(coordinator.retrying);
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_fails_alone() {
+        let broker = broker();
+        let commit = |group: &str| {
+            let offset = OffsetToCommit {
+                partition: TopicPartition { topic: TopicId([7; 16]), partition: 0 },
+                offset: 1,
+                leader_epoch: None,
+                metadata: "",
+            };
+            let ask = broker.ask_groups(|groups, at, token| {
+                let sender = Sender::SIMPLE;
+                let request = CommitRequest { group, sender, retention: None, offsets: &[offset] };
+                groups.commit_offsets(at, &request, token);
+            });
+            block_on(poll_once(ask)).flatten()
+        };
+        let too_long = "g".repeat(broker.log.payload_bytes_max().min(i16::MAX as usize));
+        let refused = Reply::CommitOffsets(Err(GroupError::MetadataTooLarge));
+        assert_eq!(commit(&too_long), Some(refused));
+        assert_eq!(broker.group_count(), 0, "nothing is left of it");
+        assert_eq!(commit("g"), None, "it waits for the log");
+        assert!(broker.log.reserved() > Position(0));
+        let invalid = Reply::CommitOffsets(Err(GroupError::InvalidGroupId));
+        assert_eq!(commit(&"g".repeat(1 << 15)), Some(invalid));
     }
 }

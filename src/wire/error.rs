@@ -39,6 +39,9 @@ pub enum WireError {
     /// A length below -1, or -1 where null has no meaning.
     #[error("length {0} is negative")]
     NegativeLength(i64),
+    /// A string is longer than any may be, in whichever form its length is sent.
+    #[error("a string of {0} bytes, the limit is {max}", max = i16::MAX)]
+    StringLength(usize),
     /// A variable-length integer runs past its type.
     #[error("a variable-length integer is too long")]
     VarintTooLong,

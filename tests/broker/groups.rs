@@ -5,6 +5,10 @@ use std::{
     time::Instant,
 };
 
+use kafka_protocol::{
+    messages::{GroupId, SyncGroupRequest, sync_group_request::SyncGroupRequestAssignment},
+    protocol::StrBytes,
+};
 use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
@@ -16,6 +20,7 @@ use super::{
     client::{Sender, Sent, config},
     process::{BrokerProcess, DataDir, PATIENCE},
     topics::Administrator,
+    wire::{Wire, commit as commit_request, join},
 };
 
 const PARTITIONS: i32 = 6;
@@ -187,4 +192,36 @@ fn a_static_member_takes_its_place_again() {
     send(&broker, 0, 60);
     tally.poll_until_read(&[&first, &second], 60);
     assert!(tally.read.values().all(|count| *count == 1), "read twice: {:?}", tally.read);
+}
+
+/// Joins a group of its own and gets the assignment it gave itself, which has become durable.
+pub fn become_the_only_member(broker: &BrokerProcess, group: &str) {
+    let mut wire = Wire::connect(&broker.kafka);
+    let joined = wire.ask(3, &join(group, "consumer"));
+    assert_eq!((joined.error_code, &joined.leader), (0, &joined.member_id));
+    let assignment = SyncGroupRequestAssignment::default()
+        .with_member_id(joined.member_id.clone())
+        .with_assignment(b"all".as_slice().into());
+    let sync = SyncGroupRequest::default()
+        .with_group_id(GroupId(StrBytes::from_string(group.to_owned())))
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id)
+        .with_assignments(vec![assignment]);
+    let synced = wire.ask(3, &sync);
+    assert_eq!((synced.error_code, &*synced.assignment), (0, &b"all"[..]));
+}
+
+#[test]
+fn offsets_with_more_metadata_than_the_log_takes_at_once_are_stored() {
+    let data = DataDir::new();
+    let small = ["shards.count=1", "log.inflight_bytes=1MiB", "topic.max_message_bytes=512KiB"];
+    let broker = BrokerProcess::start(data.path(), &small);
+    Administrator::new(&broker.kafka).create("orders", 600, &[]).unwrap();
+    let metadata = "m".repeat(4 << 10);
+    let request = commit_request("g", "orders", &vec![metadata.as_str(); 600]);
+    let answer = Wire::connect(&broker.kafka).ask(8, &request);
+    let codes = answer.topics[0].partitions.iter().map(|partition| partition.error_code);
+    assert_eq!(codes.collect::<Vec<_>>(), [0; 600]);
+    become_the_only_member(&broker, "another");
+    broker.stop();
 }

@@ -14,9 +14,10 @@ use kafka_protocol::{
 use mainstem::wire::kafka::{BatchBuilder, Codec};
 
 use super::{
-    client::{Sender, Sent, read_texts, watermarks},
+    client::{Sender, Sent, read_texts, send_one, watermarks},
+    groups::become_the_only_member,
     process::{BrokerProcess, DataDir, until, verified},
-    wire::{Wire, frame, frame_of, produce},
+    wire::{Wire, commit, frame, frame_of, join, produce},
 };
 
 /// As small as the largest batch allows.
@@ -230,6 +231,23 @@ fn batches_that_are_no_batches_get_the_protocols_error() {
     refused("a negative length", &corrupt, &|records| records[8] = 0x80);
     refused("a negative count", &corrupt, &|records| records[57] = 0x80);
     victim.unharmed();
+}
+
+#[test]
+fn names_of_megabytes_close_their_connection_and_stop_no_group() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=1"]);
+    assert_eq!(send_one(&broker.kafka, "orders", "one"), Ok(0));
+    for bytes in [33 << 20, 1 << 15] {
+        let group = "g".repeat(bytes);
+        Wire::connect(&broker.kafka).expect_close(&frame(8, &commit(&group, "orders", &[""])));
+        broker.wait_for_error(&format!("request 8 version 8: a string of {bytes} bytes"));
+        let join = join("other", &"t".repeat(bytes));
+        Wire::connect(&broker.kafka).expect_close(&frame(6, &join));
+        broker.wait_for_error(&format!("request 11 version 6: a string of {bytes} bytes"));
+    }
+    become_the_only_member(&broker, "another");
+    broker.stop();
 }
 
 #[test]

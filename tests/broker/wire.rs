@@ -8,7 +8,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::{
     messages::{
-        ApiKey, ProduceRequest, RequestHeader, ResponseHeader, TopicName,
+        ApiKey, GroupId, JoinGroupRequest, OffsetCommitRequest, ProduceRequest, RequestHeader,
+        ResponseHeader, TopicName,
+        join_group_request::JoinGroupRequestProtocol,
+        offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         produce_request::{PartitionProduceData, TopicProduceData},
     },
     protocol::{Decodable as _, Encodable as _, Request, StrBytes},
@@ -88,11 +91,42 @@ pub fn frame_of(key: i16, version: i16, body: &[u8]) -> BytesMut {
     frame
 }
 
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// A simple consumer's commit of offset 1 of a topic's first partitions, each with metadata.
+pub fn commit(group: &str, topic: &str, metadata: &[&str]) -> OffsetCommitRequest {
+    let partition = |(index, metadata): (i32, &&str)| {
+        OffsetCommitRequestPartition::default()
+            .with_partition_index(index)
+            .with_committed_offset(1)
+            .with_committed_metadata(Some(text(metadata)))
+    };
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(TopicName(text(topic)))
+        .with_partitions((0..).zip(metadata).map(partition).collect());
+    OffsetCommitRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_generation_id_or_member_epoch(-1)
+        .with_topics(vec![topic])
+}
+
+/// A new member's join.
+pub fn join(group: &str, protocol_type: &str) -> JoinGroupRequest {
+    JoinGroupRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_session_timeout_ms(30_000)
+        .with_rebalance_timeout_ms(30_000)
+        .with_protocol_type(text(protocol_type))
+        .with_protocols(vec![JoinGroupRequestProtocol::default().with_name(text("range"))])
+}
+
 /// A send of one batch to partition 0.
 pub fn produce(topic: &str, records: Bytes) -> ProduceRequest {
     let partition = PartitionProduceData::default().with_index(0).with_records(Some(records));
     let topic = TopicProduceData::default()
-        .with_name(TopicName(StrBytes::from_string(topic.to_owned())))
+        .with_name(TopicName(text(topic)))
         .with_partition_data(vec![partition]);
     ProduceRequest::default().with_acks(-1).with_timeout_ms(1_000).with_topic_data(vec![topic])
 }

@@ -234,6 +234,19 @@ impl Group {
         }
     }
 
+    /// Forgets records that were on their way, and that the log does not take.
+    pub fn give_up(&mut self, records: &[GroupRecord]) {
+        for record in records {
+            match record {
+                GroupRecord::OffsetsCommitted { offsets, .. } => {
+                    offsets.iter().for_each(|(partition, _)| self.offsets.settle(*partition));
+                }
+                GroupRecord::GroupDeleted { .. } => self.state = GroupState::Empty,
+                GroupRecord::OffsetsDeleted { .. } | GroupRecord::Metadata(_) => (),
+            }
+        }
+    }
+
     /// Answers every member that waits that it has to ask elsewhere.
     pub fn refuse_all(&mut self, outbox: &mut Outbox) {
         for id in self.members.ids(|_| true) {

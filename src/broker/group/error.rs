@@ -19,8 +19,8 @@ pub enum GroupError {
     /// Protocol type or protocols do not fit those of the other members.
     #[error("the protocols do not fit those of the group")]
     InconsistentProtocol,
-    /// A membership request must name a group.
-    #[error("the group id is empty")]
+    /// A membership request must name a group, and a new group's id must be one that can be listed.
+    #[error("the group id is empty or too long")]
     InvalidGroupId,
     /// The session timeout lies outside the bounds of the settings.
     #[error("the session timeout is out of bounds")]
@@ -37,7 +37,8 @@ pub enum GroupError {
     /// The shard has as many groups as the settings allow.
     #[error("there are too many groups")]
     TooManyGroups,
-    /// The group's members tell more of themselves, or have larger assignments, than a record holds.
+    /// The group's members tell more of themselves, or have larger assignments, than a record holds;
+    /// or a record is larger than the log takes.
     #[error("the group's metadata is too large")]
     MetadataTooLarge,
     /// Only a group without members can be deleted.

@@ -12,6 +12,10 @@ use super::{
 };
 use crate::{base::TopicId, env::Random};
 
+/// The longest id a group may have, in bytes: the longest that every version of Kafka's ListGroups can
+/// tell.
+const ID_BYTES_MAX: usize = i16::MAX as usize;
+
 /// The names of topics. Subscriptions have names in them, offsets are kept by id.
 pub trait TopicNames {
     /// The name of a topic, if there is such a topic.
@@ -146,6 +150,28 @@ impl Groups {
         }
     }
 
+    /// Records that the log will never take change nothing, and what waited for them fails. Those
+    /// before and behind them go on.
+    pub fn refused(&mut self, token: AppendToken, at: Moment) {
+        let Some(InFlight { group: id, records, then, .. }) = self.outbox.withdraw(token) else {
+            return;
+        };
+        let error = GroupError::MetadataTooLarge;
+        self.with_group(at, &id, |group, step| {
+            group.in_flight -= 1;
+            group.give_up(&records);
+            match then {
+                Then::Nothing => (),
+                Then::Reply(token, reply) => step.reply(token, reply.failed(error)),
+                Then::Assigned { generation } => group.assignment_refused(step, generation, error),
+                Then::StaticJoined { generation, member, .. } => {
+                    group.static_join_refused(step, generation, &member, error);
+                }
+            }
+        })
+        .expect("a group stays while its records are on their way");
+    }
+
     // Membership.
 
     /// Joins a member (KIP-62, 345, 394, 800, 814); answered with [`Reply::Join`].
@@ -232,8 +258,8 @@ impl Groups {
     ///
     /// # Errors
     /// `GroupNotFound`, `UnknownMember`, `FencedInstanceId`, `IllegalGeneration`,
-    /// `RebalanceInProgress` while a new generation waits for its assignment, `TooManyGroups`,
-    /// `CoordinatorNotAvailable`; for an offset `OffsetMetadataTooLarge`.
+    /// `RebalanceInProgress` while a new generation waits for its assignment, `InvalidGroupId`,
+    /// `TooManyGroups`, `CoordinatorNotAvailable`; for an offset `OffsetMetadataTooLarge`.
     pub fn commit_offsets(&mut self, at: Moment, request: &CommitRequest<'_>, token: ReplyToken) {
         let is_simple = request.sender.generation < 0;
         let prepared = if is_simple { self.ensure(at, request.group) } else { Ok(()) };
@@ -421,6 +447,9 @@ impl Groups {
         }
         if self.groups.len() >= self.settings.max_groups {
             return Err(GroupError::TooManyGroups);
+        }
+        if id.len() > ID_BYTES_MAX {
+            return Err(GroupError::InvalidGroupId);
         }
         let id = GroupId::from(id);
         self.groups.insert(id.clone(), Group::new(id.clone(), at.wall_ms));

@@ -218,8 +218,7 @@ impl Group {
         member: &MemberId,
         answer: StaticAnswer,
     ) {
-        let stands = self.state == GroupState::Stable && self.generation == generation;
-        if !stands || !self.members.contains(member) {
+        if !self.stands_with(generation, member) {
             return;
         }
         let mut joined = self.joined(member);
@@ -233,5 +232,27 @@ impl Group {
             }
         }
         self.answer_join(step, member, joined);
+    }
+
+    /// The new id of a static member cannot be stored: it is told so, unless the group rebalances since.
+    pub fn static_join_refused(
+        &mut self,
+        step: &mut Step<'_>,
+        generation: i32,
+        member: &MemberId,
+        error: GroupError,
+    ) {
+        if !self.stands_with(generation, member) {
+            return;
+        }
+        if let Some(token) = self.members.take_join(member) {
+            step.reply(token, Reply::Join(Err(error)));
+        }
+        self.renew_session(step, member);
+    }
+
+    fn stands_with(&self, generation: i32, member: &MemberId) -> bool {
+        let stands = self.state == GroupState::Stable && self.generation == generation;
+        stands && self.members.contains(member)
     }
 }

@@ -10,6 +10,10 @@ use super::{
 };
 use crate::env::Random;
 
+/// How much of its client's name a member id begins with, so that every version of Kafka's answers
+/// can tell it.
+const MEMBER_NAME_CHARS: usize = 1_000;
+
 /// The coordinator's name for records it wants in the log; later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppendToken(pub u64);
@@ -84,6 +88,12 @@ impl Outbox {
         self.in_flight.push_back(InFlight { token, group, records, then });
     }
 
+    /// Takes back records that are on their way, if they are.
+    pub fn withdraw(&mut self, token: AppendToken) -> Option<InFlight> {
+        let place = self.in_flight.binary_search_by_key(&token, |next| next.token).ok()?;
+        self.in_flight.remove(place)
+    }
+
     /// The token of the newest records.
     pub fn last(&self) -> AppendToken {
         AppendToken(self.last)
@@ -121,6 +131,7 @@ impl Step<'_> {
 
     /// A new member id beginning with `name`.
     pub fn member_id(&self, name: &str) -> MemberId {
+        let name: String = name.chars().take(MEMBER_NAME_CHARS).collect();
         let mut bytes = [0; 16];
         self.random.fill(&mut bytes);
         let uuid = uuid::Builder::from_random_bytes(bytes).into_uuid();

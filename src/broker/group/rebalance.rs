@@ -27,7 +27,7 @@ impl Group {
     pub fn prepare_rebalance(&mut self, step: &mut Step<'_>, reason: &str) {
         info!(group = %self.id, generation = self.generation, reason, "the group rebalances");
         if self.state == GroupState::CompletingRebalance {
-            self.refuse_syncs(step);
+            self.refuse_syncs(step, &GroupError::RebalanceInProgress);
         }
         self.members.take_unsynced();
         step.timers.cancel(&TimerKey::Sync(self.id.clone()));
@@ -42,12 +42,12 @@ impl Group {
         }
     }
 
-    /// The members that wait for this generation's assignment are to join the next one.
-    fn refuse_syncs(&mut self, step: &mut Step<'_>) {
+    /// The members that wait for this generation's assignment are not to get it.
+    pub fn refuse_syncs(&mut self, step: &mut Step<'_>, error: &GroupError) {
         self.members.assign(|_| Default::default());
         for id in self.members.ids(|member| member.awaiting_sync.is_some()) {
             let token = self.members.take_sync(&id).expect("it waits");
-            step.reply(token, Reply::Sync(Err(GroupError::RebalanceInProgress)));
+            step.reply(token, Reply::Sync(Err(error.clone())));
             self.renew_session(step, &id);
         }
     }

@@ -10,8 +10,9 @@ use crate::base::TopicId;
 /// Offsets one record holds at most, so that no frame grows with a group.
 pub(super) const OFFSETS_PER_RECORD: usize = 1000;
 
-/// Bytes of metadata after which a record of offsets ends.
-const METADATA_PER_RECORD: usize = 4 << 20;
+/// Bytes of metadata after which a record of offsets ends, so that the log takes it however little
+/// `log.inflight_bytes` allows.
+const METADATA_PER_RECORD: usize = 256 << 10;
 
 /// One change of durable state. A record carries whole values, so replaying it twice changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -106,6 +106,15 @@ impl Group {
         }
     }
 
+    /// A generation's assignment cannot be stored: if the group still waits for it, its members are told
+    /// so, and to join again.
+    pub fn assignment_refused(&mut self, step: &mut Step<'_>, generation: i32, error: GroupError) {
+        if self.state == GroupState::CompletingRebalance && self.generation == generation {
+            self.refuse_syncs(step, &error);
+            self.prepare_rebalance(step, "the assignment cannot be stored");
+        }
+    }
+
     fn assignment_of(&self, member: &str) -> Synced {
         let member = self.members.get(member).expect("it was checked");
         Synced {

@@ -163,6 +163,12 @@ impl CommitLog {
         (Arc::new(log), writer_woken)
     }
 
+    /// The longest payload a frame may have, in bytes.
+    #[must_use]
+    pub fn payload_bytes_max(&self) -> usize {
+        self.limits.payload_bytes_max as usize
+    }
+
     /// Makes one signal per shard, once, before the writer starts.
     pub fn connect_shards(&self, count: usize) -> Vec<(Arc<ShardSignal>, flume::Receiver<()>)> {
         let (signals, receivers): (Vec<_>, Vec<_>) = (0..count)
@@ -270,7 +276,7 @@ impl CommitLog {
         if self.failure.get().is_some() {
             return Err(ReserveError::Stopped);
         }
-        if span > frame_span(self.limits.payload_bytes_max as usize) {
+        if span > frame_span(self.payload_bytes_max()) {
             return Err(ReserveError::TooLong);
         }
         let span = span as u32;

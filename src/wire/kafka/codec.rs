@@ -105,9 +105,17 @@ impl<'a> Reader<'a> {
         Ok(self.unsigned_varint()?.checked_sub(1).map(|length| length as usize))
     }
 
-    /// The length before a string: `i16`, or compact in flexible versions.
+    /// The length before a string: `i16`, or compact in flexible versions. Compact ones have the same
+    /// limit, as in Kafka's generated readers: what one version took, another could not answer.
     fn string_length(&mut self, flexible: bool) -> Result<Option<usize>, WireError> {
-        if flexible { self.compact_length() } else { length(i64::from(self.i16()?)) }
+        if !flexible {
+            return length(i64::from(self.i16()?));
+        }
+        let length = self.compact_length()?;
+        match length.filter(|length| *length > i16::MAX as usize) {
+            Some(length) => Err(WireError::StringLength(length)),
+            None => Ok(length),
+        }
     }
 
     /// The length before bytes and arrays: `i32`, or compact in flexible versions.
@@ -258,6 +266,18 @@ mod tests {
             assert_eq!(Reader::new(&bytes).unsigned_varint(), Err(WireError::VarintTooLong));
         }
         assert_eq!(Reader::new(&[0xff; 11]).varlong(), Err(WireError::VarintTooLong));
+    }
+
+    #[test]
+    fn a_string_has_one_limit_in_both_forms() {
+        let compact = |length: usize| {
+            let mut bytes = Vec::new();
+            put_unsigned(&mut bytes, length as u64 + 1);
+            bytes.resize(bytes.len() + length, b'x');
+            Reader::new(&bytes).string(true).map(str::len)
+        };
+        assert_eq!(compact(0x7fff), Ok(0x7fff));
+        assert_eq!(compact(0x8000), Err(WireError::StringLength(0x8000)));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod joining;
 mod leaving;
 mod offsets;
 mod peers;
+mod refused;
 mod restarting;
 mod simulation;
 mod statics;

@@ -209,9 +209,9 @@ fn a_simple_group_ends_with_its_last_offset() {
 
 #[test]
 fn a_record_of_offsets_is_bounded_by_their_metadata_too() {
-    let settings = GroupSettings { offset_metadata_max_bytes: 1 << 20, ..GroupSettings::default() };
+    let settings = GroupSettings { offset_metadata_max_bytes: 64 << 10, ..Default::default() };
     let mut bench = Bench::with(settings, 1);
-    let long = "x".repeat(1 << 20);
+    let long = "x".repeat(64 << 10);
     let commit = |partition| OffsetToCommit {
         partition: at('a', partition),
         offset: 7,
