@@ -82,7 +82,12 @@ pub(super) struct Queue {
     /// Nothing of it is too old before this moment, in milliseconds since 1970.
     pub(super) kept_until_ms: i64,
     watches: Vec<Weak<Watch>>,
+    /// With so many watches it is time to look which of them are left over.
+    sweep_at: usize,
 }
+
+/// Watches among which nobody looks for those that are left over.
+const FEW_WATCHES: usize = 4;
 
 impl Queue {
     pub(super) fn new(id: QueueId, topic: &Topic) -> Self {
@@ -102,6 +107,7 @@ impl Queue {
             changed: false,
             kept_until_ms: i64::MIN,
             watches: Vec::new(),
+            sweep_at: FEW_WATCHES,
         }
     }
 
@@ -160,14 +166,17 @@ impl Queue {
 
     /// Wakes `watch` when messages are committed, or the queue is gone.
     pub(super) fn watch(&mut self, watch: &Rc<Watch>) {
-        // Watches that another queue fired, or whose reader gave up, stay behind.
-        if self.watches.len() >= 4 {
+        // Watches that another queue fired, or whose reader gave up, stay behind. They are looked for
+        // when there are twice as many as were left the last time, so that each costs little.
+        if self.watches.len() >= self.sweep_at {
             self.watches.retain(|old| old.upgrade().is_some_and(|old| !old.fired.get()));
+            self.sweep_at = FEW_WATCHES.max(2 * self.watches.len());
         }
         self.watches.push(Rc::downgrade(watch));
     }
 
     pub(super) fn fire_watches(&mut self) {
+        self.sweep_at = FEW_WATCHES;
         self.watches.drain(..).filter_map(|watch| watch.upgrade()).for_each(|watch| watch.fire());
     }
 

@@ -185,4 +185,24 @@ mod tests {
         let watches = broker.queues.borrow().get(&QUEUE).expect("it is here").watches();
         assert!(watches <= 8, "{watches}");
     }
+
+    #[test]
+    fn many_readers_of_a_queue_are_seldom_looked_through() {
+        let broker = broker();
+        let watches: Vec<_> = (0..1_000).map(|_| Rc::<Watch>::default()).collect();
+        let mut queues = broker.queues.borrow_mut();
+        let queue = queues.get_mut(&QUEUE).expect("it is here");
+        let mut looks = 0;
+        for watch in &watches {
+            let before = queue.watches();
+            queue.watch(&Rc::default());
+            queue.watch(watch);
+            // Only a look finds those whose reader gave up.
+            looks += usize::from(queue.watches() < before + 2);
+        }
+        assert!(looks < 20, "{looks}");
+        assert!(queue.watches() <= 2 * watches.len() + 2, "{}", queue.watches());
+        queue.fire_watches();
+        assert!(watches.iter().all(|watch| watch.fired.get()));
+    }
 }
