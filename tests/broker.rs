@@ -25,6 +25,7 @@ mod broker {
     mod groups;
     mod hostile;
     mod messages;
+    mod produce;
     mod request_memory;
     mod retention;
     mod rocketmq;

@@ -1,9 +1,9 @@
 //! A connection's life, whatever it speaks: one task reads requests, another sends their answers.
 
-use std::{future::Future, pin::Pin, rc::Rc};
+use std::{error::Error, future::Future, pin::Pin, rc::Rc};
 
 use super::{Complaints, answer::Answers, frames::FrameError};
-use crate::{broker::Broker, env::glommio::Connection, wire::WireError};
+use crate::{broker::Broker, env::glommio::Connection};
 
 /// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -11,7 +11,7 @@ pub(super) enum ConnectionError {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("request {what}: {error}")]
-    Request { what: String, error: WireError },
+    Request { what: String, error: Box<dyn Error> },
 }
 
 /// Serves a connection until `reading` ends and what it pushed to `answers` is sent. On the

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, rc::Rc};
 
-use super::{Gateway, Request, fetch::FetchSession};
+use super::{Gateway, Request, RequestError, fetch::FetchSession};
 use crate::{
     env::glommio::Connection,
     gateway::{
@@ -48,15 +48,16 @@ async fn handle(
     Frame { bytes, memory }: Frame<'_>,
     session: &mut Option<FetchSession>,
 ) -> Result<Option<Answer>, ConnectionError> {
-    let failed = |error| {
+    let failed = |error: RequestError| {
         let code = |at: usize| {
             let bytes = bytes.get(at..at + 2).map(|bytes| [bytes[0], bytes[1]]);
             bytes.map_or(-1, i16::from_be_bytes)
         };
         let what = format!("{} version {}", code(0), code(2));
-        ConnectionError::Request { what, error }
+        ConnectionError::Request { what, error: error.into() }
     };
-    let request = Request::parse(&bytes, connection.peer().ip()).map_err(failed)?;
+    let request = Request::parse(&bytes, connection.peer().ip());
+    let request = request.map_err(|error| failed(error.into()))?;
     // Others may wait for another client, whose request may wait for this memory.
     let memory = memory.filter(|_| request.key == ApiKey::Produce);
     let answer = gateway.handle(&request, session).await.map_err(failed);

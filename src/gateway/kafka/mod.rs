@@ -48,6 +48,7 @@ use std::{hash::Hash, net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use hashbrown::HashSet;
+use kafka_protocol::error::ResponseError;
 use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 
 use self::fetch::FetchSession;
@@ -97,6 +98,17 @@ pub struct Gateway {
     pub cold: Rc<ColdRoom>,
     /// Shared by all shards.
     pub sessions: Arc<FetchSessionMemory>,
+}
+
+/// Why a request ends its connection.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// A client that wants no answer (acks=0) learns in no other way that it has to ask anew where a
+    /// topic is. Kafka does the same.
+    #[error("{0:?}, and no answer is wanted")]
+    Unanswered(ResponseError),
 }
 
 /// One request of a client, its header parsed.
@@ -153,7 +165,7 @@ impl Gateway {
         &self,
         request: &Request,
         session: &mut Option<FetchSession>,
-    ) -> Result<Option<Answer>, WireError> {
+    ) -> Result<Option<Answer>, RequestError> {
         let (control, node, version) = (&self.broker, &self.settings.node, request.version);
         let answer = match request.key {
             ApiKey::Produce => return produce::handle(self, request).await,

@@ -3,19 +3,16 @@
 use bytes::{Bytes, BytesMut};
 use kafka_protocol::error::ResponseError;
 
-use super::{Gateway, Request, delay};
+use super::{Gateway, Request, RequestError, delay};
 use crate::{
     base::{Position, QueueId, ShardId, Stage},
     broker::{AppendError, AppendedBatch, Broker, SequenceError, SplitBatch},
     cluster::TopicSettings,
     gateway::answer::{Answer, Part},
-    wire::{
-        WireError,
-        kafka::{
-            batch::{self, BatchError, BatchHeader},
-            produce::{
-                ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
-            },
+    wire::kafka::{
+        batch::{self, BatchError, BatchHeader},
+        produce::{
+            ProducePartitionResponse, ProduceRequest, ProduceResponse, ProduceTopicResponse,
         },
     },
 };
@@ -64,7 +61,7 @@ struct Checked<'a> {
 pub(super) async fn handle(
     gateway: &Gateway,
     request: &Request,
-) -> Result<Option<Answer>, WireError> {
+) -> Result<Option<Answer>, RequestError> {
     let version = request.version;
     let clock = &gateway.broker.env().clock;
     let began = clock.monotonic();
@@ -76,7 +73,8 @@ pub(super) async fn handle(
     gateway.broker.record(Stage::Parse, clock.monotonic().saturating_sub(began));
     append_all(gateway, &request.body, &checked, &mut outcomes).await;
     if produce.acks == 0 {
-        return Ok(None);
+        let mut refused = outcomes.iter().flatten().flatten().filter_map(|it| it.as_ref().err());
+        return refused.next().map_or(Ok(None), |it| Err(RequestError::Unanswered(it.error)));
     }
     let mut after = Position(0);
     let topics = produce.topics.iter().zip(&outcomes).map(|(topic, outcomes)| {

@@ -113,7 +113,7 @@ async fn read_requests(
 }
 
 fn failed(what: String, error: WireError) -> ConnectionError {
-    ConnectionError::Request { what, error }
+    ConnectionError::Request { what, error: error.into() }
 }
 
 /// What goes back to the client; nothing for one-way requests.
