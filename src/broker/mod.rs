@@ -60,6 +60,9 @@ use crate::{
     },
 };
 
+#[cfg(test)]
+pub(crate) use pull::tests::broker_by;
+
 pub use append::{AppendError, AppendedBatch, records_of};
 pub use clients::{ClientAnswer, Delivery};
 pub use cold::{ColdError, LogSlice};

@@ -11,7 +11,7 @@ use crate::{
     },
     cluster::{ClusterState, Command, Setup},
     env::{
-        ColdRead, Env, LocalFuture, Tasks,
+        Clock, ColdRead, Env, LocalFuture, Tasks,
         blocking::BlockingColdRead,
         mirror::{MirrorMemory, Pages},
         simulated::{SeededRandom, SimulatedClock, SimulatedDisk},
@@ -47,8 +47,13 @@ pub(in crate::broker) fn broker() -> Rc<Broker> {
 
 /// Such a broker, whose tasks are these.
 pub(in crate::broker) fn broker_with(tasks: Rc<dyn Tasks>) -> Rc<Broker> {
+    broker_by(Arc::new(SimulatedClock::new(5_000)), tasks)
+}
+
+/// Such a broker, whose tasks and clock are these.
+pub(crate) fn broker_by(clock: Arc<dyn Clock>, tasks: Rc<dyn Tasks>) -> Rc<Broker> {
     let cold = Rc::new(BlockingColdRead::new(Arc::new(SimulatedDisk::default())));
-    start(Position(0), Segments::default(), cold, tasks)
+    start(Position(0), Segments::default(), cold, clock, tasks)
 }
 
 /// Such a broker whose log goes on at `end`; what lies before it is in `segments`.
@@ -57,13 +62,15 @@ pub(in crate::broker) fn broker_of(
     segments: Segments,
     cold: Rc<dyn ColdRead>,
 ) -> Rc<Broker> {
-    start(end, segments, cold, Rc::new(NoTasks))
+    let clock = Arc::new(SimulatedClock::new(5_000));
+    start(end, segments, cold, clock, Rc::new(NoTasks))
 }
 
 fn start(
     end: Position,
     segments: Segments,
     cold: Rc<dyn ColdRead>,
+    clock: Arc<dyn Clock>,
     tasks: Rc<dyn Tasks>,
 ) -> Rc<Broker> {
     let memory = MirrorMemory::new(256 << 10, Pages::Common).unwrap();
@@ -71,12 +78,7 @@ fn start(
         LogLimits { block_bytes: 16 << 10, inflight_bytes: 64 << 10, payload_bytes_max: 32 << 10 };
     let (log, _) = CommitLog::new(limits, memory, end, 1);
     let (signal, durable) = log.connect_shards(1).remove(0);
-    let env = Env {
-        clock: Arc::new(SimulatedClock::new(5_000)),
-        random: Arc::new(SeededRandom::new(1)),
-        tasks,
-        cold: cold.clone(),
-    };
+    let env = Env { clock, random: Arc::new(SeededRandom::new(1)), tasks, cold: cold.clone() };
     let settings = BrokerSettings {
         flush_async: true,
         producer_expiration: Duration::MAX,

@@ -16,7 +16,7 @@ use crate::{
         },
     },
 };
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 /// The outcome for one partition.
 type Outcome = Result<AppendedBatch, Refused>;
@@ -71,7 +71,8 @@ pub(super) async fn handle(
     let mut checked = Vec::new();
     check_all(gateway, version, &produce, &mut outcomes, &mut checked);
     gateway.broker.record(Stage::Parse, clock.monotonic().saturating_sub(began));
-    append_all(gateway, &request.body, &checked, &mut outcomes).await;
+    let deadline = began.saturating_add(gateway.settings.stall_answer);
+    append_all(gateway, &request.body, deadline, &checked, &mut outcomes).await;
     if produce.acks == 0 {
         let mut refused = outcomes.iter().flatten().flatten().filter_map(|it| it.as_ref().err());
         return refused.next().map_or(Ok(None), |it| Err(RequestError::Unanswered(it.error)));
@@ -183,10 +184,12 @@ fn check(
     Ok((header, split))
 }
 
-/// Gives the batches to their owners, in order, and waits for each shard's outcomes.
+/// Gives the batches to their owners, in order, and waits for each shard's outcomes. For room in the log
+/// all of them together wait until `deadline` on the monotonic clock at most.
 async fn append_all(
     gateway: &Gateway,
     body: &Bytes,
+    deadline: Duration,
     checked: &[Checked<'_>],
     outcomes: &mut [Vec<Option<Outcome>>],
 ) {
@@ -196,8 +199,8 @@ async fn append_all(
         if shard == broker.shard() {
             for batch in mine() {
                 let Checked { queue, bytes, header, split, .. } = batch;
-                let stall = gateway.settings.stall_answer;
-                let outcome = append(broker, stall, *queue, bytes, header, split.as_deref()).await;
+                let split = split.as_deref();
+                let outcome = append(broker, deadline, *queue, bytes, header, split).await;
                 outcomes[batch.place.0][batch.place.1] = Some(outcome);
             }
             continue;
@@ -212,14 +215,13 @@ async fn append_all(
             })
             .collect();
         let began = broker.env().clock.monotonic();
-        let stall = gateway.settings.stall_answer;
         let results = broker
             .on(shard, move |owner| {
                 Box::pin(async move {
                     let mut results = Vec::with_capacity(batches.len());
                     for (queue, bytes, header, split) in &batches {
                         let split = split.as_deref();
-                        results.push(append(&owner, stall, *queue, bytes, header, split).await);
+                        results.push(append(&owner, deadline, *queue, bytes, header, split).await);
                     }
                     results
                 })
@@ -233,15 +235,16 @@ async fn append_all(
     }
 }
 
-/// Appends on the owner's shard, waiting for room in the log no longer than `stall`.
+/// Appends on the owner's shard, waiting for room in the log until `deadline` at most.
 async fn append(
     owner: &Rc<Broker>,
-    stall: std::time::Duration,
+    deadline: Duration,
     queue: QueueId,
     bytes: &[u8],
     header: &BatchHeader,
     split: Option<&SplitBatch>,
 ) -> Outcome {
+    let stall = deadline.saturating_sub(owner.env().clock.monotonic());
     let appended = match split {
         Some(split) => owner.append_split(queue, split, stall).await,
         None => owner.append_when_free(queue, bytes, header, stall).await,
@@ -272,3 +275,6 @@ impl From<AppendError> for Refused {
         Self::new(code, error.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests;
