@@ -130,6 +130,8 @@ table! {
         max_request_bytes: u64 = bytes(100 * MIB, 64 * KIB, GIB), Restart;
         /// Memory for requests above 64 KiB of all connections together, RocketMQ's among them, which are read as it comes free; unless given, at least kafka.max_request_bytes.
         request_memory_bytes: u64 = bytes(256 * MIB, 16 * MIB, TIB), Restart;
+        /// Time in which such a request has to bring its next MiB, or its rest, once it has its memory; a slower one closes its connection.
+        upload_stall_ms: u64 = millis(30 * SECOND, 100, HOUR), Restart;
         /// Most bytes in one answer to a fetch, whatever the client asks for.
         fetch_max_bytes: u64 = bytes(55 * MIB, 64 * KIB, GIB), Restart;
         /// Memory for the fetch sessions of all connections together, 320 bytes a partition; a consumer beyond that names all its partitions in each fetch. 0 allows no sessions.

@@ -1,11 +1,12 @@
 //! Requests as they arrive, whole, and the memory that all of them may take.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_lite::future;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::env::glommio::Connection;
+use crate::env::{Tasks, glommio::Connection};
 
 /// Bytes a connection reads at a time, at least. Requests up to this size need no other memory.
 const READ_BYTES: usize = 64 << 10;
@@ -13,23 +14,30 @@ const READ_BYTES: usize = 64 << 10;
 /// The unit in which memory is given out, in bytes: 1 TiB of it can still be counted.
 const UNIT: u64 = 1 << 10;
 
+/// What a client has to send of a request that has its memory in each [`RequestMemory::stall`], in
+/// bytes. The slowest that is borne takes that memory from others for ten minutes for each 20 MiB.
+const UPLOAD_BYTES: usize = 1 << 20;
+
 /// Memory for large requests of all connections on all shards.
 ///
 /// Whoever wants some waits in one line, so that a large request gets its turn among small ones. It
-/// is taken for a whole request at once, and whoever has it waits for its client and for the log,
-/// but never for more of it or for other clients: so all come to an end.
+/// is taken for a whole request at once, and whoever has it waits for its client, as long as that
+/// goes on sending, and for the log, but never for more of it or for other clients: so all come to
+/// an end.
 #[derive(Debug)]
 pub struct RequestMemory {
     free: Semaphore,
     units: u64,
+    /// How long [`UPLOAD_BYTES`] may take.
+    stall: Duration,
 }
 
 impl RequestMemory {
-    /// So many bytes.
+    /// So many bytes, for clients that send a MiB within `stall`.
     #[must_use]
-    pub fn new(bytes: u64) -> Self {
+    pub fn new(bytes: u64, stall: Duration) -> Self {
         let units = bytes / UNIT;
-        Self { free: Semaphore::new(units as usize), units }
+        Self { free: Semaphore::new(units as usize), units, stall }
     }
 
     /// Bytes in use.
@@ -52,6 +60,8 @@ pub(super) enum FrameError {
     Io(#[from] io::Error),
     #[error("frame of {0} bytes, the limit is {1}")]
     Length(i32, usize),
+    #[error("a frame of {length} bytes comes too slowly: {arrived} of them are here")]
+    Slow { length: usize, arrived: usize },
 }
 
 /// A request's bytes without their length, and the memory it was given if it is large.
@@ -64,6 +74,7 @@ pub(super) struct Frame<'a> {
 pub(super) struct Frames<'a> {
     connection: &'a Connection,
     memory: &'a RequestMemory,
+    tasks: &'a dyn Tasks,
     bytes_max: usize,
     buffer: BytesMut,
 }
@@ -72,9 +83,10 @@ impl<'a> Frames<'a> {
     pub(super) fn new(
         connection: &'a Connection,
         memory: &'a RequestMemory,
+        tasks: &'a dyn Tasks,
         bytes_max: usize,
     ) -> Self {
-        Self { connection, memory, bytes_max, buffer: BytesMut::new() }
+        Self { connection, memory, tasks, bytes_max, buffer: BytesMut::new() }
     }
 
     /// The next one; `None` when the client has closed its side.
@@ -88,7 +100,7 @@ impl<'a> Frames<'a> {
                 }
                 // A client that only claims a length takes nothing from others.
                 if self.buffer.len() >= READ_BYTES {
-                    return Ok(self.large(length).await?);
+                    return self.large(length).await;
                 }
             }
             // Small reads cost as much as large ones.
@@ -112,13 +124,13 @@ impl<'a> Frames<'a> {
     }
 
     /// Reads the rest of a large frame, in memory of its own, so that it goes with the frame.
-    async fn large(&mut self, length: usize) -> io::Result<Option<Frame<'a>>> {
+    async fn large(&mut self, length: usize) -> Result<Option<Frame<'a>>, FrameError> {
         let memory = self.memory.take(length).await;
         let mut bytes = BytesMut::with_capacity(length);
         bytes.extend_from_slice(&self.buffer[4..]);
         self.buffer.clear();
         while bytes.len() < length {
-            if self.connection.read(&mut bytes).await? == 0 {
+            if !self.upload(&mut bytes, length).await? {
                 return Ok(None);
             }
         }
@@ -126,6 +138,26 @@ impl<'a> Frames<'a> {
         self.buffer.extend_from_slice(&bytes[length..]);
         bytes.truncate(length);
         Ok(Some(Frame { bytes: bytes.freeze(), memory: Some(memory) }))
+    }
+
+    /// Reads the next [`UPLOAD_BYTES`] of a frame of `length` bytes, or what is left of it. False when
+    /// the client has closed its side.
+    async fn upload(&self, bytes: &mut BytesMut, length: usize) -> Result<bool, FrameError> {
+        let goal = length.min(bytes.len() + UPLOAD_BYTES);
+        let read = async {
+            while bytes.len() < goal {
+                if self.connection.read(bytes).await? == 0 {
+                    return Ok(Some(false));
+                }
+            }
+            Ok::<_, io::Error>(Some(true))
+        };
+        let stalled = async {
+            self.tasks.sleep(self.memory.stall).await;
+            Ok(None)
+        };
+        let went_on = future::or(read, stalled).await?;
+        went_on.ok_or(FrameError::Slow { length, arrived: bytes.len() })
     }
 }
 
@@ -139,7 +171,7 @@ mod tests {
 
     #[test]
     fn memory_is_given_in_the_order_it_was_asked_for() {
-        let memory = RequestMemory::new(10 << 10);
+        let memory = RequestMemory::new(10 << 10, Duration::MAX);
         let first = block_on(memory.take(4 << 10));
         let mut large = pin!(memory.take(9 << 10));
         let mut small = pin!(memory.take(1));
@@ -155,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_largest_request_passes_alone() {
-        let memory = RequestMemory::new((10 << 10) + 1);
+        let memory = RequestMemory::new((10 << 10) + 1, Duration::MAX);
         let all = block_on(poll_once(memory.take((10 << 10) + 1))).unwrap();
         assert!(block_on(poll_once(memory.take(1))).is_none());
         drop(all);

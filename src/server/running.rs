@@ -178,7 +178,9 @@ impl Launch<'_> {
         };
         let kafka = Arc::new(self.kafka_settings());
         let rocketmq = Arc::new(self.rocketmq_settings());
-        let memory = Arc::new(RequestMemory::new(self.config.kafka.request_memory_bytes));
+        let limits = &self.config.kafka;
+        let stall = Duration::from_millis(limits.upload_stall_ms);
+        let memory = Arc::new(RequestMemory::new(limits.request_memory_bytes, stall));
         let sessions = Arc::new(FetchSessionMemory::new(self.config.kafka.fetch_session_bytes));
         // A shard that had nothing there seals what the others did, so not where its own begins.
         let start = segments.all().first().map_or(recovered.end, |oldest| oldest.base);

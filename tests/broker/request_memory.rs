@@ -93,3 +93,25 @@ fn a_connection_that_ends_gives_its_memory_back() {
     until("all is given back", || taken(&broker) == 0);
     broker.stop();
 }
+
+#[test]
+fn uploads_that_stall_make_room_for_others() {
+    let data = DataDir::new();
+    let stall = ["kafka.upload_stall_ms=500ms"];
+    let broker = BrokerProcess::start(data.path(), &[&SETTINGS[..], &stall].concat());
+    let whole = large(11 * MIB);
+    let mut stalled: Vec<_> = (0..3).map(|_| Wire::connect(&broker.kafka)).collect();
+    for wire in &mut stalled {
+        wire.stream.write_all(&whole[..MIB / 8]).unwrap();
+    }
+    until("they have all the memory", || taken(&broker) == 16 * MIB);
+    let (answered, answers) = mpsc::channel();
+    send(&broker, 100 << 10, "small", &answered);
+    assert_eq!(answers.recv_timeout(PATIENCE), Ok("small"));
+    broker.wait_for_error("comes too slowly: 131068 of them are here");
+    for mut wire in stalled {
+        assert_eq!(wire.answer().unwrap(), None, "it was not closed");
+    }
+    until("all is given back", || taken(&broker) == 0);
+    broker.stop();
+}

@@ -27,7 +27,8 @@ async fn read_requests(
     answers: &Answers,
 ) -> Result<(), ConnectionError> {
     let limit = gateway.settings.max_request_bytes;
-    let mut frames = Frames::new(connection, &gateway.memory, limit);
+    let tasks = &*gateway.broker.env().tasks;
+    let mut frames = Frames::new(connection, &gateway.memory, tasks, limit);
     let mut session = None;
     while let Some(frame) = frames.next().await? {
         connection.touch(gateway.broker.env().clock.monotonic());

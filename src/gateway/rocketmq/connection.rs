@@ -96,7 +96,8 @@ async fn read_requests(
     handle: impl AsyncFn(&RemotingCommand<'_>) -> Result<Option<Answer>, WireError>,
 ) -> Result<(), ConnectionError> {
     let limit = gateway.settings.max_request_bytes;
-    let mut frames = Frames::new(connection, &gateway.memory, limit);
+    let tasks = &*gateway.broker.env().tasks;
+    let mut frames = Frames::new(connection, &gateway.memory, tasks, limit);
     while let Some(frame) = frames.next().await? {
         connection.touch(gateway.broker.env().clock.monotonic());
         let command = RemotingCommand::parse(&frame.bytes)

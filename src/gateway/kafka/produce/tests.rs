@@ -49,7 +49,7 @@ fn gateway(clock: &Arc<SimulatedClock>) -> Gateway {
     Gateway {
         broker: broker_by(Arc::<SimulatedClock>::clone(clock), tasks),
         settings: Arc::new(settings),
-        memory: Arc::new(RequestMemory::new(1 << 20)),
+        memory: Arc::new(RequestMemory::new(1 << 20, STALL)),
         complaints: Rc::default(),
         sessions: Arc::new(FetchSessionMemory::new(0)),
     }
