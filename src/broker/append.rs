@@ -143,7 +143,7 @@ impl Broker {
         sequence: Option<&Sequence>,
     ) -> Result<Option<AppendedBatch>, AppendError> {
         let Some(sequence) = sequence else { return Ok(None) };
-        let twin = queue.producers.check(sequence)?;
+        let twin = queue.producers.check(sequence, queue.next_offset == 0)?;
         let appended =
             |twin: Remembered| self.answer(queue, twin.base_offset, twin.end, twin.append_time_ms);
         Ok(twin.map(appended))

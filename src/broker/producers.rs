@@ -132,11 +132,24 @@ pub struct Producers {
 impl Producers {
     /// Says whether a batch is new (`None`) or was appended before (where).
     ///
+    /// A producer that is not known may begin at any number: the queue may have forgotten it. But not
+    /// in a queue that never held a record (`is_unused`): there an earlier batch of it is still to come,
+    /// sent before the queue was there, and would be lost for good (KAFKA-15591).
+    ///
     /// # Errors
     /// When it must not be appended, see [`SequenceError`].
-    pub fn check(&self, batch: &Sequence) -> Result<Option<Remembered>, SequenceError> {
-        let Some(known) = self.known.get(&batch.producer) else { return Ok(None) };
+    pub fn check(
+        &self,
+        batch: &Sequence,
+        is_unused: bool,
+    ) -> Result<Option<Remembered>, SequenceError> {
         let Sequence { producer, epoch, first, .. } = *batch;
+        let Some(known) = self.known.get(&producer) else {
+            return match is_unused && first != 0 {
+                true => Err(SequenceError::OutOfOrder { producer, got: first, expected: 0 }),
+                false => Ok(None),
+            };
+        };
         if epoch < known.epoch {
             return Err(SequenceError::StaleEpoch { producer, epoch, current: known.epoch });
         }
@@ -213,7 +226,7 @@ mod tests {
     fn wrote(batches: &[Sequence]) -> Producers {
         let mut producers = Producers::default();
         for (at, batch) in batches.iter().enumerate() {
-            assert_eq!(producers.check(batch), Ok(None));
+            assert_eq!(producers.check(batch, false), Ok(None));
             producers.record(batch, at as i64 * 100, Position(at as u64), 0);
         }
         producers
@@ -224,12 +237,12 @@ mod tests {
         let sent: Vec<_> = (0..6).map(|at| batch(0, at * 10, 10)).collect();
         let producers = wrote(&sent);
         for (at, again) in sent.iter().enumerate().skip(1) {
-            let twin = producers.check(again).unwrap().unwrap();
+            let twin = producers.check(again, false).unwrap().unwrap();
             assert_eq!(twin.base_offset, at as i64 * 100);
         }
-        assert!(matches!(producers.check(&sent[0]), Err(SequenceError::OutOfOrder { .. })));
+        assert!(matches!(producers.check(&sent[0], false), Err(SequenceError::OutOfOrder { .. })));
         assert!(matches!(
-            producers.check(&batch(0, 70, 1)),
+            producers.check(&batch(0, 70, 1), false),
             Err(SequenceError::OutOfOrder { expected: 60, .. })
         ));
     }
@@ -238,19 +251,31 @@ mod tests {
     fn a_new_epoch_begins_at_zero_and_fences_the_old() {
         let producers = wrote(&[batch(0, 0, 3), batch(1, 0, 2)]);
         assert!(matches!(
-            producers.check(&batch(0, 3, 1)),
+            producers.check(&batch(0, 3, 1), false),
             Err(SequenceError::StaleEpoch { current: 1, .. })
         ));
-        assert!(producers.check(&batch(2, 5, 1)).is_err());
-        assert_eq!(producers.check(&batch(2, 0, 1)), Ok(None));
+        assert!(producers.check(&batch(2, 5, 1), false).is_err());
+        assert_eq!(producers.check(&batch(2, 0, 1), false), Ok(None));
+    }
+
+    #[test]
+    fn an_unknown_producer_begins_an_unused_queue_at_zero() {
+        let producers = Producers::default();
+        let refused = SequenceError::OutOfOrder { producer: 1, got: 17, expected: 0 };
+        assert_eq!(producers.check(&batch(0, 17, 5), true), Err(refused));
+        assert_eq!(producers.check(&batch(0, 17, 5), false), Ok(None));
+        assert_eq!(producers.check(&batch(3, 0, 5), true), Ok(None));
+        // All that it sent before may wait in timers.
+        let producers = wrote(&[batch(0, 0, 17)]);
+        assert_eq!(producers.check(&batch(0, 17, 5), true), Ok(None));
     }
 
     #[test]
     fn numbers_wrap_and_an_unknown_producer_may_begin_anywhere() {
         let producers = wrote(&[batch(0, i32::MAX - 1, 2)]);
-        assert_eq!(producers.check(&batch(0, 0, 4)), Ok(None));
+        assert_eq!(producers.check(&batch(0, 0, 4), false), Ok(None));
         let producers = wrote(&[batch(0, i32::MAX - 1, 4)]);
-        assert_eq!(producers.check(&batch(0, 2, 1)), Ok(None));
+        assert_eq!(producers.check(&batch(0, 2, 1), false), Ok(None));
     }
 
     #[test]
@@ -266,8 +291,8 @@ mod tests {
         (0..).zip(&sent[..2]).for_each(|(at, batch)| producers.replay(batch, -1, Position(at), 0));
         assert_eq!(producers, before);
         producers.replay(&sent[2], -1, Position(2), 0);
-        assert_eq!(producers.check(&sent[2]).unwrap().unwrap().base_offset, -1);
-        assert_eq!(producers.check(&batch(0, 21, 1)), Ok(None));
+        assert_eq!(producers.check(&sent[2], false).unwrap().unwrap().base_offset, -1);
+        assert_eq!(producers.check(&batch(0, 21, 1), false), Ok(None));
     }
 
     #[test]

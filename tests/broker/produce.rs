@@ -2,8 +2,10 @@
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsRequest, ProduceRequest};
-use mainstem::wire::kafka::BatchBuilder;
+use mainstem::{base::checksum::crc32c, wire::kafka::BatchBuilder};
+use rdkafka::Offset;
 use uuid::Uuid;
 
 use super::{
@@ -14,6 +16,19 @@ use super::{
 };
 
 const TIME: i64 = 1_700_000_000_000;
+
+/// A batch of one message as an idempotent producer sends it.
+fn numbered(producer: i64, sequence: i32) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    builder.record(TIME, None, Some(sequence.to_string().as_bytes()), &[]);
+    let mut batch = builder.build().unwrap().to_vec();
+    batch[43..51].copy_from_slice(&producer.to_be_bytes());
+    batch[51..53].copy_from_slice(&0_i16.to_be_bytes());
+    batch[53..57].copy_from_slice(&sequence.to_be_bytes());
+    let sum = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&sum.to_be_bytes());
+    batch.into()
+}
 
 /// A send of one message that wants no answer.
 fn unanswered(topic: &str, value: &str) -> ProduceRequest {
@@ -41,5 +56,28 @@ fn a_refused_send_that_wants_no_answer_closes_its_connection() {
     Wire::connect(&broker.kafka).expect_close(&frame(13, &by_id));
     broker.wait_for_error("request 0 version 9: UnknownTopicOrPartition");
     broker.wait_for_error("request 0 version 13: UnknownTopicId");
+    broker.stop();
+}
+
+#[test]
+fn a_producer_begins_a_new_partition_with_its_first_batch() {
+    const OUT_OF_ORDER: i16 = 45;
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
+    let mut wire = Wire::connect(&broker.kafka);
+    let mut send = |producer, sequence| {
+        let answer = wire.ask(9, &produce("orders", numbered(producer, sequence)));
+        answer.responses[0].partition_responses[0].error_code
+    };
+    // The batch before it is still on its way, since the partition was not there when it first came.
+    assert_eq!(send(7, 1), OUT_OF_ORDER);
+    assert_eq!(send(7, 0), 0);
+    assert_eq!(send(7, 1), 0);
+    assert_eq!(read_texts(&broker.kafka, "orders", 2), ["0", "1"]);
+    // Whoever was forgotten goes on, even where nothing can be read any more.
+    let admin = Administrator::new(&broker.kafka);
+    assert_eq!(admin.delete_records("orders", Offset::End), Ok(2));
+    assert_eq!(send(8, 17), 0);
     broker.stop();
 }
