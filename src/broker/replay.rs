@@ -159,7 +159,8 @@ impl Replay {
                 let bytes = frame.payload.len();
                 let dropped = dropped.ok_or_else(|| format!("{bytes} bytes drop nothing"))?;
                 if let Some(queue) = self.queue(frame.meta.queue) {
-                    dropped.take_off(&mut queue.counted_from, &mut queue.bytes);
+                    let QueueSnapshot { counted_from, bytes, oldest, .. } = queue;
+                    dropped.take_off(counted_from, bytes, oldest);
                 }
                 Ok(())
             }

@@ -25,29 +25,36 @@ pub(super) struct Dropped {
     from: i64,
     to: i64,
     bytes: u64,
+    /// No message from `to` on lies before this position.
+    oldest: Position,
 }
 
 impl Dropped {
-    /// Where it begins and how many bytes it has, for the frame whose base offset is its end.
-    fn payload(&self) -> [u8; 16] {
-        let mut payload = [0; 16];
+    /// Where it begins, how many bytes it has and where what is left lies, for the frame whose base
+    /// offset is its end.
+    fn payload(&self) -> [u8; 24] {
+        let mut payload = [0; 24];
         payload[..8].copy_from_slice(&self.from.to_le_bytes());
-        payload[8..].copy_from_slice(&self.bytes.to_le_bytes());
+        payload[8..16].copy_from_slice(&self.bytes.to_le_bytes());
+        payload[16..].copy_from_slice(&self.oldest.0.to_le_bytes());
         payload
     }
 
-    /// Reads [`Dropped::payload`].
+    /// Reads [`Dropped::payload`]. Earlier versions did not say where what is left lies.
     pub(super) fn of(to: i64, payload: &[u8]) -> Option<Self> {
-        let (from, bytes) = payload.split_first_chunk()?;
-        let bytes = u64::from_le_bytes(bytes.try_into().ok()?);
-        Some(Self { from: i64::from_le_bytes(*from), to, bytes })
+        let (from, rest) = payload.split_first_chunk()?;
+        let (bytes, rest) = rest.split_first_chunk()?;
+        let oldest = if rest.is_empty() { 0 } else { u64::from_le_bytes(rest.try_into().ok()?) };
+        let (from, bytes) = (i64::from_le_bytes(*from), u64::from_le_bytes(*bytes));
+        Some(Self { from, to, bytes, oldest: Position(oldest) })
     }
 
     /// Changes an account. What was taken off already is not again.
-    pub(super) fn take_off(&self, counted_from: &mut i64, bytes: &mut u64) {
+    pub(super) fn take_off(&self, counted_from: &mut i64, bytes: &mut u64, oldest: &mut Position) {
         if *counted_from == self.from {
             *counted_from = self.to;
             *bytes = bytes.saturating_sub(self.bytes);
+            *oldest = self.oldest.max(*oldest);
         }
     }
 }
@@ -149,7 +156,7 @@ impl Broker {
     pub(super) fn count_dropped(self: &Rc<Self>, id: QueueId) {
         let broker = Rc::clone(self);
         self.env.tasks.spawn(Box::pin(async move {
-            while let Err(error) = broker.settle(id).await {
+            while let Err(error) = broker.take_off_all(id).await {
                 tracing::debug!(queue = id.0, %error, "what was dropped is counted later");
                 broker.env.tasks.sleep(ASK_AGAIN).await;
                 // The checkpoint tells what is still to be taken off.
@@ -169,9 +176,9 @@ impl Broker {
         open.into_iter().for_each(|id| self.count_dropped(id));
     }
 
-    async fn settle(self: &Rc<Self>, id: QueueId) -> Result<(), OffsetError> {
+    async fn take_off_all(self: &Rc<Self>, id: QueueId) -> Result<(), OffsetError> {
         while self.take_off_some(id).await? {}
-        Ok(self.find_oldest(id).await?)
+        Ok(())
     }
 
     /// Takes some of what lies before a queue's log start off its account; true if there was any.
@@ -188,7 +195,10 @@ impl Broker {
     }
 
     /// What up to [`ENTRIES`] entries before a queue's log start take off its account.
-    async fn next_dropped(&self, id: QueueId) -> Result<Option<Dropped>, IndexError> {
+    async fn next_dropped(self: &Rc<Self>, id: QueueId) -> Result<Option<Dropped>, IndexError> {
+        // What is in no index after this lies behind it.
+        let durable = self.log.durable();
+        self.apply_durable();
         let bounds = |queue: &Queue| (queue.counted_from, queue.log_start);
         let bounds = self.queues.borrow().get(&id).map(bounds);
         let Some((from, start)) = bounds.filter(|(from, start)| from < start) else {
@@ -202,24 +212,18 @@ impl Broker {
             Some(last) if dropped == entries.len() => last.next_offset(),
             _ => start,
         };
-        Ok(Some(Dropped { from, to, bytes }))
+        let left = match entries.get(dropped) {
+            Some(entry) => Some(*entry),
+            None => self.index.first_at_or_after(id, to).await?,
+        };
+        let oldest = left.map_or(durable, |entry| entry.position);
+        Ok(Some(Dropped { from, to, bytes, oldest }))
     }
 
     fn dropped_durable(&self, id: QueueId, dropped: &Dropped) {
         if let Some(queue) = self.queues.borrow_mut().get_mut(&id) {
-            dropped.take_off(&mut queue.counted_from, &mut queue.bytes);
+            dropped.take_off(&mut queue.counted_from, &mut queue.bytes, &mut queue.oldest);
         }
-    }
-
-    /// Looks where the first message lies that is left of a queue.
-    async fn find_oldest(&self, id: QueueId) -> Result<(), IndexError> {
-        let from = self.queues.borrow().get(&id).map(|queue| queue.counted_from);
-        let Some(from) = from else { return Ok(()) };
-        let first = self.index.first_at_or_after(id, from).await?;
-        if let (Some(queue), Some(first)) = (self.queues.borrow_mut().get_mut(&id), first) {
-            queue.oldest = queue.oldest.max(first.position);
-        }
-        Ok(())
     }
 
     /// No message of this shard's queues that is read or counted lies before the position returned;
@@ -279,7 +283,7 @@ impl Broker {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use futures_lite::future::block_on;
 
     use super::*;
@@ -288,9 +292,32 @@ mod tests {
         cluster::TopicSettings,
     };
 
+    /// Takes off what lies before the queue's log start, without waiting for the log.
+    pub(in crate::broker) fn take_off_at_once(broker: &Rc<Broker>) {
+        while let Some(dropped) = block_on(broker.next_dropped(QUEUE)).unwrap() {
+            let read = Dropped::of(dropped.to, &dropped.payload()).unwrap();
+            // A second time it changes nothing.
+            (0..2).for_each(|_| broker.dropped_durable(QUEUE, &read));
+        }
+    }
+
     fn starts(broker: &Rc<Broker>) -> (i64, i64) {
         let counted_from = broker.queues.borrow().get(&QUEUE).unwrap().counted_from;
         (counted_from, broker.ends(QUEUE).unwrap().0)
+    }
+
+    #[test]
+    fn earlier_frames_do_not_tell_where_what_is_left_lies() {
+        let dropped = Dropped { from: 1, to: 7, bytes: 100, oldest: Position(5_000) };
+        let left = |payload: &[u8]| {
+            let (mut counted_from, mut bytes, mut oldest) = (1, 150, Position(4_000));
+            Dropped::of(7, payload)?.take_off(&mut counted_from, &mut bytes, &mut oldest);
+            Some((counted_from, bytes, oldest))
+        };
+        let payload = dropped.payload();
+        assert_eq!(left(&payload), Some((7, 50, Position(5_000))));
+        assert_eq!(left(&payload[..16]), Some((7, 50, Position(4_000))));
+        assert_eq!([0, 8, 15, 17, 23].map(|length| left(&payload[..length])), [None; 5]);
     }
 
     #[test]
@@ -303,14 +330,7 @@ mod tests {
         let two = broker.queue_bytes(QUEUE).unwrap() - one;
         send_kafkas(&broker, &["d"]);
         let bytes = || broker.queue_bytes(QUEUE).unwrap();
-        let count = || {
-            while let Some(dropped) = block_on(broker.next_dropped(QUEUE)).unwrap() {
-                let read = Dropped::of(dropped.to, &dropped.payload()).unwrap();
-                // A second time it changes nothing.
-                (0..2).for_each(|_| broker.dropped_durable(QUEUE, &read));
-            }
-            block_on(broker.find_oldest(QUEUE)).unwrap();
-        };
+        let count = || take_off_at_once(&broker);
 
         // Into the middle of the second batch, which stays whole.
         broker.log_start_durable(QUEUE, 2);

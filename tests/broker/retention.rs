@@ -60,6 +60,13 @@ fn a_partition_is_kept_to_its_size_and_space_comes_back() {
     assert_eq!(watermarks(&broker.kafka, "orders", 0), (start, count));
 }
 
+/// Bytes that a broker counts in its only topic.
+fn size(broker: &BrokerProcess) -> i64 {
+    let asked = DescribeLogDirsRequest::default().with_topics(None);
+    let answer = Wire::connect(&broker.kafka).ask(4, &asked);
+    answer.results[0].topics[0].partitions.iter().map(|partition| partition.partition_size).sum()
+}
+
 #[test]
 fn what_was_deleted_is_not_counted_after_a_crash() {
     let data = DataDir::new();
@@ -67,11 +74,6 @@ fn what_was_deleted_is_not_counted_after_a_crash() {
     for number in 0..9 {
         assert_eq!(send_one(&broker.kafka, "orders", "the same"), Ok(number));
     }
-    let size = |broker: &BrokerProcess| {
-        let asked = DescribeLogDirsRequest::default().with_topics(None);
-        let mut wire = Wire::connect(&broker.kafka);
-        wire.ask(4, &asked).results[0].topics[0].partitions[0].partition_size
-    };
     let all = size(&broker);
     let admin = Administrator::new(&broker.kafka);
     assert_eq!(admin.delete_records("orders", Offset::Offset(6)), Ok(6));
@@ -80,6 +82,31 @@ fn what_was_deleted_is_not_counted_after_a_crash() {
     let broker = BrokerProcess::start(data.path(), &[]);
     until("it is taken off again", || size(&broker) == all / 3);
     broker.stop();
+}
+
+#[test]
+fn what_was_deleted_holds_no_segment_after_a_crash() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("orders", 1, &[]).unwrap();
+    let count = fill(&broker, "orders", 80 * MIB) as i64;
+    let last = count - 1;
+    assert_eq!(admin.delete_records("orders", Offset::Offset(last)), Ok(last));
+    // But for the batch that the last one came in.
+    until("it is taken off", || size(&broker) < 2 * MIB as i64);
+    broker.kill();
+    let broker = BrokerProcess::start(data.path(), &RETENTION);
+    Administrator::new(&broker.kafka).create("others", 1, &[]).unwrap();
+    let mut sent = 0;
+    // The next checkpoints come with the next segments, on a busy machine not with each.
+    until("segments are dropped", || {
+        sent += fill(&broker, "others", 4 * MIB) * VALUE_BYTES;
+        broker.metric("log_disk_bytes") <= (sent + 64 * MIB) as u64
+    });
+    assert_eq!(watermarks(&broker.kafka, "orders", 0), (last, count));
+    let kept = read(&broker.kafka, "orders", 0, 1);
+    assert!(kept[0].payload().unwrap() == value(last as usize));
 }
 
 #[test]

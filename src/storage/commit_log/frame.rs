@@ -45,7 +45,7 @@ pub enum FrameKind {
     /// are the payload, its base offset -1 if the queue got none of it.
     ProducerSequence = 21,
     /// What lies before a queue's log start was taken off its account, up to the base offset; from
-    /// where, and how many bytes, is the payload.
+    /// where, how many bytes, and where what is left lies, is the payload.
     Dropped = 22,
 }
 
