@@ -59,6 +59,14 @@ impl DurableQueue {
     fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.wakers.is_empty()
     }
+
+    /// Messages that are assigned and not committed yet, in log order.
+    pub(super) fn messages(&self) -> impl Iterator<Item = (QueueId, &IndexEntry)> {
+        self.pending.iter().filter_map(|pending| match &pending.change {
+            Change::Messages { queue, entry } => Some((*queue, entry)),
+            Change::Control(_) => None,
+        })
+    }
 }
 
 /// When the log was last seen to have moved.

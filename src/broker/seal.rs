@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, sync::Arc};
 
+use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -11,7 +12,7 @@ use crate::{
     base::{Position, QueueId, ShardId},
     storage::{
         key_index::KeyFileList,
-        queue_index::{Generation, RunList},
+        queue_index::{Generation, IndexEntry, RunList},
     },
 };
 
@@ -24,7 +25,7 @@ pub struct QueueSnapshot {
     pub log_start: i64,
     /// The offset the next message gets.
     pub next_offset: i64,
-    /// Bytes of payload from `counted_from` on.
+    /// Bytes of payload between `counted_from` and `next_offset`.
     pub bytes: u64,
     /// The log start, or in front of it while what lies between them is still to be taken off. A
     /// checkpoint tells of it beside, where it differs.
@@ -49,6 +50,14 @@ impl QueueSnapshot {
             oldest: Position(0),
             producers: Producers::default(),
         }
+    }
+
+    /// Counts messages that have their offsets and are not committed yet.
+    fn count(&mut self, entry: &IndexEntry) {
+        if self.counted_from >= entry.base_offset {
+            self.oldest = entry.position;
+        }
+        self.bytes += u64::from(entry.length);
     }
 }
 
@@ -99,7 +108,21 @@ impl Broker {
     #[must_use]
     pub fn queue_changes(self: &Rc<Self>, max: usize) -> Vec<QueueChange> {
         self.apply_durable();
-        self.queues.borrow_mut().take_changes(max)
+        let mut changes = self.queues.borrow_mut().take_changes(max);
+        self.count_assigned(&mut changes);
+        changes
+    }
+
+    /// Counts in snapshots what was assigned and is not committed yet. They end behind it, so that a
+    /// replay counts only what comes later.
+    fn count_assigned(&self, changes: &mut [QueueChange]) {
+        let told = changes.iter_mut().filter_map(|(id, state)| Some((*id, state.as_mut()?)));
+        let mut told: HashMap<QueueId, &mut QueueSnapshot> = told.collect();
+        for (id, entry) in self.durable.borrow().messages() {
+            if let Some(queue) = told.get_mut(&id) {
+                queue.count(entry);
+            }
+        }
     }
 
     /// Freezes the index entries of frames that lie before `end`, for an index file.
@@ -116,5 +139,49 @@ impl Broker {
         // One that was made again has the name of the one it replaces.
         let gone = before.iter().filter(|old| !now.iter().any(|file| Arc::ptr_eq(file, old)));
         gone.for_each(|file| self.env.cold.forget(file.path()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        broker::{
+            pull::tests::{QUEUE, broker, send_kafkas},
+            retention::tests::take_off_at_once,
+        },
+        cluster::{FlushMode, TopicSettings},
+    };
+
+    /// A queue's snapshot while messages are on their way, and what it is once they are committed.
+    fn before_and_after(broker: &Rc<Broker>) -> (Vec<QueueChange>, Vec<QueueChange>) {
+        let told = broker.queue_changes(usize::MAX);
+        let assigned: Vec<_> =
+            broker.durable.borrow().messages().map(|(id, entry)| (id, *entry)).collect();
+        assert!(!assigned.is_empty());
+        assigned.into_iter().for_each(|(id, entry)| broker.commit_messages(id, entry));
+        (told, broker.queues.borrow_mut().take_changes(usize::MAX))
+    }
+
+    #[test]
+    fn a_snapshot_counts_what_is_on_its_way() {
+        let settings = TopicSettings { flush: Some(FlushMode::Sync), ..TopicSettings::default() };
+        let settings = Arc::new(settings);
+        for held in [&[][..], &["held"]] {
+            let broker = broker();
+            // What is on its way does not begin where the log does.
+            send_kafkas(&broker, &["dropped"]);
+            held.iter().for_each(|value| send_kafkas(&broker, &[value]));
+            broker.log_start_durable(QUEUE, 1);
+            take_off_at_once(&broker);
+            broker.queues.borrow_mut().get_aside(&QUEUE).unwrap().set(&settings);
+            send_kafkas(&broker, &["a"]);
+            send_kafkas(&broker, &["b", "c"]);
+            let (before, after) = before_and_after(&broker);
+            assert_eq!(before, after);
+            let state = after[0].1.as_ref().unwrap();
+            assert_eq!(state.next_offset, 4 + held.len() as i64);
+            assert_eq!(Some(state.oldest), broker.oldest_message());
+        }
     }
 }
