@@ -47,7 +47,7 @@ use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
 use crate::{
-    base::{ShardId, Stage, Stages},
+    base::{QueueId, ShardId, Stage, Stages},
     cluster::{
         Applied, ClusterError, ClusterState, Command, ControlPlane, Numbers, Topic,
         control_plane::ProducerIds, fleet::Fleet,
@@ -215,6 +215,8 @@ pub struct Broker {
     queue_locks: RefCell<queue_locks::QueueLocks>,
     timers: timers::Timers,
     broadcasts: (flume::Sender<control::Broadcast>, flume::Receiver<control::Broadcast>),
+    /// Queues from whose accounts something is to be taken off.
+    uncounted: (flume::Sender<QueueId>, flume::Receiver<QueueId>),
     cold_turn: Semaphore,
     read_ahead: read_ahead::ReadAhead,
     stages: RefCell<Stages>,
@@ -291,6 +293,7 @@ impl Broker {
             queue_locks: RefCell::default(),
             timers,
             broadcasts: flume::unbounded(),
+            uncounted: flume::unbounded(),
             cold_turn: Semaphore::new(settings.cold_reads),
             read_ahead: read_ahead::ReadAhead::new(
                 settings.cold_ahead_bytes,
@@ -316,6 +319,7 @@ impl Broker {
         tasks.spawn(Box::pin(Rc::clone(&broker).pass_commands()));
         tasks.spawn(Box::pin(Rc::clone(&broker).call_writer()));
         tasks.spawn(Box::pin(Rc::clone(&broker).retain()));
+        tasks.spawn(Box::pin(Rc::clone(&broker).keep_accounts()));
         tasks.spawn(Box::pin(Rc::clone(&broker).fire_timers()));
         broker.count_all_dropped();
         broker

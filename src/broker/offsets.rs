@@ -18,7 +18,7 @@ use std::{ops::Range, rc::Rc};
 
 use super::{Broker, ColdError, LogSlice, append::records_of, control::ControlError, queue::Queue};
 use crate::{
-    base::{Dialect, QueueId},
+    base::{Dialect, Position, QueueId},
     storage::{
         commit_log::frame::{FrameKind, FrameMeta},
         queue_index::IndexError,
@@ -227,16 +227,38 @@ impl Broker {
         if to <= start {
             return Ok(start);
         }
+        self.move_log_starts(&[(id, to)]).await?;
+        self.ends(id).map(|(start, _)| start).ok_or(OffsetError::UnknownQueue)
+    }
+
+    /// Moves several queues' first readable offsets, durably, each to one within its queue. They wait
+    /// for the log once, so that they may share a write of it.
+    ///
+    /// # Errors
+    /// [`ControlError`]; some may be moved then.
+    pub(super) async fn move_log_starts(
+        self: &Rc<Self>,
+        starts: &[(QueueId, i64)],
+    ) -> Result<(), ControlError> {
+        let mut end = Position(0);
+        for &(id, to) in starts {
+            end = self.append_log_start(id, to).await?;
+        }
+        self.durable(end).await?;
+        self.apply_durable();
+        Ok(())
+    }
+
+    /// Puts into the log where a queue starts; returns how far that is to be durable for it.
+    async fn append_log_start(&self, id: QueueId, to: i64) -> Result<Position, ControlError> {
         let mut meta = FrameMeta::control(FrameKind::LogStart, self.env.clock.wall_ms());
         (meta.queue, meta.base_offset) = (id, to);
         let appended = self.append_control_frame(&meta, &[]).await?;
         self.control_pending(appended.end, move |broker| broker.log_start_durable(id, to));
-        self.durable(appended.end).await.map_err(ControlError::from)?;
-        self.apply_durable();
-        self.ends(id).map(|(start, _)| start).ok_or(OffsetError::UnknownQueue)
+        Ok(appended.end)
     }
 
-    pub(super) fn log_start_durable(self: &Rc<Self>, id: QueueId, to: i64) {
+    pub(super) fn log_start_durable(&self, id: QueueId, to: i64) {
         let mut queues = self.queues.borrow_mut();
         let Some(queue) = queues.get_mut(&id) else { return };
         let from = queue.log_start;

@@ -119,10 +119,19 @@ impl Queue {
 
     /// Retention may find something to drop in it. A timer's time is to come, not gone.
     pub(super) fn may_have_excess(&self, now_ms: i64) -> bool {
-        let TopicSettings { retention_ms, retention_bytes, .. } = &*self.settings;
-        let too_old = retention_ms.is_some() && self.kept_until_ms <= now_ms;
-        let too_large = retention_bytes.is_some_and(|max| max < self.bytes);
-        self.timers.is_none() && !self.is_empty() && (too_old || too_large)
+        let too_old = self.settings.retention_ms.is_some() && self.kept_until_ms <= now_ms;
+        self.timers.is_none() && !self.is_empty() && (too_old || self.excess() > 0)
+    }
+
+    /// Bytes it holds beyond what it may. None as long as what has gone counts among them.
+    pub(super) fn excess(&self) -> u64 {
+        let max = self.settings.retention_bytes.filter(|_| self.is_settled());
+        max.map_or(0, |max| self.bytes.saturating_sub(max))
+    }
+
+    /// What lies before its log start was taken off its account.
+    pub(super) fn is_settled(&self) -> bool {
+        self.counted_from >= self.log_start
     }
 
     /// What a checkpoint has to say of it, if it has been used.

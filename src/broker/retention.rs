@@ -1,6 +1,6 @@
 //! Moves queues' starts on, by age and by size (retention.ms, retention.bytes).
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, rc::Rc, sync::Arc, time::Duration};
 
 use super::{
     Broker, ControlError, OffsetError,
@@ -16,6 +16,9 @@ use crate::{
 
 /// Entries looked at between two chances for other work.
 const ENTRIES: usize = 1024;
+
+/// Queues at most that wait for the log together. What they put there takes some 64 KiB.
+const QUEUES: usize = 1024;
 
 /// How soon an index that could not be read is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -59,6 +62,32 @@ impl Dropped {
     }
 }
 
+/// What a queue is to keep, asked of its entries from the oldest on.
+struct Limits {
+    /// Younger ones are kept, milliseconds since 1970.
+    oldest_ms: i64,
+    /// Bytes that are not.
+    excess: u64,
+}
+
+impl Limits {
+    fn of(queue: &Queue, now_ms: i64) -> Self {
+        let keep_ms = queue.settings.retention_ms;
+        let oldest_ms = keep_ms.map_or(i64::MIN, |ms| now_ms.saturating_sub_unsigned(ms));
+        Self { oldest_ms, excess: queue.excess() }
+    }
+
+    /// Whether the queue keeps the next entry.
+    fn keep(&mut self, entry: &IndexEntry) -> bool {
+        let length = u64::from(entry.length);
+        let kept = time_of(entry) >= self.oldest_ms && self.excess < length;
+        if !kept {
+            self.excess = self.excess.saturating_sub(length);
+        }
+        kept
+    }
+}
+
 impl Broker {
     /// Runs until the shard ends, or the log has stopped.
     pub(super) async fn retain(self: Rc<Self>) {
@@ -70,12 +99,9 @@ impl Broker {
             let expired = self.env.clock.wall_ms()
                 - i64::try_from(self.settings.producer_expiration.as_millis()).unwrap_or(i64::MAX);
             let ids = self.queues.borrow().ids();
-            for ids in ids.chunks(ENTRIES) {
-                for id in self.expire(ids, expired) {
-                    if let Err(error) = self.retain_queue(id).await {
-                        tracing::warn!(queue = id.0, %error, "retention could not look at a queue");
-                    }
-                }
+            for ids in ids.chunks(QUEUES) {
+                let due = self.expire(ids, expired);
+                self.retain_queues(&due).await;
                 self.env.tasks.sleep(Duration::ZERO).await;
             }
             self.tidy_timers().await;
@@ -91,55 +117,54 @@ impl Broker {
         ids.iter().filter(may).copied().collect()
     }
 
-    async fn retain_queue(self: &Rc<Self>, id: QueueId) -> Result<(), String> {
-        let now_ms = self.env.clock.wall_ms();
-        loop {
-            // What has gone already is not to count as excess.
-            while self.take_off_some(id).await.map_err(|error| error.to_string())? {
-                self.env.tasks.sleep(Duration::ZERO).await;
-            }
-            let Some((start, end, bytes, settings)) = self.queues.borrow().get(&id).map(|queue| {
-                let settings = queue.settings.clone();
-                (queue.log_start, queue.high_watermark, queue.bytes, settings)
-            }) else {
-                return Ok(());
-            };
-            let entries = self.entries(id, start).await.map_err(|error| error.to_string())?;
-            let oldest_kept =
-                settings.retention_ms.map_or(i64::MIN, |ms| now_ms.saturating_sub_unsigned(ms));
-            let mut excess = settings.retention_bytes.map_or(0, |max| bytes.saturating_sub(max));
-            let mut dropped = 0u64;
-            let mut to = start;
-            let mut all = true;
-            let mut kept_until_ms = i64::MIN;
-            for entry in &entries {
-                let length = u64::from(entry.length);
-                if time_of(entry) >= oldest_kept && excess < length {
-                    all = false;
-                    kept_until_ms = kept_until(entry, &settings);
-                    break;
+    /// Moves on the starts of those queues that hold more than they are to keep.
+    async fn retain_queues(self: &Rc<Self>, ids: &[QueueId]) {
+        let mut starts = Vec::new();
+        for &id in ids {
+            match self.kept_from(id).await {
+                Ok(start) => starts.extend(start.map(|start| (id, start))),
+                Err(error) => {
+                    tracing::warn!(queue = id.0, %error, "retention could not look at a queue");
                 }
-                excess = excess.saturating_sub(length);
-                to = entry.base_offset + i64::from(entry.count);
-                dropped += length;
-            }
-            if to <= start {
-                if let Some(queue) = self.queues.borrow_mut().get_aside(&id)
-                    && queue.log_start == start
-                    && Arc::ptr_eq(&queue.settings, &settings)
-                {
-                    queue.kept_until_ms = kept_until_ms;
-                }
-                return Ok(());
-            }
-            let to = to.min(end);
-            tracing::debug!(queue = id.0, to, dropped, "retention moves the log start");
-            self.delete_before(id, to).await.map_err(|error| error.to_string())?;
-            if !all || entries.len() < ENTRIES {
-                return Ok(());
             }
             self.env.tasks.sleep(Duration::ZERO).await;
         }
+        if let Err(error) = self.move_log_starts(&starts).await {
+            tracing::warn!(%error, "retention could not move log starts");
+        }
+    }
+
+    /// Where what a queue is to keep begins, if that is behind its start.
+    async fn kept_from(&self, id: QueueId) -> Result<Option<i64>, IndexError> {
+        let now_ms = self.env.clock.wall_ms();
+        let state = |queue: &Queue| {
+            let limits = Limits::of(queue, now_ms);
+            (queue.log_start, queue.high_watermark, limits, Arc::clone(&queue.settings))
+        };
+        let state = self.queues.borrow().get(&id).map(state);
+        let Some((start, end, mut limits, settings)) = state else { return Ok(None) };
+        let mut to = start;
+        let first_kept = loop {
+            let entries = self.entries(id, to).await?;
+            let gone = entries.iter().take_while(|entry| !limits.keep(entry)).count();
+            to = entries[..gone].last().map_or(to, IndexEntry::next_offset);
+            if gone < ENTRIES {
+                break entries.get(gone).copied();
+            }
+            self.env.tasks.sleep(Duration::ZERO).await;
+        };
+        let to = to.min(end);
+        if to > start {
+            return Ok(Some(to));
+        }
+        if let Some(queue) = self.queues.borrow_mut().get_aside(&id)
+            && queue.log_start == start
+            && Arc::ptr_eq(&queue.settings, &settings)
+        {
+            queue.kept_until_ms =
+                first_kept.map_or(i64::MIN, |entry| kept_until(&entry, &settings));
+        }
+        Ok(None)
     }
 
     /// Up to [`ENTRIES`] entries from `offset` on.
@@ -151,47 +176,74 @@ impl Broker {
         self.index.range(id, offset, Budget { entries: ENTRIES, bytes: u64::MAX }).await
     }
 
-    /// Takes what lies before a queue's log start off its account, in the background. Should the index be
-    /// rebuilt just then, that is waited for: a queue that counts too much would drop too much.
-    pub(super) fn count_dropped(self: &Rc<Self>, id: QueueId) {
-        let broker = Rc::clone(self);
-        self.env.tasks.spawn(Box::pin(async move {
-            while let Err(error) = broker.take_off_all(id).await {
-                tracing::debug!(queue = id.0, %error, "what was dropped is counted later");
-                broker.env.tasks.sleep(ASK_AGAIN).await;
-                // The checkpoint tells what is still to be taken off.
-                if broker.log.failure().is_some() || broker.log.closing() {
-                    return;
-                }
-            }
-        }));
+    /// Lets what lies before a queue's log start be taken off its account, in the background.
+    pub(super) fn count_dropped(&self, id: QueueId) {
+        let sent = self.uncounted.0.send(id);
+        debug_assert!(sent.is_ok(), "the broker holds the receiver itself");
     }
 
     /// Goes on with what a restart interrupted.
-    pub(super) fn count_all_dropped(self: &Rc<Self>) {
+    pub(super) fn count_all_dropped(&self) {
         let queues = self.queues.borrow();
-        let open = queues.iter().filter(|(_, queue)| queue.counted_from < queue.log_start);
-        let open: Vec<_> = open.map(|(id, _)| *id).collect();
-        drop(queues);
-        open.into_iter().for_each(|id| self.count_dropped(id));
+        let open = queues.iter().filter(|(_, queue)| !queue.is_settled());
+        open.for_each(|(id, _)| self.count_dropped(*id));
     }
 
-    async fn take_off_all(self: &Rc<Self>, id: QueueId) -> Result<(), OffsetError> {
-        while self.take_off_some(id).await? {}
-        Ok(())
+    /// Runs until the shard ends, or the log: takes what lies before log starts off accounts. Should
+    /// an index be rebuilt just then, that is waited for: a queue that counts too much would drop too
+    /// much.
+    pub(super) async fn keep_accounts(self: Rc<Self>) {
+        while let Ok(first) = self.uncounted.1.recv_async().await {
+            let more = self.uncounted.1.try_iter().take(QUEUES - 1);
+            let ids: BTreeSet<_> = [first].into_iter().chain(more).collect();
+            if let Err(error) = self.take_off(&ids).await {
+                tracing::debug!(%error, "what was dropped is counted later");
+                self.env.tasks.sleep(ASK_AGAIN).await;
+                // The checkpoint tells what is still to be taken off.
+                if self.log.failure().is_some() || self.log.closing() {
+                    return;
+                }
+            }
+            let queues = self.queues.borrow();
+            let open = |id: &&QueueId| queues.get(id).is_some_and(|queue| !queue.is_settled());
+            ids.iter().filter(open).for_each(|id| self.count_dropped(*id));
+        }
     }
 
-    /// Takes some of what lies before a queue's log start off its account; true if there was any.
-    async fn take_off_some(self: &Rc<Self>, id: QueueId) -> Result<bool, OffsetError> {
-        let Some(dropped) = self.next_dropped(id).await? else { return Ok(false) };
+    /// Takes some of what lies before these queues' log starts off their accounts.
+    ///
+    /// # Errors
+    /// The last of what kept it from some of them.
+    async fn take_off(self: &Rc<Self>, ids: &BTreeSet<QueueId>) -> Result<(), OffsetError> {
+        let (mut all, mut looked) = (Vec::new(), Ok(()));
+        for &id in ids {
+            match self.next_dropped(id).await {
+                Ok(dropped) => all.extend(dropped.map(|dropped| (id, dropped))),
+                Err(error) => looked = Err(error),
+            }
+            self.env.tasks.sleep(Duration::ZERO).await;
+        }
+        let mut end = Position(0);
+        for (id, dropped) in all {
+            end = self.append_dropped(id, dropped).await?;
+        }
+        self.durable(end).await.map_err(ControlError::from)?;
+        self.apply_durable();
+        Ok(looked?)
+    }
+
+    /// Puts into the log what is taken off an account, so that what was counted once is not after a
+    /// crash, when it may be in no index. Returns how far the log is to be durable for it.
+    async fn append_dropped(
+        &self,
+        id: QueueId,
+        dropped: Dropped,
+    ) -> Result<Position, ControlError> {
         let mut meta = FrameMeta::control(FrameKind::Dropped, self.env.clock.wall_ms());
         (meta.queue, meta.base_offset) = (id, dropped.to);
-        // In the log, so that what was counted once is not after a crash, when it may be in no index.
         let appended = self.append_control_frame(&meta, &dropped.payload()).await?;
         self.control_pending(appended.end, move |broker| broker.dropped_durable(id, &dropped));
-        self.durable(appended.end).await.map_err(ControlError::from)?;
-        self.apply_durable();
-        Ok(true)
+        Ok(appended.end)
     }
 
     /// What up to [`ENTRIES`] entries before a queue's log start take off its account.
@@ -251,34 +303,39 @@ impl Broker {
         let behind: Vec<_> = {
             let queues = self.queues.borrow();
             let behind = queues.iter().filter(|(_, q)| !q.is_empty() && q.oldest < position);
-            let behind = behind.filter(|(_, queue)| queue.timers.is_none());
-            behind.map(|(id, queue)| (*id, queue.log_start, queue.high_watermark)).collect()
+            behind.filter(|(_, queue)| queue.timers.is_none()).map(|(id, _)| *id).collect()
         };
         self.move_timers_before(position).await;
         let mut cut = 0;
-        for (id, start, end) in behind {
-            let mut to = start;
-            'queue: while to < end {
-                let Ok(entries) = self.entries(id, to).await else { break };
-                if entries.is_empty() {
-                    break;
-                }
-                for entry in &entries {
-                    if entry.position >= position {
-                        break 'queue;
-                    }
-                    to = entry.next_offset();
-                }
+        for ids in behind.chunks(QUEUES) {
+            let mut starts = Vec::new();
+            for &id in ids {
+                starts.extend(self.start_behind(id, position).await.map(|start| (id, start)));
                 self.env.tasks.sleep(Duration::ZERO).await;
             }
-            match self.delete_before(id, to.min(end)).await {
-                Ok(now) => cut += usize::from(now > start),
-                Err(error) => {
-                    tracing::warn!(queue = id.0, %error, "the log start could not be moved");
-                }
+            match self.move_log_starts(&starts).await {
+                Ok(()) => cut += starts.len(),
+                Err(error) => tracing::warn!(%error, "log starts could not be moved"),
             }
         }
         cut
+    }
+
+    /// Where a queue is to start so that, as far as its index can be read, nothing of it lies before
+    /// `position`; `None` where it does.
+    async fn start_behind(self: &Rc<Self>, id: QueueId, position: Position) -> Option<i64> {
+        let (start, end) = self.ends(id)?;
+        let mut to = start;
+        while to < end {
+            let Ok(entries) = self.entries(id, to).await else { break };
+            let before = entries.partition_point(|entry| entry.position < position);
+            to = entries[..before].last().map_or(to, IndexEntry::next_offset);
+            if before < ENTRIES {
+                break;
+            }
+            self.env.tasks.sleep(Duration::ZERO).await;
+        }
+        Some(to.min(end)).filter(|to| *to > start)
     }
 }
 
@@ -376,7 +433,7 @@ pub(super) mod tests {
             let queues = broker.queues.borrow();
             queues.get(&QUEUE).unwrap().may_have_excess(now_ms)
         };
-        let retain = || block_on(broker.retain_queue(QUEUE)).unwrap();
+        let retain = || assert_eq!(block_on(broker.kept_from(QUEUE)).unwrap(), None);
         let now_ms = broker.env.clock.wall_ms();
         // The message says that it is of 4,000.
         let age_ms = u64::try_from(now_ms - 4_000).unwrap();
@@ -405,5 +462,27 @@ pub(super) mod tests {
         assert!(!looks(now_ms), "it is empty");
         send_kafkas(&broker, &["c"]);
         assert_eq!([now_ms + 89_999, now_ms + 90_000].map(looks), [false, true]);
+    }
+
+    #[test]
+    fn what_has_gone_already_is_no_excess() {
+        let broker = broker();
+        ["a", "b", "c"].iter().for_each(|value| send_kafkas(&broker, &[value]));
+        let bytes = broker.queue_bytes(QUEUE).unwrap() / 3;
+        let settings = TopicSettings {
+            retention_ms: None,
+            retention_bytes: Some(bytes),
+            ..TopicSettings::default()
+        };
+        broker.queues.borrow_mut().get_aside(&QUEUE).unwrap().set(&Arc::new(settings));
+        let kept_from = || block_on(broker.kept_from(QUEUE)).unwrap();
+        assert_eq!(kept_from(), Some(2));
+        broker.log_start_durable(QUEUE, 1);
+        assert_eq!(kept_from(), None, "nobody knows yet how much is left");
+        take_off_at_once(&broker);
+        assert_eq!(kept_from(), Some(2));
+        broker.log_start_durable(QUEUE, 2);
+        take_off_at_once(&broker);
+        assert_eq!(kept_from(), None);
     }
 }

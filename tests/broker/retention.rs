@@ -124,6 +124,24 @@ fn a_topic_is_kept_for_its_time() {
 }
 
 #[test]
+fn partitions_that_expire_together_take_few_writes() {
+    const PARTITIONS: i32 = 300;
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &RETENTION);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("orders", PARTITIONS, &[]).unwrap();
+    let sender = Sender::new(&broker.kafka, &[]);
+    (0..PARTITIONS).for_each(|partition| sender.send("orders", partition, &Sent::value("gone")));
+    sender.delivered();
+    let writes = || broker.metric("stage_seconds_count{stage=\"write\"}");
+    let before = writes();
+    admin.alter("orders", &[("retention.ms", "1")]).unwrap();
+    until("all are gone and taken off", || size(&broker) == 0);
+    let writes = writes() - before;
+    assert!(writes < PARTITIONS as u64 / 10, "{writes} writes");
+}
+
+#[test]
 fn the_whole_log_is_kept_to_its_limit_with_a_warning() {
     let data = DataDir::new();
     let settings = ["log.retention_check_ms=100", "log.max_bytes=64MiB"];
