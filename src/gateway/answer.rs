@@ -47,6 +47,7 @@ pub(super) enum Part {
 }
 
 /// An answer: its bytes, and what has to be durable before it leaves.
+#[derive(Debug)]
 pub(super) struct Answer {
     pub parts: Vec<Part>,
     /// Leaves once the log is durable up to here.

@@ -4,6 +4,7 @@ use std::{cell::Cell, rc::Rc};
 
 /// Memory of one shard, for all its connections. What does not fit is not refused: an answer ends
 /// before it, and its client asks again for what lies behind.
+#[derive(Debug)]
 pub struct ColdRoom {
     left: Cell<u64>,
 }
@@ -33,6 +34,7 @@ impl ColdRoom {
 }
 
 /// Room that was taken, given back when this is dropped.
+#[derive(Debug)]
 pub(super) struct ColdHeld {
     room: Rc<ColdRoom>,
     bytes: u64,

@@ -14,7 +14,7 @@ use crate::{
     broker::broker_by,
     env::{Clock, LocalFuture, Tasks, simulated::SimulatedClock},
     gateway::{
-        RequestMemory,
+        ColdRoom, RequestMemory,
         kafka::{FetchSessionMemory, KafkaSettings, Node, wire},
     },
     wire::kafka::{ApiKey, BatchBuilder},
@@ -51,6 +51,7 @@ fn gateway(clock: &Arc<SimulatedClock>) -> Gateway {
         settings: Arc::new(settings),
         memory: Arc::new(RequestMemory::new(1 << 20, STALL)),
         complaints: Rc::default(),
+        cold: ColdRoom::new(0),
         sessions: Arc::new(FetchSessionMemory::new(0)),
     }
 }
