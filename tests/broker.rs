@@ -24,6 +24,7 @@ mod broker {
     mod flush;
     mod groups;
     mod hostile;
+    mod index_damage;
     mod messages;
     mod produce;
     mod request_memory;

@@ -171,18 +171,11 @@ impl ReadBack {
         };
         // Index files of dropped segments are of no use; a power cut may have brought some back.
         runs.drop_below(oldest);
-        let front =
-            runs.covers().map(|covers| LogRange::new(oldest.min(covers.start), covers.start));
-        let damaged = report.damaged.iter().map(|run| run.covers);
+        let ends = report.damaged.iter().map(|run| run.covers.end);
+        let ends = ends.chain(runs.covers().map(|covers| covers.end));
+        let indexed = ends.fold(oldest, Position::max);
         // Replay also fills what index files lack.
-        let holes: Vec<LogRange> = front
-            .into_iter()
-            .chain(report.gaps.iter().copied())
-            .chain(damaged)
-            .filter(|hole| hole.end > oldest && hole.start < hole.end)
-            .map(|hole| LogRange::new(hole.start.max(oldest), hole.end))
-            .collect();
-        let indexed = runs.covers().map_or(oldest, |covers| covers.end.max(oldest));
+        let holes = runs.lacking(LogRange::new(oldest, indexed));
         let known = holes.iter().map(|hole| hole.start).fold(indexed, Position::min);
         let from = match extent {
             Extent::Checkpoint => checked.min(known),

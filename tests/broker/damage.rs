@@ -9,7 +9,7 @@ use std::{
 
 use kafka_protocol::{
     messages::{
-        DescribeLogDirsRequest, GroupId, OffsetCommitRequest, TopicName,
+        GroupId, OffsetCommitRequest, TopicName,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
     },
     protocol::StrBytes,
@@ -20,16 +20,11 @@ use rdkafka::{
     message::OwnedMessage,
 };
 
-use mainstem::{
-    storage::commit_log::frame::FRAME_HEADER,
-    wire::{kafka::BatchBuilder, rocketmq::ResponseCode},
-};
+use mainstem::{storage::commit_log::frame::FRAME_HEADER, wire::kafka::BatchBuilder};
 
 use super::{
     client::{POLL, Sender, Sent, consumer_at, read, read_texts, send_one, take, watermarks},
-    process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, until, verified, verify},
-    remoting::Remoting,
-    rocketmq::{bodies, pull},
+    process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, verified, verify},
     topics::Administrator,
     wire::{Wire, produce},
 };
@@ -58,7 +53,7 @@ fn filled() -> DataDir {
 }
 
 /// The first segment that holds `text`, and where.
-fn find(data: &Path, text: &str) -> (PathBuf, u64) {
+pub fn find(data: &Path, text: &str) -> (PathBuf, u64) {
     for path in super::process::segments(data) {
         let bytes = fs::read(&path).unwrap();
         let found = bytes.windows(text.len()).position(|window| window == text.as_bytes());
@@ -69,7 +64,7 @@ fn find(data: &Path, text: &str) -> (PathBuf, u64) {
     panic!("{text:?} is in no segment")
 }
 
-fn flip(path: &Path, at: u64) {
+pub fn flip(path: &Path, at: u64) {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let mut byte = [0];
     file.read_exact_at(&mut byte, at).unwrap();
@@ -88,7 +83,7 @@ fn contents(data: &DataDir) -> Vec<Vec<u8>> {
 
 /// Reads partition 0 from `offset` on until the broker answers an error, which must be that the
 /// message is damaged; returns what was read.
-fn read_to_damage(broker: &BrokerProcess, topic: &str, offset: Offset) -> Vec<String> {
+pub fn read_to_damage(broker: &BrokerProcess, topic: &str, offset: Offset) -> Vec<String> {
     let consumer = consumer_at(&broker.kafka, topic, 0, offset);
     let mut read = Vec::new();
     let deadline = Instant::now() + PATIENCE;
@@ -115,7 +110,7 @@ fn read_from(broker: &BrokerProcess, topic: &str, offset: i64, count: usize) -> 
 }
 
 /// What a broker on a damaged log does, whatever the damage.
-fn is_read_only(broker: &BrokerProcess, topic: &str) {
+pub fn is_read_only(broker: &BrokerProcess, topic: &str) {
     const KAFKA_STORAGE_ERROR: i16 = 56;
     const COORDINATOR_NOT_AVAILABLE: i16 = 15;
     broker.wait_for_error("run `mainstem log repair`");
@@ -258,93 +253,6 @@ fn without_a_good_checkpoint_the_whole_log_is_read_if_it_is_whole() {
     let ended = BrokerProcess::try_start(data.path(), &[]).err().expect("it does not start");
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.errors.contains("Put back the directory `checkpoints`"), "{}", ended.errors);
-}
-
-/// Starts read little of the index. What is damaged of the rest is found by whoever reads it, rebuilt
-/// from the log beside everybody, and told once.
-#[test]
-fn an_index_file_damaged_under_a_running_broker_is_rebuilt_without_a_restart() {
-    let data = DataDir::new();
-    let sessions = 9;
-    for number in 0..sessions {
-        // Each start begins a segment, each stop writes its index; eight files are merged.
-        let broker = BrokerProcess::start(data.path(), &[]);
-        assert_eq!(send_one(&broker.kafka, "orders", &format!("value {number}")), Ok(number));
-        broker.stop();
-    }
-    let index_files = || {
-        let entries = data.path().join("index").read_dir().unwrap();
-        let runs = entries.map(|entry| entry.unwrap().path());
-        runs.filter(|path| path.to_str().unwrap().contains("/run-")).collect::<Vec<_>>()
-    };
-    // The header, then the directory, which no start reads.
-    let damage = || {
-        index_files().iter().for_each(|path| {
-            let bytes = fs::read(path).unwrap();
-            let directory =
-                bytes.chunks(4096).skip(1).position(|page| page.iter().any(|b| *b != 0));
-            flip(path, (directory.unwrap() as u64 + 1) * 4096 + 100);
-        });
-    };
-    assert_eq!(index_files().len(), 2);
-    damage();
-    let broker = BrokerProcess::start(data.path(), &[]);
-    assert_eq!(broker.metric("index_damaged_total"), 0);
-    let values: Vec<_> = (0..sessions).map(|number| format!("value {number}")).collect();
-    assert_eq!(read_texts(&broker.kafka, "orders", values.len()), values);
-    assert_eq!(broker.metric("index_damaged_total"), 2);
-    assert!(index_files().len() > 2, "it is rebuilt by segments");
-    let errors = broker.stop().errors;
-    assert_eq!(errors.matches("an index file is damaged").count(), 2, "{errors}");
-    assert!(!errors.contains("ERROR"), "{errors}");
-    verified(data.path());
-    damage();
-    let broker = BrokerProcess::start(data.path(), &[]);
-    assert_eq!(pull_texts(&broker, values.len()), values);
-    broker.stop();
-    // What is deleted meanwhile is taken off the account once the index is there again.
-    damage();
-    let broker = BrokerProcess::start(data.path(), &[]);
-    let mut wire = Wire::connect(&broker.kafka);
-    let size = |wire: &mut Wire| {
-        let asked = DescribeLogDirsRequest::default().with_topics(None);
-        wire.ask(4, &asked).results[0].topics[0].partitions[0].partition_size
-    };
-    let all = size(&mut wire);
-    let admin = Administrator::new(&broker.kafka);
-    assert_eq!(admin.delete_records("orders", Offset::Offset(6)), Ok(6));
-    until("it is taken off", || size(&mut wire) == all / 3);
-    assert!(broker.metric("index_damaged_total") > 0, "nothing was damaged");
-    broker.stop();
-    // Nor is that forgotten when the broker stops before.
-    damage();
-    let broker = BrokerProcess::start(data.path(), &[]);
-    let admin = Administrator::new(&broker.kafka);
-    assert_eq!(admin.delete_records("orders", Offset::Offset(8)), Ok(8));
-    broker.stop();
-    let broker = BrokerProcess::start(data.path(), &[]);
-    let mut wire = Wire::connect(&broker.kafka);
-    until("it is taken off", || size(&mut wire) == all / 9);
-    broker.stop();
-    verified(data.path());
-}
-
-/// Pulls as RocketMQ's clients do, which are told to try again while the index is rebuilt.
-fn pull_texts(broker: &BrokerProcess, count: usize) -> Vec<String> {
-    let mut client = Remoting::connect(&broker.rocketmq);
-    let (mut texts, mut tries) = (Vec::new(), 0);
-    while texts.len() < count {
-        let told = pull(&mut client, "orders", texts.len() as i64, "*");
-        if told.code == ResponseCode::PullRetryImmediately.number() {
-            assert_eq!(told.number("nextBeginOffset"), texts.len() as i64);
-            assert_eq!(told.number("maxOffset"), count as i64);
-            tries += 1;
-            continue;
-        }
-        texts.extend(bodies(&told.expect(ResponseCode::Success)));
-    }
-    assert!(tries > 0, "nothing was damaged");
-    texts
 }
 
 /// All values but one.

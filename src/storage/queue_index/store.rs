@@ -49,10 +49,6 @@ pub struct OpenReport {
     pub removed: Vec<String>,
     /// Runs that cannot be used. Their files stay until [`RunStore::rebuild`] replaces them.
     pub damaged: Vec<DamagedRun>,
-    /// Stretches between runs that none covers, to be rebuilt from the log before anything is looked
-    /// up. What the log holds in front of the oldest run and behind the newest is the caller's to
-    /// compare.
-    pub gaps: Vec<LogRange>,
 }
 
 impl RunStore {
@@ -102,8 +98,7 @@ impl RunStore {
             Self { disk, dir, runs, retired: Vec::new(), damaged: names, written: Vec::new() };
         let report = |(name, error): (RunName, _)| DamagedRun { covers: name.covers, error };
         let damaged = damaged.into_iter().map(report).collect();
-        let gaps = store.gaps();
-        Ok((store, OpenReport { removed, damaged, gaps }))
+        Ok((store, OpenReport { removed, damaged }))
     }
 
     /// Opens one run; `None` if another covers it.
@@ -119,12 +114,21 @@ impl RunStore {
         Run::open(disk, dir, name).map(Some)
     }
 
-    fn gaps(&self) -> Vec<LogRange> {
-        let sides = self.runs.windows(2).map(|pair| (pair[0].covers().end, pair[1].covers().start));
-        sides
-            .filter(|(end, start)| end < start)
-            .map(|(end, start)| LogRange { start: end, end: start })
-            .collect()
+    /// The stretches of `within` that no run covers, in the log's order: to be rebuilt from the log
+    /// before anything is looked up.
+    #[must_use]
+    pub fn lacking(&self, within: LogRange) -> Vec<LogRange> {
+        let mut lacking = Vec::new();
+        let mut at = within.start;
+        let behind = LogRange::new(within.end, within.end);
+        for covers in self.runs.iter().map(|run| run.covers()).chain([behind]) {
+            let end = covers.start.min(within.end);
+            if at < end {
+                lacking.push(LogRange::new(at, end));
+            }
+            at = at.max(covers.end);
+        }
+        lacking
     }
 
     /// The runs there are, oldest first.
