@@ -81,10 +81,11 @@
 //! batches into messages at the queue's owner, which filters them and keeps some of what it converted.
 //!
 //! # A start
-//! Lock, checkpoint, index files; replay of the log from the checkpoint, block by block. A torn tail is
-//! cut off and said so; the writer goes on in a new segment, whose first block repeats the checksum of
-//! the last one kept. With damage to what had been durable the log counts as stopped from the start:
-//! what is left is served, nothing is written, until `log repair` has given the damage up.
+//! Lock, checkpoint, index files; replay of the log from the checkpoint, block by block. What index
+//! files lack is made from the log, segment by segment. A torn tail is cut off and said so; the writer
+//! goes on in a new segment, whose first block repeats the checksum of the last one kept. With damage to
+//! what had been durable the log counts as stopped from the start: what is left is served, nothing is
+//! written, until `log repair` has given the damage up.
 //!
 //! # Invariants
 //! - Only `env` names a clock, a runtime (`env::glommio`) or O_DIRECT (`env::blocking`); `server::check`

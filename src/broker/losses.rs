@@ -4,7 +4,7 @@
 //! entry that lies in a hole, a gap between two messages with a hole between them, and a queue's end
 //! that a checkpoint knows are all that was lost, except behind everything that is known of a queue.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, iter::Peekable, ops::Range, vec};
 
 use hashbrown::HashMap;
 
@@ -38,6 +38,8 @@ struct Seen {
 #[derive(Debug)]
 pub struct Ledger<'a> {
     holes: &'a [Hole],
+    /// Frames whose headers are left in the holes, and which were not taken in yet.
+    headers: Peekable<vec::IntoIter<(QueueId, IndexEntry)>>,
     queues: HashMap<QueueId, Seen>,
     lost: LostOffsets,
 }
@@ -59,7 +61,9 @@ impl<'a> Ledger<'a> {
     pub fn new(holes: &'a [Hole], starts: impl IntoIterator<Item = (QueueId, i64)>) -> Self {
         let seen = |start| Seen { next: start, position: Position(0), readable: start };
         let queues = starts.into_iter().map(|(queue, start)| (queue, seen(start))).collect();
-        Self { holes, queues, lost: LostOffsets::new() }
+        let headers: Vec<_> = holes.iter().filter_map(header).collect();
+        let headers = headers.into_iter().peekable();
+        Self { holes, headers, queues, lost: LostOffsets::new() }
     }
 
     /// Takes in a frame; those of one queue in their order. One it has seen before changes nothing.
@@ -86,21 +90,20 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Takes in the frames whose headers are left in the holes, and `entries`, in the log's order.
-    pub fn frames<'e>(&mut self, entries: impl IntoIterator<Item = &'e (QueueId, IndexEntry)>) {
-        let left = self.holes.iter().filter_map(|hole| {
-            let meta = hole.frame.filter(|meta| meta.kind.is_data())?;
-            let entry = IndexEntry {
-                base_offset: meta.base_offset,
-                count: meta.count,
-                position: hole.start.plus(FRAME_HEADER as u64),
-                ..IndexEntry::default()
-            };
-            Some((meta.queue, entry))
-        });
-        let mut all: Vec<_> = entries.into_iter().copied().chain(left).collect();
-        all.sort_by_key(|(_, entry)| entry.position);
-        all.iter().for_each(|(queue, entry)| self.frame(*queue, entry));
+    /// Takes in the next frame of the log, and before it those in front whose headers are left in the
+    /// holes.
+    pub fn next_frame(&mut self, queue: QueueId, entry: &IndexEntry) {
+        self.headers_before(entry.position);
+        self.frame(queue, entry);
+    }
+
+    /// Takes in the frames in front of `position` whose headers are left in the holes.
+    pub fn headers_before(&mut self, position: Position) {
+        while let Some((queue, entry)) =
+            self.headers.next_if(|(_, entry)| entry.position < position)
+        {
+            self.frame(queue, &entry);
+        }
     }
 
     /// A queue is known to have had messages up to `next`.
@@ -149,6 +152,18 @@ impl<'a> Ledger<'a> {
     }
 }
 
+/// The frame whose header is left in a hole.
+fn header(hole: &Hole) -> Option<(QueueId, IndexEntry)> {
+    let meta = hole.frame.filter(|meta| meta.kind.is_data())?;
+    let entry = IndexEntry {
+        base_offset: meta.base_offset,
+        count: meta.count,
+        position: hole.start.plus(FRAME_HEADER as u64),
+        ..IndexEntry::default()
+    };
+    Some((meta.queue, entry))
+}
+
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
@@ -188,8 +203,9 @@ mod tests {
             (A, entry(2100, 30, 2)),
             (QueueId(9), entry(2200, 30, 2)),
         ];
-        ledger.frames(&frames);
-        ledger.frames(&frames);
+        for (queue, entry) in frames.iter().chain(&frames) {
+            ledger.next_frame(*queue, entry);
+        }
         assert_eq!(ledger.lost(), &lost(&[(A, 10..30)]));
         let lift = Lift { queue: B, from: 8, to: 8 + 8 * 1000 };
         assert_eq!(ledger.lifts(Position(0)), [lift], "B may have had messages there");
@@ -213,7 +229,8 @@ mod tests {
         ];
         let mut ledger = Ledger::new(&holes, [(A, 0), (B, 0)]);
         ledger.frame(B, &entry(3100, 0, 3));
-        ledger.frames(&[(A, entry(900, 0, 10)), (A, entry(1300, 14, 1))]);
+        ledger.next_frame(A, &entry(900, 0, 10));
+        ledger.next_frame(A, &entry(1300, 14, 1));
         ledger.end(A, 15);
         ledger.end(B, 8);
         assert_eq!(ledger.lost(), &lost(&[(A, 10..14), (B, 0..8)]));

@@ -91,6 +91,8 @@ pub struct Replay {
     groups: Vec<GroupRecord>,
     timers: HashMap<QueueId, TimersSnapshot>,
     entries: Vec<(QueueId, IndexEntry)>,
+    /// Where they begin: index files hold those of frames in front of it.
+    entries_from: Position,
     lost: LostOffsets,
     /// The highest number of a queue that messages name, whether or not it is known.
     named: QueueId,
@@ -112,24 +114,24 @@ impl Replay {
             groups,
             timers: timers.into_iter().map(|timers| (timers.queue, timers)).collect(),
             entries: Vec::new(),
+            entries_from: Position(0),
             lost: LostOffsets::new(),
             named: QueueId(0),
         }
     }
 
-    /// Takes in a frame of the log and returns its index entry, if it has messages. Frames the
-    /// checkpoint already covers change nothing.
+    /// Keeps index entries only of frames at or behind `position`, so that memory takes no more than
+    /// what index files do not hold.
+    pub fn keep_entries_from(&mut self, position: Position) {
+        self.entries_from = position;
+    }
+
+    /// Takes in a frame of the log. Frames the checkpoint already covers change nothing.
     ///
     /// # Errors
     /// What makes the frame unreadable, for whoever has to repair the log.
-    pub fn frame(
-        &mut self,
-        frame: &FoundFrame<'_>,
-    ) -> Result<Option<(QueueId, IndexEntry)>, String> {
-        if frame.meta.kind.is_data() {
-            return self.messages(frame);
-        }
-        self.control(frame).map(|()| None)
+    pub fn frame(&mut self, frame: &FoundFrame<'_>) -> Result<(), String> {
+        if frame.meta.kind.is_data() { self.messages(frame) } else { self.control(frame) }
     }
 
     fn control(&mut self, frame: &FoundFrame<'_>) -> Result<(), String> {
@@ -210,14 +212,11 @@ impl Replay {
         Some(self.queues.entry(id).or_insert_with(|| QueueSnapshot::empty(id)))
     }
 
-    fn messages(
-        &mut self,
-        frame: &FoundFrame<'_>,
-    ) -> Result<Option<(QueueId, IndexEntry)>, String> {
+    fn messages(&mut self, frame: &FoundFrame<'_>) -> Result<(), String> {
         let meta = frame.meta;
-        let Some((entry, sequence)) = messages_of(frame)? else { return Ok(None) };
+        let Some((entry, sequence)) = messages_of(frame)? else { return Ok(()) };
         self.named = self.named.max(meta.queue);
-        let Some(queue) = self.queue(meta.queue) else { return Ok(None) };
+        let Some(queue) = self.queue(meta.queue) else { return Ok(()) };
         let next = meta.base_offset + i64::from(meta.count);
         if next > queue.next_offset {
             if queue.counted_from >= queue.next_offset {
@@ -230,8 +229,10 @@ impl Replay {
                 queue.producers.record(&sequence, meta.base_offset, end, meta.append_time_ms);
             }
         }
-        self.entries.push((meta.queue, entry));
-        Ok(Some((meta.queue, entry)))
+        if entry.position >= self.entries_from {
+            self.entries.push((meta.queue, entry));
+        }
+        Ok(())
     }
 
     /// Numbers that no command has given, as far as anything still tells.
@@ -248,8 +249,8 @@ impl Replay {
         &self.cluster
     }
 
-    /// Begins to look for what is lost in `holes`, once all frames were taken in. Index files hold the
-    /// entries of older frames, which the ledger is to be shown first.
+    /// Begins to look for what is lost in `holes`, once all frames were taken in. The ledger is to be
+    /// shown those first whose entries are not kept here.
     #[must_use]
     pub fn ledger<'a>(&self, holes: &'a [Hole]) -> Ledger<'a> {
         let ids = self.cluster.topics().flat_map(|topic| topic.queues.iter().copied());
@@ -259,7 +260,8 @@ impl Replay {
 
     /// Shows the ledger what was replayed.
     pub fn complete(&self, ledger: &mut Ledger<'_>) {
-        ledger.frames(&self.entries);
+        self.entries.iter().for_each(|(queue, entry)| ledger.next_frame(*queue, entry));
+        ledger.headers_before(Position(u64::MAX));
         self.queues.values().for_each(|queue| ledger.end(queue.id, queue.next_offset));
     }
 

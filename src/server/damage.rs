@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use super::reindex::parts_of;
 use crate::{
     base::{Position, QueueId},
-    broker::{Lift, LostOffsets, Replay},
+    broker::{Ledger, Lift, LostOffsets, Replay, index_entry},
     env::Disk,
     storage::{
-        commit_log::recovery::Hole,
-        queue_index::{RunStore, each_entry},
+        commit_log::{
+            recovery::{FoundFrame, Hole, Recovered, RecoveryError, read_finished},
+            segment::Segment,
+        },
+        queue_index::{LogRange, Run, RunStore, each_entry},
     },
 };
 
@@ -29,32 +33,32 @@ pub struct Damage {
 }
 
 impl Damage {
-    /// Finds out what is lost in `holes`, from what was replayed and from index files, which are good
-    /// in front of `indexed`; `None` without holes.
+    /// Finds out what is lost in the holes of the log: in `front` from index files, and from the log
+    /// where there are none, behind it from what was replayed; `None` without holes.
+    ///
+    /// # Errors
+    /// What kept the log from being read.
     pub fn assess(
-        holes: &[Hole],
+        recovered: &Recovered,
         replay: &Replay,
         disk: &Arc<dyn Disk>,
+        log_id: u64,
         runs: &RunStore,
-        mut indexed: Position,
-    ) -> Option<Self> {
+        front: LogRange,
+    ) -> Result<Option<Self>, RecoveryError> {
+        let Recovered { holes, segments, .. } = recovered;
         if holes.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let mut ledger = replay.ledger(holes);
-        for run in runs.runs().iter().take_while(|run| run.covers().end <= indexed) {
-            let shown = each_entry(&**disk, run, |queue, entry| ledger.frame(queue, &entry));
-            if let Err(error) = shown {
-                tracing::warn!(%error, "an index file is damaged; it cannot tell what was lost");
-                indexed = run.covers().start;
-                break;
-            }
-        }
+        let ledger = replay.ledger(holes);
+        let mut survey = Survey { disk, log_id, segments, ledger, indexed: front.end };
+        survey.front(&runs.runs(), front)?;
+        let Survey { mut ledger, indexed, .. } = survey;
         replay.complete(&mut ledger);
         let (lost, lifts) = (ledger.lost().clone(), ledger.lifts(indexed));
-        let holes = holes.to_vec();
+        let holes = holes.clone();
         let lines = lines(&holes, &lost, &lifts, replay);
-        Some(Self { holes, lost, lifts, lines })
+        Ok(Some(Self { holes, lost, lifts, lines }))
     }
 
     /// Why nothing is written, in one line.
@@ -69,6 +73,59 @@ impl Damage {
             "read-only, because acknowledged data is damaged: {first}{more}; stop the broker and run \
              `mainstem log repair`"
         )
+    }
+}
+
+/// Shows a ledger the messages that were not replayed.
+struct Survey<'a> {
+    disk: &'a Arc<dyn Disk>,
+    log_id: u64,
+    segments: &'a [Segment],
+    ledger: Ledger<'a>,
+    /// Index files told of all messages in front of this.
+    indexed: Position,
+}
+
+impl Survey<'_> {
+    fn front(&mut self, runs: &[Arc<Run>], front: LogRange) -> Result<(), RecoveryError> {
+        let mut at = front.start;
+        for run in runs {
+            let covers = run.covers();
+            self.log(LogRange::new(at, covers.start.max(at)))?;
+            self.run(run)?;
+            at = covers.end;
+        }
+        self.log(LogRange::new(at, front.end.max(at)))
+    }
+
+    fn run(&mut self, run: &Arc<Run>) -> Result<(), RecoveryError> {
+        let ledger = &mut self.ledger;
+        match each_entry(&**self.disk, run, |queue, entry| ledger.frame(queue, &entry)) {
+            Ok(()) => {
+                self.ledger.headers_before(run.covers().end);
+                Ok(())
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an index file is damaged; the log is read in its place");
+                self.log(run.covers())
+            }
+        }
+    }
+
+    /// What is in no index file: so what was in holes cannot be told.
+    fn log(&mut self, stretch: LogRange) -> Result<(), RecoveryError> {
+        for (segment, part) in parts_of(self.segments, stretch) {
+            self.indexed = self.indexed.min(part.start);
+            let ledger = &mut self.ledger;
+            let mut visit = |frame: FoundFrame<'_>| {
+                if let Some(entry) = index_entry(&frame)? {
+                    ledger.next_frame(frame.meta.queue, &entry);
+                }
+                Ok(())
+            };
+            read_finished(&**self.disk, self.log_id, segment, (part.start, part.end), &mut visit)?;
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! read, whoever runs the broker nothing.
 
 use std::{
+    borrow::Borrow,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use super::{ServerError, housekeeper::Housekeeper};
 use crate::{
     base::{Position, QueueId},
     broker::index_entry,
+    env::Disk,
     storage::{
         commit_log::{
             recovery::{FoundFrame, read_finished},
@@ -62,20 +64,7 @@ impl Housekeeper {
         let (disk, log_id) = (Arc::clone(self.pool.disk()), self.log_id);
         let parts = parts_of(&segments, run.covers()).map(
             |(segment, covers)| -> Result<Part, ServerError> {
-                let mut entries = Vec::new();
-                let mut visit = |frame: FoundFrame<'_>| {
-                    let entry = index_entry(&frame)?.map(|entry| (frame.meta.queue, entry));
-                    entries.extend(entry.filter(|(queue, _)| keep(*queue)));
-                    Ok(())
-                };
-                let stretch = (covers.start, covers.end);
-                let holes = read_finished(&*disk, log_id, segment, stretch, &mut visit)?;
-                // Without its entries nobody would be told that a message is lost.
-                if holes.is_empty() {
-                    Ok((covers, entries))
-                } else {
-                    Err(ServerError::Damaged(holes))
-                }
+                Ok((covers, entries_of(&*disk, log_id, segment, covers, keep)?))
             },
         );
         self.runs.replace(&run, parts)?;
@@ -86,13 +75,36 @@ impl Housekeeper {
 }
 
 /// The segments that hold something of a stretch, each with its part of it.
-pub(super) fn parts_of(
-    segments: &[Arc<Segment>],
+pub(super) fn parts_of<S: Borrow<Segment>>(
+    segments: &[S],
     stretch: LogRange,
 ) -> impl Iterator<Item = (&Segment, LogRange)> {
-    let ends = segments.iter().skip(1).map(|next| next.base).chain([Position(u64::MAX)]);
-    segments.iter().zip(ends).filter_map(move |(segment, end)| {
+    let segments = segments.iter().map(Borrow::borrow);
+    let ends = segments.clone().skip(1).map(|next| next.base).chain([Position(u64::MAX)]);
+    segments.zip(ends).filter_map(move |(segment, end)| {
         let (start, end) = (segment.base.max(stretch.start), end.min(stretch.end));
-        (start < end).then(|| (&**segment, LogRange::new(start, end)))
+        (start < end).then(|| (segment, LogRange::new(start, end)))
     })
+}
+
+/// The index entries of a segment's part that is not written any more, for the queues to `keep`.
+///
+/// # Errors
+/// Damage to the log: without its entries nobody would be told that a message is lost. What kept it
+/// from being read.
+pub(super) fn entries_of(
+    disk: &dyn Disk,
+    log_id: u64,
+    segment: &Segment,
+    part: LogRange,
+    keep: impl Fn(QueueId) -> bool,
+) -> Result<Vec<(QueueId, IndexEntry)>, ServerError> {
+    let mut entries = Vec::new();
+    let mut visit = |frame: FoundFrame<'_>| {
+        let entry = index_entry(&frame)?.map(|entry| (frame.meta.queue, entry));
+        entries.extend(entry.filter(|(queue, _)| keep(*queue)));
+        Ok(())
+    };
+    let holes = read_finished(disk, log_id, segment, (part.start, part.end), &mut visit)?;
+    if holes.is_empty() { Ok(entries) } else { Err(ServerError::Damaged(holes)) }
 }

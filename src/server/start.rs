@@ -15,6 +15,7 @@ use super::{
     damage::Damage,
     data_dir::DataDir,
     known_state::{CLUSTER, GROUPS, QUEUES, TIMERS, UNCOUNTED},
+    reindex::{entries_of, parts_of},
 };
 use crate::{
     base::{Position, QueueId},
@@ -29,7 +30,7 @@ use crate::{
             segment::{NoPace, PoolLimits, SegmentPool, Segments},
         },
         key_index::KeyStore,
-        queue_index::{IndexEntry, LogRange, RunStore},
+        queue_index::{LogRange, RunStore},
     },
 };
 
@@ -65,24 +66,18 @@ pub fn restore(
     kafka: Option<SocketAddr>,
     shards: usize,
 ) -> Result<Restored, ServerError> {
-    let ReadBack { mut recovered, mut replay, mut runs, checkpoints, lacking, damage } =
-        ReadBack::of(config, data, disk, kafka, Extent::Checkpoint)?;
+    let mut read = ReadBack::of(config, data, disk, kafka, Extent::Checkpoint)?;
+    if read.damage.is_none() && !read.fill_index(&**disk, data.log_id)? {
+        read = ReadBack::of(config, data, disk, kafka, Extent::Unindexed)?;
+    }
+    let ReadBack { mut recovered, mut replay, runs, checkpoints, damage, .. } = read;
     if let Some((position, reason)) = &recovered.torn {
         tracing::warn!(%position, reason, "the last write before the crash was cut off; nothing of it was acknowledged");
     }
     let pool = match &damage {
-        None => {
-            for (hole, entries) in lacking {
-                runs.rebuild(hole, entries)?;
-            }
-            prepare_segments(config, data, disk, clock, &mut recovered)
-                .map_err(|source| ServerError::DataDir { path: data.log(), source })?
-        }
+        None => prepare_segments(config, data, disk, clock, &mut recovered)
+            .map_err(|source| ServerError::DataDir { path: data.log(), source })?,
         Some(damage) => {
-            // What an index file would be rebuilt without might still be known to be lost.
-            if let Some(first) = lacking.iter().map(|(hole, _)| hole.start).min() {
-                runs.leave_from(first);
-            }
             replay.lose(&damage.lost);
             segment_pool(config, data, disk, recovered.end)
         }
@@ -101,8 +96,11 @@ pub fn restore(
 /// How much of the log is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// What the checkpoint and the index files lack.
+    /// What the checkpoint lacks.
     Checkpoint,
+    /// What the checkpoint lacks, and all behind the first stretch without an index file, whose entries
+    /// are then in memory: a damaged log gets no index files, which would not tell of what is lost.
+    Unindexed,
     /// All of it.
     Whole,
 }
@@ -117,8 +115,8 @@ pub struct ReadBack {
     pub runs: RunStore,
     /// Checkpoints.
     pub checkpoints: CheckpointStore,
-    /// Stretches that no index file covers, and their entries.
-    pub lacking: Vec<(LogRange, Vec<(QueueId, IndexEntry)>)>,
+    /// Stretches that should have index files and have none.
+    lacking: Vec<LogRange>,
     /// What is damaged.
     pub damage: Option<Damage>,
 }
@@ -173,29 +171,47 @@ impl ReadBack {
         runs.drop_below(oldest);
         let ends = report.damaged.iter().map(|run| run.covers.end);
         let ends = ends.chain(runs.covers().map(|covers| covers.end));
-        let indexed = ends.fold(oldest, Position::max);
-        // Replay also fills what index files lack.
-        let holes = runs.lacking(LogRange::new(oldest, indexed));
-        let known = holes.iter().map(|hole| hole.start).fold(indexed, Position::min);
-        let from = match extent {
-            Extent::Checkpoint => checked.min(known),
-            Extent::Whole => oldest.min(checked),
+        // A checkpoint is written once all in front of it is indexed.
+        let indexed = ends.fold(oldest.max(checked), Position::max);
+        let lacking = runs.lacking(LogRange::new(oldest, indexed));
+        let known = lacking.first().map_or(indexed, |first| first.start);
+        let (from, kept) = match extent {
+            Extent::Checkpoint => (checked, indexed),
+            Extent::Unindexed => (checked.min(known), known),
+            Extent::Whole => (oldest.min(checked), indexed),
         };
-        let durable = checked.max(indexed);
-        let mut rebuilt: Vec<Vec<(QueueId, IndexEntry)>> = vec![Vec::new(); holes.len()];
-        let mut visit = |frame: FoundFrame<'_>| {
-            let at = frame.payload_at;
-            let hole = holes.iter().position(|hole| hole.start <= at && at < hole.end);
-            if let (Some(entry), Some(hole)) = (replay.frame(&frame)?, hole) {
-                rebuilt[hole].push(entry);
-            }
-            Ok(())
-        };
+        runs.leave_from(kept);
+        replay.keep_entries_from(kept);
         let (dir, log_id) = (data.log(), data.log_id);
-        let recovered = recover(&**disk, &dir, log_id, Some(from), durable, &mut visit)?;
-        let damage = Damage::assess(&recovered.holes, &replay, disk, &runs, known);
-        let lacking = holes.into_iter().zip(rebuilt).collect();
+        let mut visit = |frame: FoundFrame<'_>| replay.frame(&frame);
+        let recovered = recover(&**disk, &dir, log_id, Some(from), indexed, &mut visit)?;
+        let is_damaged = !recovered.holes.is_empty();
+        if is_damaged && !lacking.is_empty() && extent == Extent::Checkpoint {
+            return Self::of(config, data, disk, kafka, Extent::Unindexed);
+        }
+        let front = LogRange::new(oldest, kept);
+        let damage = Damage::assess(&recovered, &replay, disk, log_id, &runs, front)?;
         Ok(Self { recovered, replay, runs, checkpoints, lacking, damage })
+    }
+
+    /// Makes the index files that are missing, one for each segment: so no more than a segment's
+    /// entries are in memory. False if the log is damaged there.
+    ///
+    /// # Errors
+    /// What the disk says; the next start goes on with what is left.
+    fn fill_index(&mut self, disk: &dyn Disk, log_id: u64) -> Result<bool, ServerError> {
+        let cluster = self.replay.cluster();
+        let keep = |queue| cluster.queue(queue).is_some();
+        for &stretch in &self.lacking {
+            for (segment, covers) in parts_of(&self.recovered.segments, stretch) {
+                match entries_of(disk, log_id, segment, covers, keep) {
+                    Ok(entries) => drop(self.runs.rebuild(covers, entries)?),
+                    Err(ServerError::Damaged(_)) => return Ok(false),
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -276,3 +292,5 @@ fn read_records<T: DeserializeOwned>(mut section: SectionReader) -> io::Result<V
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod unreadable_tests;

@@ -103,7 +103,7 @@ pub fn read_to_damage(broker: &BrokerProcess, topic: &str, offset: Offset) -> Ve
     }
 }
 
-fn read_from(broker: &BrokerProcess, topic: &str, offset: i64, count: usize) -> Vec<String> {
+pub fn read_from(broker: &BrokerProcess, topic: &str, offset: i64, count: usize) -> Vec<String> {
     let consumer = consumer_at(&broker.kafka, topic, 0, Offset::Offset(offset));
     let text = |message: OwnedMessage| String::from_utf8(message.payload().unwrap().to_vec());
     take(&consumer, count).into_iter().map(|message| text(message).unwrap()).collect()

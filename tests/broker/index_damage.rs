@@ -12,8 +12,8 @@ use mainstem::wire::rocketmq::ResponseCode;
 
 use super::{
     client::{read_texts, send_one},
-    damage::flip,
-    process::{BrokerProcess, DataDir, until, verified},
+    damage::{find, flip, is_read_only, read_from, read_to_damage},
+    process::{BrokerProcess, DataDir, repair, until, verified},
     remoting::Remoting,
     rocketmq::{bodies, pull},
     topics::Administrator,
@@ -64,6 +64,31 @@ fn index_files_that_cannot_be_opened_are_rebuilt_for_good() {
             let errors = broker.stop().errors;
             assert_eq!(errors.matches("an index file is damaged").count(), told, "{errors}");
         }
+        verified(data.path());
+    }
+}
+
+/// A start reads of the log what the index lacks, and comes upon what is damaged there.
+#[test]
+fn damage_to_the_log_is_told_and_repaired_where_the_index_is_damaged_too() {
+    let data = of_sessions(3);
+    let (path, at) = find(data.path(), "value 1");
+    flip(&path, at);
+    flip(&index_files(data.path())[1], HEADER);
+    let broker = BrokerProcess::start(data.path(), &[]);
+    broker.wait_for_error("lost: orders-0, offsets 1 to 1");
+    is_read_only(&broker, "orders");
+    assert_eq!(read_to_damage(&broker, "orders", Offset::Beginning), ["value 0"]);
+    assert_eq!(read_from(&broker, "orders", 2, 1), ["value 2"]);
+    broker.kill();
+    let said = repair(data.path(), &[]);
+    assert!(said.contains("lost: orders-0, offsets 1 to 1\n"), "{said}");
+    assert!(!said.contains("go on at"), "{said}");
+    for offset in 3..5 {
+        let broker = BrokerProcess::start(data.path(), &[]);
+        assert_eq!(read_texts(&broker.kafka, "orders", 2), ["value 0", "value 2"]);
+        assert_eq!(send_one(&broker.kafka, "orders", "more"), Ok(offset));
+        broker.stop();
         verified(data.path());
     }
 }

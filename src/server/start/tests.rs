@@ -1,113 +1,168 @@
-//! Starts on a disk that does not give everything back.
+//! What is read of a log whose index is not whole, and what of it stays in memory.
 
-use std::path::PathBuf;
+use std::{
+    fs::{self, OpenOptions},
+    ops::Range,
+    os::unix::fs::FileExt as _,
+};
+
+use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::Sources,
-    env::{
-        blocking::SystemRandom,
-        simulated::{SimulatedClock, SimulatedDisk},
-    },
+    base::TopicId,
+    broker::{LostOffsets, command_meta},
+    cluster::{Command, Configs, Numbers},
+    env::blocking::{BlockingDisk, SystemClock, SystemRandom},
     server::repair::append,
-    storage::commit_log::{
-        frame::{FrameKind, FrameMeta},
-        segment::segment_path,
-    },
+    storage::commit_log::frame::{FrameKind, FrameMeta},
+    wire::kafka::BatchBuilder,
 };
 
-const PAYLOAD: usize = 10_000;
-const SEGMENTS: u64 = 3;
+const QUEUE: QueueId = QueueId(0);
 
-struct Machine {
-    simulated: SimulatedDisk,
-    disk: Arc<dyn Disk>,
-    clock: Arc<SimulatedClock>,
+/// Messages in a segment.
+const MESSAGES: i64 = 10;
+
+/// A log of segments that have an index file each, but the last.
+struct IndexedLog {
     config: Config,
     data: DataDir,
-    /// Where the lock is; all else is on the simulated disk.
-    _dir: tempfile::TempDir,
+    disk: Arc<dyn Disk>,
+    /// Where segments begin.
+    bases: Vec<Position>,
+    _dir: TempDir,
 }
 
-impl Machine {
-    fn new() -> Self {
+impl IndexedLog {
+    fn new(segments: i64) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let simulated = SimulatedDisk::default();
-        let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
-        let mut config = Config::load(&Sources::default()).unwrap();
-        (config.log.segment_bytes, config.log.first_segment_bytes) = (1 << 20, 1 << 20);
-        let data = DataDir::open(dir.path(), &*disk, &SystemRandom).unwrap();
-        let clock = Arc::new(SimulatedClock::new(1_700_000_000_000));
-        Self { simulated, disk, clock, config, data, _dir: dir }
+        let mut config = Config { data_dir: dir.path().join("data"), ..Config::default() };
+        config.log.segment_bytes = 1 << 20;
+        let disk: Arc<dyn Disk> = Arc::new(BlockingDisk);
+        let data = DataDir::open(&config.data_dir, &*disk, &SystemRandom).unwrap();
+        let mut log = Self { config, data, disk, bases: Vec::new(), _dir: dir };
+        for segment in 0..segments {
+            log.append(segment * MESSAGES);
+        }
+        let mut read = log.read(Extent::Checkpoint);
+        log.bases = read.recovered.segments.iter().map(|segment| segment.base).collect();
+        assert_eq!(log.bases.len(), segments as usize);
+        read.lacking = vec![LogRange::new(log.bases[0], *log.bases.last().unwrap())];
+        assert!(read.fill_index(&*log.disk, log.data.log_id).unwrap());
+        assert_eq!(read.runs.runs().len(), log.bases.len() - 1, "one for each segment");
+        log
     }
 
-    /// Writes a segment with one frame and a witness of it.
-    fn write_segment(&self) {
-        let read = ReadBack::of(&self.config, &self.data, &self.disk, None, Extent::Whole).unwrap();
-        let frame = (FrameMeta::control(FrameKind::Void, 0), vec![7; PAYLOAD]);
-        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
-        append(&self.config, &self.data, &self.disk, clock, read.recovered, &[frame]).unwrap();
+    /// Adds a segment whose first message has offset `first`; the first one creates the topic.
+    fn append(&self, first: i64) {
+        let messages = (first..first + MESSAGES).map(message);
+        let frames: Vec<_> = (first == 0).then(topic).into_iter().chain(messages).collect();
+        let recovered = self.read(Extent::Checkpoint).recovered;
+        let clock = Arc::new(SystemClock::default());
+        append(&self.config, &self.data, &self.disk, clock, recovered, &frames).unwrap();
     }
 
-    fn segment(&self, sequence: u64) -> PathBuf {
-        segment_path(&self.data.log(), sequence)
+    fn read(&self, extent: Extent) -> ReadBack {
+        ReadBack::of(&self.config, &self.data, &self.disk, None, extent).unwrap()
     }
 
-    fn restore(&self) -> Restored {
-        restore(&self.config, &self.data, &self.disk, &*self.clock, None, 1).unwrap()
+    fn segment(&self, number: usize) -> LogRange {
+        LogRange::new(self.bases[number], self.bases[number + 1])
+    }
+
+    /// Removes the index file of a segment.
+    fn forget(&self, segment: usize) {
+        let (runs, _) = RunStore::open(Arc::clone(&self.disk), &self.data.index()).unwrap();
+        let runs = runs.runs();
+        let run = runs.iter().find(|run| run.covers() == self.segment(segment)).unwrap();
+        fs::remove_file(run.path()).unwrap();
+    }
+
+    /// Flips a bit of a message.
+    fn damage(&self, offset: i64) {
+        let text = text(offset);
+        for segment in self.read(Extent::Checkpoint).recovered.segments {
+            let bytes = fs::read(&segment.path).unwrap();
+            let mut windows = bytes.windows(text.len());
+            if let Some(at) = windows.position(|window| window == text.as_bytes()) {
+                let file = OpenOptions::new().write(true).open(&segment.path).unwrap();
+                return file.write_all_at(&[bytes[at] ^ 1], at as u64).unwrap();
+            }
+        }
+        panic!("{text:?} is in no segment")
     }
 }
 
-fn written() -> Machine {
-    let machine = Machine::new();
-    (0..SEGMENTS).for_each(|_| machine.write_segment());
-    machine
-}
-
-#[test]
-fn a_start_reads_around_sectors_that_the_disk_does_not_give_back() {
-    let machine = written();
-    // The header of a block, and the midst of another.
-    machine.simulated.fail_read(&machine.segment(1), 0..1);
-    machine.simulated.fail_read(&machine.segment(3), 4096..4097);
-    let restored = machine.restore();
-    let damage = restored.damage.expect("it is damaged");
-    assert!(damage.reason().contains("read-only, because acknowledged data is damaged"));
-    let places = damage.holes.iter().map(|hole| (hole.path.clone(), &*hole.reason));
-    let unread = "the disk cannot read it";
-    assert_eq!(
-        places.collect::<Vec<_>>(),
-        [(machine.segment(1), unread), (machine.segment(3), unread)]
-    );
-    assert_eq!(restored.segments.all().len() as u64, SEGMENTS);
-}
-
-#[test]
-fn a_start_on_a_disk_that_gives_nothing_back_keeps_everything() {
-    let machine = written();
-    let files = || {
-        let mut names = machine.disk.list(&machine.data.log()).unwrap();
-        names.sort();
-        names
+fn topic() -> (FrameMeta, Vec<u8>) {
+    let command = Command::CreateTopic {
+        id: TopicId::ZERO,
+        name: "orders".into(),
+        collides: true,
+        partitions: 1,
+        configs: Configs::default(),
+        created_ms: 0,
     };
-    let before = files();
-    (1..=SEGMENTS).for_each(|sequence| {
-        machine.simulated.fail_read(&machine.segment(sequence), 0..1 << 20);
-    });
-    let damage = machine.restore().damage.expect("it is damaged");
-    assert_eq!(damage.holes.len() as u64, SEGMENTS, "{:?}", damage.holes);
-    assert_eq!(files(), before);
+    (command_meta(Numbers::default(), 0), command.encode())
 }
 
+fn text(offset: i64) -> String {
+    format!("message {offset:04}")
+}
+
+fn message(offset: i64) -> (FrameMeta, Vec<u8>) {
+    let control = FrameMeta::control(FrameKind::KafkaBatch, 0);
+    let meta = FrameMeta { queue: QUEUE, base_offset: offset, count: 1, ..control };
+    let mut batch = BatchBuilder::new();
+    batch.base_offset(offset).record(1, None, Some(text(offset).as_bytes()), &[]);
+    (meta, batch.build().unwrap())
+}
+
+/// The messages whose index entries are in memory.
+fn kept(read: ReadBack) -> Vec<i64> {
+    let [shard] = &read.replay.divide(1)[..] else { panic!("there is one shard") };
+    shard.entries.iter().map(|(_, entry)| entry.base_offset).collect()
+}
+
+fn lost(offsets: Range<i64>) -> LostOffsets {
+    LostOffsets::from([(QUEUE, vec![offsets])])
+}
+
+/// However much of the log is read, and however far back an index file is missing.
 #[test]
-fn a_start_removes_a_key_file_that_cannot_be_read() {
-    let machine = written();
-    let covers = LogRange::new(Position(0), Position(4096));
-    let index = machine.data.index();
-    let mut keys = KeyStore::open(Arc::clone(&machine.disk), &index).unwrap();
-    keys.write(covers, Vec::new()).unwrap();
-    machine.simulated.fail_read(keys.files()[0].path(), 0..1);
-    let restored = machine.restore();
-    assert!(restored.damage.is_none());
-    assert_eq!(restored.keys.missing(covers), Some(covers));
+fn memory_takes_no_more_than_the_entries_behind_the_index() {
+    let log = IndexedLog::new(4);
+    for missing in [None, Some(1), Some(0)] {
+        missing.iter().for_each(|segment| log.forget(*segment));
+        for extent in [Extent::Checkpoint, Extent::Whole] {
+            let read = log.read(extent);
+            assert!(read.damage.is_none());
+            assert_eq!(read.lacking, missing.map(|segment| log.segment(segment)).as_slice());
+            assert_eq!(kept(read), Vec::from_iter(30..40));
+        }
+        let from = missing.map_or(30, |segment| segment as i64 * MESSAGES);
+        assert_eq!(kept(log.read(Extent::Unindexed)), Vec::from_iter(from..40));
+        assert!(log.read(Extent::Checkpoint).fill_index(&*log.disk, log.data.log_id).unwrap());
+        assert_eq!(log.read(Extent::Checkpoint).lacking, []);
+    }
+}
+
+/// An index file is not made without the entries of what is lost: else nobody would be told of it.
+#[test]
+fn what_is_lost_is_known_where_the_index_is_missing_too() {
+    let log = IndexedLog::new(4);
+    let intact = log.read(Extent::Checkpoint);
+    log.damage(15);
+    log.forget(1);
+    let mut read = ReadBack { lacking: vec![log.segment(1)], ..intact };
+    assert!(!read.fill_index(&*log.disk, log.data.log_id).unwrap());
+    assert_eq!(log.read(Extent::Whole).lacking, [log.segment(1)]);
+    for (extent, first) in [(Extent::Checkpoint, 10), (Extent::Unindexed, 10), (Extent::Whole, 30)]
+    {
+        let read = log.read(extent);
+        let damage = read.damage.as_ref().unwrap();
+        assert_eq!((&damage.lost, &damage.lifts[..]), (&lost(15..16), &[][..]));
+        let expected = (first..40).filter(|offset| *offset != 15);
+        assert_eq!(kept(read), Vec::from_iter(expected));
+    }
 }
