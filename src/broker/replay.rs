@@ -86,6 +86,8 @@ fn end_of(frame: &FoundFrame<'_>) -> Position {
 
 /// The state being rebuilt. On the main thread.
 pub struct Replay {
+    /// A checkpoint holds what the log says in front of it.
+    checked: Position,
     cluster: ClusterState,
     queues: HashMap<QueueId, QueueSnapshot>,
     groups: Vec<GroupRecord>,
@@ -99,9 +101,10 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Begins with what a checkpoint holds; empty parts without one.
+    /// Begins with what a checkpoint holds of the log in front of `checked`; empty parts without one.
     #[must_use]
     pub fn new(
+        checked: Position,
         cluster: ClusterState,
         queues: impl IntoIterator<Item = QueueSnapshot>,
         groups: Vec<GroupRecord>,
@@ -109,6 +112,7 @@ impl Replay {
     ) -> Self {
         let queues = queues.into_iter().map(|queue| (queue.id, queue)).collect();
         Self {
+            checked,
             cluster,
             queues,
             groups,
@@ -143,6 +147,8 @@ impl Replay {
                 applied.removed().iter().for_each(|id| drop(self.queues.remove(id)));
                 Ok(())
             }
+            // A log may hold many times what groups have in the end.
+            FrameKind::Group if frame.payload_at < self.checked => Ok(()),
             FrameKind::Group => {
                 let record =
                     postcard::from_bytes(frame.payload).map_err(|error| error.to_string())?;
@@ -314,5 +320,25 @@ impl Replay {
             parts[usize::from(shard.0)].groups.push(record);
         }
         parts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::Setup;
+
+    #[test]
+    fn what_groups_did_in_front_of_the_checkpoint_is_not_gathered() {
+        let (checked, cluster) = (Position(500), ClusterState::new(Setup::default()));
+        let mut replay = Replay::new(checked, cluster, [], Vec::new(), Vec::new());
+        let deleted = |number| GroupRecord::GroupDeleted { group: format!("{number}").into() };
+        for number in 0..10 {
+            let payload = postcard::to_stdvec(&deleted(number)).unwrap();
+            let payload_at = Position(number * 100);
+            let meta = FrameMeta::control(FrameKind::Group, 0);
+            replay.frame(&FoundFrame { payload_at, meta, payload: &payload }).unwrap();
+        }
+        assert_eq!(replay.groups, (5..10).map(deleted).collect::<Vec<_>>());
     }
 }

@@ -164,7 +164,8 @@ impl ReadBack {
                         "no checkpoint can be used; the state is rebuilt from the whole log"
                     );
                 }
-                (Replay::new(ClusterState::new(setup), [], Vec::new(), Vec::new()), Position(0))
+                let (start, cluster) = (Position(0), ClusterState::new(setup));
+                (Replay::new(start, cluster, [], Vec::new(), Vec::new()), start)
             }
         };
         // Index files of dropped segments are of no use; a power cut may have brought some back.
@@ -274,7 +275,7 @@ fn read_checkpoint(checkpoint: &Checkpoint, setup: Setup) -> io::Result<Replay> 
     for queue in &mut queues {
         queue.counted_from = uncounted.get(&queue.id).copied().unwrap_or(queue.log_start);
     }
-    Ok(Replay::new(cluster, queues, groups, timers))
+    Ok(Replay::new(checkpoint.header().replay_from, cluster, queues, groups, timers))
 }
 
 fn read_records<T: DeserializeOwned>(mut section: SectionReader) -> io::Result<Vec<T>> {

@@ -68,6 +68,17 @@ fn index_files_that_cannot_be_opened_are_rebuilt_for_good() {
     }
 }
 
+#[test]
+fn an_index_that_is_gone_is_made_again_for_each_segment() {
+    let data = of_sessions(3);
+    fs::remove_dir_all(data.path().join("index")).unwrap();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    assert_eq!(index_files(data.path()).len(), 3);
+    assert_eq!(read_texts(&broker.kafka, "orders", 3), values(3));
+    broker.stop();
+    verified(data.path());
+}
+
 /// A start reads of the log what the index lacks, and comes upon what is damaged there.
 #[test]
 fn damage_to_the_log_is_told_and_repaired_where_the_index_is_damaged_too() {
