@@ -99,7 +99,8 @@ pub enum Extent {
     /// What the checkpoint lacks.
     Checkpoint,
     /// What the checkpoint lacks, and all behind the first stretch without an index file, whose entries
-    /// are then in memory: a damaged log gets no index files, which would not tell of what is lost.
+    /// are then in memory: files of a damaged log would not tell of what is lost, and a full disk has no
+    /// room for any.
     Unindexed,
     /// All of it.
     Whole,
@@ -196,7 +197,7 @@ impl ReadBack {
     }
 
     /// Makes the index files that are missing, one for each segment: so no more than a segment's
-    /// entries are in memory. False if the log is damaged there.
+    /// entries are in memory. False if the log is damaged there, or there is no disk space for them.
     ///
     /// # Errors
     /// What the disk says; the next start goes on with what is left.
@@ -205,9 +206,11 @@ impl ReadBack {
         let keep = |queue| cluster.queue(queue).is_some();
         for &stretch in &self.lacking {
             for (segment, covers) in parts_of(&self.recovered.segments, stretch) {
-                match entries_of(disk, log_id, segment, covers, keep) {
-                    Ok(entries) => drop(self.runs.rebuild(covers, entries)?),
+                let entries = entries_of(disk, log_id, segment, covers, keep);
+                match entries.and_then(|entries| Ok(self.runs.rebuild(covers, entries)?)) {
+                    Ok(_) => {}
                     Err(ServerError::Damaged(_)) => return Ok(false),
+                    Err(error) if error.is_no_space() => return Ok(false),
                     Err(error) => return Err(error),
                 }
             }

@@ -22,7 +22,9 @@ use mainstem::wire::{
 };
 
 use super::{
-    client::{config, read, send_one},
+    client::{config, read, read_texts, send_one},
+    damage::flip,
+    index_damage::{HEADER, index_files},
     process::{BrokerProcess, PATIENCE, mainstem, until, verified},
     remoting::Remoting,
     rocketmq::{ask_send, header, properties},
@@ -267,6 +269,35 @@ fn a_start_on_a_full_disk_serves_what_needs_no_space() {
     assert_eq!(Administrator::new(&broker.kafka).delete("orders"), Ok(()));
     broker.stop();
     verified(&data);
+}
+
+/// What has no index file for want of space is in memory until there is some.
+#[test]
+fn a_start_on_a_full_disk_needs_no_index_files() {
+    let Some(disk) = SmallDisk::mount(96 << 20) else { return };
+    let data = disk.data();
+    let start = || BrokerProcess::start(&data, &["log.reserve_bytes=0"]);
+    let texts = ["first", "second", "third", "fourth"];
+    for (offset, text) in (0..).zip(&texts[..3]) {
+        let broker = start();
+        assert_eq!(send_one(&broker.kafka, "orders", text), Ok(offset));
+        broker.stop();
+    }
+    flip(&index_files(&data)[1], HEADER);
+    let filler = disk.fill();
+    let broker = start();
+    assert_eq!(read_texts(&broker.kafka, "orders", 3), texts[..3]);
+    broker.stop();
+    let broker = start();
+    fs::remove_file(filler).unwrap();
+    assert_eq!(send_one(&broker.kafka, "orders", texts[3]), Ok(3));
+    broker.stop();
+    for _ in 0..2 {
+        verified(&data);
+        let broker = start();
+        assert_eq!(read_texts(&broker.kafka, "orders", 4), texts);
+        broker.stop();
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ use super::{
 };
 
 /// In the first page of an index file, without which it cannot be opened.
-const HEADER: u64 = 100;
+pub const HEADER: u64 = 100;
 
 /// The data of a broker that was started so often and took one message each time. Each start begins a
 /// segment, each stop writes its index.
@@ -40,7 +40,7 @@ fn values(sessions: i64) -> Vec<String> {
 }
 
 /// Oldest first.
-fn index_files(data: &Path) -> Vec<PathBuf> {
+pub fn index_files(data: &Path) -> Vec<PathBuf> {
     let entries = data.join("index").read_dir().unwrap();
     let runs = entries.map(|entry| entry.unwrap().path());
     let mut paths: Vec<_> = runs.filter(|path| path.to_str().unwrap().contains("/run-")).collect();
