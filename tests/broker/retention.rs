@@ -27,9 +27,25 @@ fn value(number: usize) -> Vec<u8> {
 
 /// Sends so many bytes in large messages; returns how many messages.
 pub fn fill(broker: &BrokerProcess, topic: &str, bytes: usize) -> usize {
+    fill_with(broker, topic, bytes, &[])
+}
+
+/// As [`fill`], in messages with these headers.
+pub fn fill_with(
+    broker: &BrokerProcess,
+    topic: &str,
+    bytes: usize,
+    headers: &[(&str, &str)],
+) -> usize {
+    let header =
+        |(name, value): &(&str, &str)| ((*name).to_owned(), Some((*value).to_owned().into_bytes()));
+    let message = |number| Sent {
+        headers: headers.iter().map(header).collect(),
+        ..Sent::value(value(number))
+    };
     let sender = Sender::new(&broker.kafka, &[("queue.buffering.max.kbytes", "8192")]);
     let count = bytes.div_ceil(VALUE_BYTES);
-    (0..count).for_each(|number| sender.send(topic, 0, &Sent::value(value(number))));
+    (0..count).for_each(|number| sender.send(topic, 0, &message(number)));
     assert_eq!(sender.delivered().len(), count);
     count
 }

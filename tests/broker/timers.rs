@@ -24,7 +24,7 @@ use super::{
     client::{Sender, Sent},
     process::{BrokerProcess, DataDir, PATIENCE, until, verified},
     remoting::{Remoting, Told},
-    retention::{MIB, fill},
+    retention::{MIB, fill_with},
     rocketmq::{ask_send, bodies, header, properties, pull, pull_header},
     topics::Administrator,
 };
@@ -405,7 +405,7 @@ fn a_large_record_of_kafkas_comes_again() {
 
 /// What waits long is stored again, so that the log gives its segments up; it is still recalled by
 /// what it was once given.
-fn held_back(settings: &[&str], retention_bytes: &str) {
+fn held_back(settings: &[&str], orders: &[(&str, &str)], headers: &[(&str, &str)]) {
     let data = DataDir::new();
     let settings = [&["log.retention_check_ms=100"], settings].concat();
     let broker = BrokerProcess::start(data.path(), &settings);
@@ -420,15 +420,15 @@ fn held_back(settings: &[&str], retention_bytes: &str) {
     let soon = now_ms() + 15_000;
     send(&mut client, "delayed", &[("TIMER_DELIVER_MS", &soon.to_string())], "soon");
     let admin = Administrator::new(&broker.kafka);
-    admin.create("orders", 1, &[("retention.bytes", retention_bytes)]).unwrap();
-    fill(&broker, "orders", 100 * MIB);
+    admin.create("orders", 1, orders).unwrap();
+    fill_with(&broker, "orders", 100 * MIB, headers);
     // What a start would replay stays: on a busy machine checkpoints lie far apart, and the next one
     // comes with the next segment.
     until("segments are dropped", || {
-        fill(&broker, "orders", MIB);
+        fill_with(&broker, "orders", MIB, headers);
         broker.metric("log_disk_bytes") <= 64 << 20
     });
-    assert_eq!(broker.metric("timers_pending") + broker.metric("timers_fired_total"), 41);
+    until("the filler has come", || broker.metric("timers_pending") <= 41);
     broker.kill();
     verified(data.path());
     let broker = BrokerProcess::start(data.path(), &settings);
@@ -448,13 +448,20 @@ fn held_back(settings: &[&str], retention_bytes: &str) {
 
 #[test]
 fn timers_hold_little_of_the_log_back() {
-    held_back(&["timers.held_bytes=1MiB"], "8000000");
+    held_back(&["timers.held_bytes=1MiB"], &[("retention.bytes", "8000000")], &[]);
+}
+
+/// Those that have fired count for nothing.
+#[test]
+fn timers_hold_little_of_the_log_back_that_is_full_of_fired_ones() {
+    let orders = [("retention.bytes", "8000000"), ("mainstem.delay", "true")];
+    held_back(&["timers.held_bytes=1MiB"], &orders, &[("mainstem-delay-ms", "1000")]);
 }
 
 #[test]
 fn timers_outlive_the_logs_limit() {
     // Only the limit has the timers moved here.
-    held_back(&["log.max_bytes=64MiB"], "-1");
+    held_back(&["log.max_bytes=64MiB"], &[("retention.bytes", "-1")], &[]);
 }
 
 /// Pulls of the timers' own topic get nothing.

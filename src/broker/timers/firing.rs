@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use futures_lite::future;
 
-use super::{TimerFrame, TimerKey, key_of};
+use super::{TimerFrame, TimerKey, Waiting, key_of, waiting_of};
 use crate::{
     base::{Dialect, Position, QueueId, ShardId, Stage},
     broker::{
@@ -72,7 +72,7 @@ impl Broker {
                 let Some(last) = entries.last() else { break };
                 at = last.next_offset();
                 self.with_timers(id, |timers| {
-                    entries.iter().for_each(|entry| timers.load(key_of(entry), entry.tag_hash));
+                    entries.iter().for_each(|entry| timers.load(key_of(entry), waiting_of(entry)));
                 });
                 self.env.tasks.sleep(Duration::ZERO).await;
             }
@@ -127,7 +127,7 @@ impl Broker {
     async fn deliver(
         self: &Rc<Self>,
         id: QueueId,
-        taken: &[(TimerKey, u32)],
+        taken: &[(TimerKey, Waiting)],
     ) -> Result<usize, ControlError> {
         let found = self.due_messages(id, taken).await;
         let mut delivered = found.len();
@@ -165,7 +165,7 @@ impl Broker {
     async fn due_messages(
         self: &Rc<Self>,
         id: QueueId,
-        timers: &[(TimerKey, u32)],
+        timers: &[(TimerKey, Waiting)],
     ) -> Vec<Option<Due>> {
         let (mut slices, mut bytes) = (Vec::new(), 0);
         for (key, _) in timers {

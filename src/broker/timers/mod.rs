@@ -50,8 +50,8 @@ use crate::{
 };
 
 pub(super) use frame::TimerFrame;
-pub(super) use pending::TimerQueue;
 pub use pending::{TimerKey, TimersSnapshot};
+pub(super) use pending::{TimerQueue, Waiting};
 
 /// Queues of the timers' topic, over which timers are spread by their ids.
 const QUEUES: i32 = 16;
@@ -279,9 +279,6 @@ impl Broker {
             append_time_ms: now_ms,
         });
         queue.next_offset += 1;
-        if let Some(timers) = &mut queue.timers {
-            timers.insert(TimerKey { due_ms: frame.due_ms, offset: base_offset }, id_hash);
-        }
         let entry = IndexEntry {
             base_offset,
             position: appended.payload,
@@ -292,6 +289,9 @@ impl Broker {
             tag_hash: id_hash,
             dialect: frame.dialect,
         };
+        if let Some(timers) = &mut queue.timers {
+            timers.insert(key_of(&entry), waiting_of(&entry));
+        }
         self.messages_pending(appended.end, id, entry);
         appended
     }
@@ -320,6 +320,13 @@ impl Broker {
         self.timers.queues.borrow().iter().filter_map(of).sum()
     }
 
+    /// Bytes of payload that they have in the log.
+    fn timer_bytes(&self) -> u64 {
+        let queues = self.queues.borrow();
+        let of = |id: &QueueId| queues.get(id)?.timers.as_ref().map(|timers| timers.bytes());
+        self.timers.queues.borrow().iter().filter_map(of).sum()
+    }
+
     /// What a checkpoint has to say of this shard's timers.
     pub(super) fn timers_snapshot(&self) -> Vec<TimersSnapshot> {
         let queues = self.queues.borrow();
@@ -331,4 +338,9 @@ impl Broker {
 /// The key of a timer's entry in the index.
 fn key_of(entry: &IndexEntry) -> TimerKey {
     TimerKey { due_ms: entry.max_timestamp, offset: entry.base_offset }
+}
+
+/// What is kept of the timer of an entry in the index.
+fn waiting_of(entry: &IndexEntry) -> Waiting {
+    Waiting { id_hash: entry.tag_hash, bytes: entry.length }
 }

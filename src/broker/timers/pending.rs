@@ -77,13 +77,24 @@ impl TimersSnapshot {
     }
 }
 
+/// What is kept of a timer that is to fire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::broker) struct Waiting {
+    /// Hash of the id by which it may be recalled.
+    pub(in crate::broker) id_hash: u32,
+    /// Bytes of its frame's payload.
+    pub(in crate::broker) bytes: u32,
+}
+
 /// The timers of one queue. Lives on its owner's shard.
 ///
 /// It runs ahead of the log: timers are in it from when they are assigned on, and what was taken to
 /// be delivered is behind `fence`. `state` is as the log says, but for frames not yet durable.
 pub(in crate::broker) struct TimerQueue {
-    /// Timers that are to fire, each with the hash of its id; all behind the fence.
-    pending: BTreeMap<TimerKey, u32>,
+    /// Timers that are to fire; all behind the fence.
+    pending: BTreeMap<TimerKey, Waiting>,
+    /// Bytes of them in all.
+    bytes: u64,
     fence: TimerKey,
     state: TimersSnapshot,
 }
@@ -91,13 +102,13 @@ pub(in crate::broker) struct TimerQueue {
 impl TimerQueue {
     /// A queue whose timers are still to be loaded.
     pub(in crate::broker) fn restored(state: TimersSnapshot) -> Self {
-        Self { pending: BTreeMap::new(), fence: state.fired, state }
+        Self { pending: BTreeMap::new(), bytes: 0, fence: state.fired, state }
     }
 
     /// A timer of the log from before the start.
-    pub(in crate::broker) fn load(&mut self, key: TimerKey, id_hash: u32) {
+    pub(in crate::broker) fn load(&mut self, key: TimerKey, timer: Waiting) {
         if self.state.awaits(key) {
-            self.pending.insert(key, id_hash);
+            self.add(key, timer);
         }
     }
 
@@ -108,14 +119,25 @@ impl TimerQueue {
     }
 
     /// Takes a new timer in, whose time is from [`TimerQueue::admit`].
-    pub(in crate::broker) fn insert(&mut self, key: TimerKey, id_hash: u32) {
+    pub(in crate::broker) fn insert(&mut self, key: TimerKey, timer: Waiting) {
         assert!(key > self.fence, "a timer is never behind what has fired");
-        self.pending.insert(key, id_hash);
+        self.add(key, timer);
+    }
+
+    fn add(&mut self, key: TimerKey, timer: Waiting) {
+        let before = self.pending.insert(key, timer);
+        self.bytes += u64::from(timer.bytes);
+        self.bytes -= before.map_or(0, |before| u64::from(before.bytes));
     }
 
     /// How many are pending.
     pub(in crate::broker) fn len(&self) -> usize {
         self.pending.len()
+    }
+
+    /// Bytes of payload that pending ones have in the log.
+    pub(in crate::broker) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// When the next one is due, unless the log is not yet durable so far.
@@ -131,7 +153,7 @@ impl TimerQueue {
         now_ms: i64,
         high_watermark: i64,
         count: usize,
-    ) -> Vec<(TimerKey, u32)> {
+    ) -> Vec<(TimerKey, Waiting)> {
         let mut taken = Vec::new();
         while taken.len() < count
             && let Some(first) = self.pending.first_entry()
@@ -139,6 +161,7 @@ impl TimerQueue {
             && first.key().offset < high_watermark
         {
             self.fence = *first.key();
+            self.bytes -= u64::from(first.get().bytes);
             taken.push(first.remove_entry());
         }
         taken
@@ -146,8 +169,8 @@ impl TimerQueue {
 
     /// Of what was taken these could not be delivered and are to be taken again; nothing is on its way
     /// any more.
-    pub(in crate::broker) fn put_back(&mut self, taken: &[(TimerKey, u32)]) {
-        self.pending.extend(taken.iter().copied());
+    pub(in crate::broker) fn put_back(&mut self, taken: &[(TimerKey, Waiting)]) {
+        taken.iter().for_each(|(key, timer)| self.add(*key, *timer));
         self.fence = self.state.fired;
     }
 
@@ -160,12 +183,12 @@ impl TimerQueue {
     pub(in crate::broker) fn find(&self, due_ms: i64, id_hash: u32) -> Vec<TimerKey> {
         let key = |offset| TimerKey { due_ms, offset };
         let same = self.pending.range(key(i64::MIN)..=key(i64::MAX));
-        same.filter(|(_, hash)| **hash == id_hash).map(|(key, _)| *key).collect()
+        same.filter(|(_, timer)| timer.id_hash == id_hash).map(|(key, _)| *key).collect()
     }
 
     /// A timer is not to fire any more, and the log is being told.
     pub(in crate::broker) fn recall(&mut self, key: TimerKey) {
-        self.pending.remove(&key);
+        self.forget(key);
         self.state.recalled(key);
     }
 
@@ -176,7 +199,8 @@ impl TimerQueue {
 
     /// A timer is about to be stored once more at the end of the queue.
     pub(in crate::broker) fn forget(&mut self, key: TimerKey) {
-        self.pending.remove(&key);
+        let gone = self.pending.remove(&key);
+        self.bytes -= gone.map_or(0, |gone| u64::from(gone.bytes));
     }
 
     /// The queue begins at `offset` now.

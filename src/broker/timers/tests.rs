@@ -5,10 +5,17 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::{TimerKey, TimerQueue, TimersSnapshot};
+use super::{TimerKey, TimerQueue, TimersSnapshot, Waiting};
 use crate::base::QueueId;
 
 const QUEUE: QueueId = QueueId(3);
+
+/// Bytes that each timer is taken to have.
+const BYTES: u32 = 100;
+
+fn waiting(id_hash: u32) -> Waiting {
+    Waiting { id_hash, bytes: BYTES }
+}
 
 /// A frame of the log, as far as timers go.
 #[derive(Clone, Copy, Debug)]
@@ -114,7 +121,7 @@ impl World {
     fn store(&mut self, due_ms: i64, id_hash: u32, number: usize) {
         let key = TimerKey { due_ms: self.queue.admit(due_ms), offset: self.next_offset };
         self.next_offset += 1;
-        self.queue.insert(key, id_hash);
+        self.queue.insert(key, waiting(id_hash));
         self.numbers.insert(key, number);
         self.log.push(Logged::Timer { key, id_hash });
     }
@@ -160,6 +167,7 @@ impl World {
             }
             Step::Crash { kept } => self.crash(kept),
         }
+        assert_eq!(self.queue.bytes(), self.queue.len() as u64 * u64::from(BYTES));
     }
 
     fn hash_of(&self, wanted: TimerKey) -> u32 {
@@ -218,7 +226,7 @@ impl World {
             if let Logged::Timer { key, id_hash } = frame {
                 self.next_offset = key.offset + 1;
                 if key.offset >= start {
-                    self.queue.load(key, id_hash);
+                    self.queue.load(key, waiting(id_hash));
                 }
             }
         }

@@ -9,8 +9,8 @@ use crate::{
     storage::queue_index::IndexEntry,
 };
 
-/// How many times the bytes of all timers they may hold back in all: storing them once more adds a
-/// quarter of what others write at most.
+/// How many times the bytes of all pending timers they may hold back in all: storing them once more
+/// adds a quarter of what others write at most.
 const HELD_TIMES: u64 = 4;
 
 /// Timers looked at, and stored once more, in one turn, and bytes of them; one may be larger. Firing
@@ -23,18 +23,18 @@ impl Broker {
     /// that alone hold too much of the log back: where messages lie in front of them it would give
     /// nothing free.
     pub(in crate::broker) async fn tidy_timers(self: &Rc<Self>) {
-        let ids = self.timers.ids();
-        let bytes: u64 = ids.iter().filter_map(|id| self.queue_bytes(*id)).sum();
-        // Ids spread timers over all shards alike.
-        let all = bytes * u64::from(self.shards());
-        let held = (all * HELD_TIMES).max(self.settings.timers.held_bytes);
-        let mut before = Position(self.log.durable().0.saturating_sub(held));
+        let (mut bytes, mut oldest) = (0, Position(u64::MAX));
         for shard in (0..self.shards()).map(ShardId) {
-            let oldest = self.on(shard, |owner| Box::pin(async move { owner.oldest_but_timers() }));
-            let Ok(oldest) = oldest.await else { return };
-            before = oldest.map_or(before, |oldest| oldest.min(before));
+            let part = self.on(shard, |owner| {
+                Box::pin(async move { (owner.timer_bytes(), owner.oldest_but_timers()) })
+            });
+            let Ok((of_timers, of_messages)) = part.await else { return };
+            bytes += of_timers;
+            oldest = of_messages.map_or(oldest, |position| position.min(oldest));
         }
-        self.move_timers_before(before).await;
+        let held = (bytes * HELD_TIMES).max(self.settings.timers.held_bytes);
+        let before = Position(self.log.durable().0.saturating_sub(held));
+        self.move_timers_before(before.min(oldest)).await;
     }
 
     /// Stores this shard's pending timers that lie before a position once more.
