@@ -182,7 +182,7 @@ table! {
 
     /// Messages that are to be delivered later: delayed ones, and those that consumers sent back.
     timers: Timers {
-        /// Messages that may wait for their time; each takes about 50 bytes of memory.
+        /// Messages that may wait for their time, those that were recalled before it among them; each takes about 50 bytes of memory.
         max_pending: u32 = count(10_000_000, 1_000, 1_000_000_000), Restart;
         /// The longest delay a message may have, but for RocketMQ's delay levels.
         max_delay_ms: u64 = millis(3 * DAY, SECOND, 3_650 * DAY), Restart;

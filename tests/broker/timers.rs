@@ -201,6 +201,34 @@ fn too_many_timers_are_refused_and_the_rest_goes_on() {
     broker.stop();
 }
 
+/// Those that wait for longer keep the log start in front of what is recalled.
+#[test]
+fn recalled_timers_count_until_their_time_has_passed() {
+    const RECALLED: usize = 20;
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["timers.max_pending=1000", "shards.count=1"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    for number in RECALLED..1_000 {
+        send(&mut client, "orders", &[("TIMER_DELAY_SEC", "3600")], &number.to_string());
+    }
+    let due = (now_ms() + 15_000).to_string();
+    let soon = [("TIMER_DELIVER_MS", &*due)];
+    for number in 0..RECALLED {
+        let told = send(&mut client, "orders", &soon, &number.to_string());
+        recall(&mut client, "orders", told.field("recallHandle")).expect(ResponseCode::Success);
+    }
+    assert_eq!(broker.metric("timers_pending"), 1_000 - RECALLED as u64);
+    let mut send_one_more = || {
+        let later = properties(&[("UNIQ_KEY", "more"), ("TIMER_DELAY_SEC", "3600")]);
+        ask_send(&mut client, &header("orders", 0, &later), "more")
+    };
+    send_one_more().expect(ResponseCode::SystemBusy);
+    until("their time has passed", || send_one_more().code == 0);
+    assert!(now_ms() >= due.parse::<i64>().unwrap(), "there was room before");
+    broker.stop();
+    verified(data.path());
+}
+
 #[test]
 fn a_deleted_topics_timers_hold_nobody_up() {
     let data = DataDir::new();

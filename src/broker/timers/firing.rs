@@ -100,6 +100,9 @@ impl Broker {
                 let Some(queue) = queues.get_aside(&id) else { return Ok(None) };
                 let Some(timers) = &mut queue.timers else { return Ok(None) };
                 let taken = timers.take(now_ms, queue.high_watermark, BATCH);
+                if taken.is_empty() {
+                    timers.pass(now_ms);
+                }
                 (taken, timers.next_due(queue.high_watermark))
             };
             if taken.is_empty() {

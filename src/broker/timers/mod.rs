@@ -12,7 +12,8 @@
 //! - One key tells what has fired only because no timer comes in behind it: a new one is due no
 //!   earlier than the last one taken, which was due already. Its offset is higher in any case.
 //! - A timer fires only if the log is durable past it, and no later one of its queue before it.
-//! - A recalled timer is a control frame, kept until the cursor has passed it.
+//! - A recalled timer is a control frame, kept until the cursor has passed it: with nothing pending
+//!   before it the cursor does when its time has come.
 //! - The queue's log start follows its first pending timer. One that would hold too much of the log
 //!   back is stored once more, at the end ([`upkeep`]).
 //! - Firing, recalling and storing once more take turns on a shard. Nothing of this is on the way of
@@ -29,6 +30,7 @@ mod upkeep;
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeSet,
+    iter::Sum,
     rc::Rc,
     time::Duration,
 };
@@ -59,7 +61,7 @@ const QUEUES: i32 = 16;
 /// What a broker's config says about timers.
 #[derive(Clone, Copy, Debug)]
 pub struct TimerSettings {
-    /// Timers that may be pending, over all queues.
+    /// Timers that may be pending, over all queues; those recalled before their time count till then.
     pub max_pending: usize,
     /// Bytes of the log that pending timers may hold back at least.
     pub held_bytes: u64,
@@ -201,7 +203,7 @@ impl Broker {
         let all = self.cluster().topic(TIMERS_TOPIC).map_or(0, |topic| topic.queues.len());
         let own = self.timers.queues.borrow().len();
         let max = (self.settings.timers.max_pending * own).div_ceil(all.max(1));
-        if self.timers_pending_in(queues) >= max {
+        if self.sum_of_timers(queues, TimerQueue::kept) >= max {
             return Err(AppendError::TooManyTimers);
         }
         Ok(())
@@ -312,18 +314,17 @@ impl Broker {
 
     /// Timers of this shard that have not fired.
     pub(super) fn timers_pending(&self) -> u64 {
-        self.timers_pending_in(&self.queues.borrow()) as u64
-    }
-
-    fn timers_pending_in(&self, queues: &Queues) -> usize {
-        let of = |id: &QueueId| queues.get(id)?.timers.as_ref().map(|timers| timers.len());
-        self.timers.queues.borrow().iter().filter_map(of).sum()
+        self.sum_of_timers(&self.queues.borrow(), TimerQueue::len) as u64
     }
 
     /// Bytes of payload that they have in the log.
     fn timer_bytes(&self) -> u64 {
-        let queues = self.queues.borrow();
-        let of = |id: &QueueId| queues.get(id)?.timers.as_ref().map(|timers| timers.bytes());
+        self.sum_of_timers(&self.queues.borrow(), TimerQueue::bytes)
+    }
+
+    /// A figure of this shard's timer queues, in all.
+    fn sum_of_timers<T: Sum>(&self, queues: &Queues, of: impl Fn(&TimerQueue) -> T) -> T {
+        let of = |id: &QueueId| queues.get(id)?.timers.as_ref().map(|timers| of(timers));
         self.timers.queues.borrow().iter().filter_map(of).sum()
     }
 

@@ -38,7 +38,7 @@ impl TimerKey {
 pub struct TimersSnapshot {
     /// The timer queue.
     pub queue: QueueId,
-    /// Every timer up to this one has been delivered.
+    /// Every timer up to this one has been delivered, or was recalled.
     pub fired: TimerKey,
     /// Later ones that were recalled.
     pub recalled: BTreeSet<TimerKey>,
@@ -135,6 +135,11 @@ impl TimerQueue {
         self.pending.len()
     }
 
+    /// How many are pending or were recalled, of those whose time has not passed.
+    pub(in crate::broker) fn kept(&self) -> usize {
+        self.pending.len() + self.state.recalled.len()
+    }
+
     /// Bytes of payload that pending ones have in the log.
     pub(in crate::broker) fn bytes(&self) -> u64 {
         self.bytes
@@ -165,6 +170,18 @@ impl TimerQueue {
             taken.push(first.remove_entry());
         }
         taken
+    }
+
+    /// Lets go of recalled timers that would have been due, as if they had fired. None may be taken. The
+    /// log is not told: it holds what this follows from.
+    pub(in crate::broker) fn pass(&mut self, now_ms: i64) {
+        let next = self.pending.first_key_value().map(|(key, _)| *key);
+        let due = TimerKey { due_ms: now_ms.saturating_add(1), offset: i64::MIN };
+        let before = next.map_or(due, |next| next.min(due));
+        if let Some(last) = self.state.recalled.range(..before).next_back().copied() {
+            self.state.fired(last);
+            self.fence = self.state.fired;
+        }
     }
 
     /// Of what was taken these could not be delivered and are to be taken again; nothing is on its way

@@ -143,6 +143,9 @@ impl World {
             Step::Wait { ms } => self.now_ms += ms,
             Step::Fire { count, delivered } => {
                 let taken = self.queue.take(self.now_ms, self.high_watermark(), count);
+                if taken.is_empty() {
+                    self.queue.pass(self.now_ms);
+                }
                 let delivered = delivered.min(taken.len());
                 taken[..delivered].iter().for_each(|(key, _)| self.deliver(*key));
                 if let Some((last, _)) = delivered.checked_sub(1).map(|last| taken[last]) {
@@ -247,7 +250,8 @@ fn run(steps: Vec<Step>) {
         world.log.push(Logged::Fired(last));
         world.queue.delivered(last);
     }
-    assert_eq!(world.queue.len(), 0);
+    world.queue.pass(world.now_ms);
+    assert_eq!((world.queue.len(), world.queue.kept()), (0, 0));
     judge(&world);
 }
 
@@ -307,4 +311,27 @@ fn what_fired_fires_once_without_a_crash() {
         _ => None,
     });
     assert_eq!(delivered.collect::<Vec<_>>(), [1, 2, 3, 5]);
+}
+
+#[test]
+fn recalled_timers_are_kept_until_their_time_has_passed() {
+    let mut world = World::new();
+    for in_ms in [3, 9, 5, 20] {
+        world.step(Step::Schedule { in_ms, id_hash: 0 });
+    }
+    world.durable = world.log.len();
+    // Those due in 5 and 20 ms.
+    [1, 3].into_iter().for_each(|nth| world.step(Step::Recall { nth }));
+    let mut kept_after = |ms, delivered| {
+        world.now_ms += ms;
+        world.step(Step::Fire { count: 9, delivered });
+        (world.queue.len(), world.queue.kept())
+    };
+    assert_eq!(kept_after(0, 9), (2, 4));
+    assert_eq!(kept_after(4, 9), (1, 3));
+    assert_eq!(kept_after(1, 9), (1, 2));
+    // The one due in 9 ms is before the last.
+    assert_eq!(kept_after(20, 0), (1, 2));
+    assert_eq!(kept_after(0, 9), (0, 1));
+    assert_eq!(kept_after(0, 9), (0, 0));
 }
