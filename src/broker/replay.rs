@@ -173,7 +173,7 @@ impl Replay {
                 Ok(())
             }
             FrameKind::TimersFired => self.timer(frame, TimersSnapshot::fired),
-            FrameKind::TimerRecalled => self.timer(frame, TimersSnapshot::recalled),
+            FrameKind::TimerSettled => self.timer(frame, TimersSnapshot::settled),
             FrameKind::ProducerSequence => self.sequence(frame),
             FrameKind::Void
             | FrameKind::KafkaBatch

@@ -190,7 +190,7 @@ pub fn dump(config: &Config) -> Result<(), ServerError> {
             FrameKind::Group => "group",
             FrameKind::LogStart => "log-start",
             FrameKind::TimersFired => "timers-fired",
-            FrameKind::TimerRecalled => "timer-recalled",
+            FrameKind::TimerSettled => "timer-settled",
             FrameKind::ProducerSequence => "producer-sequence",
             FrameKind::Dropped => "dropped",
         };

@@ -22,7 +22,7 @@ use mainstem::wire::{
 };
 
 use super::{
-    client::{config, read, read_texts, send_one},
+    client::{config, read, read_texts, send_one, watermarks},
     damage::flip,
     index_damage::{HEADER, index_files},
     process::{BrokerProcess, PATIENCE, mainstem, until, verified},
@@ -88,13 +88,13 @@ impl Drop for SmallDisk {
     }
 }
 
-/// Sends until the disk is full; returns how many messages were taken.
+/// Sends messages with so large values until the disk is full; returns how many were taken.
 ///
 /// Not by librdkafka, which repeats such a send instead of telling its error.
-fn send_until_refused(broker: &BrokerProcess, topic: &str) -> usize {
+fn send_until_refused(broker: &BrokerProcess, topic: &str, value_bytes: usize) -> usize {
     let mut builder = BatchBuilder::new();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
-    builder.record(now, None, Some(&vec![b'x'; VALUE_BYTES]), &[]);
+    builder.record(now, None, Some(&vec![b'x'; value_bytes]), &[]);
     let request = produce(topic, builder.build().unwrap().to_vec().into());
     let mut wire = Wire::connect(&broker.kafka);
     let mut taken = 0;
@@ -146,7 +146,7 @@ fn a_full_disk_refuses_sends_until_there_is_room() {
     // One segment is in use, one is held back; no third one can be made.
     until("a segment is held back", || has_ready_segment(&data));
     let filler = disk.fill();
-    let taken = send_until_refused(&broker, "orders");
+    let taken = send_until_refused(&broker, "orders", VALUE_BYTES);
     assert!(taken > 0);
     serves_without_space(&broker, "orders", taken);
     assert_eq!(Administrator::new(&broker.kafka).delete("other"), Ok(()));
@@ -157,7 +157,7 @@ fn a_full_disk_refuses_sends_until_there_is_room() {
     // A crash on a full disk loses nothing either.
     until("a segment is held back", || has_ready_segment(&data));
     let filler = disk.fill();
-    let more = send_until_refused(&broker, "orders");
+    let more = send_until_refused(&broker, "orders", VALUE_BYTES);
     broker.kill();
     verified(&data);
     fs::remove_file(filler).unwrap();
@@ -193,7 +193,7 @@ fn delayed_messages_come_when_there_is_room_again() {
         ask_send(&mut client, &header("delayed", 0, &later), &body).expect(ResponseCode::Success);
     }
     let filler = disk.fill();
-    send_until_refused(&broker, "orders");
+    send_until_refused(&broker, "orders", VALUE_BYTES);
     until("they have been due for a while", || now_ms() > due_ms + 1_000);
     assert!(broker.metric("timers_fired_total") < COUNT as u64, "there was room");
     fs::remove_file(filler).unwrap();
@@ -203,6 +203,44 @@ fn delayed_messages_come_when_there_is_room_again() {
     for record in came.iter().map(|bytes| Record::parse(bytes).unwrap()) {
         assert!(record.store_timestamp >= due_ms && record.body == body.as_bytes());
     }
+    broker.stop();
+    verified(&data);
+}
+
+/// What another shard had room for does not come again with it.
+#[test]
+fn a_delayed_message_too_large_for_a_full_disk_brings_no_other_twice() {
+    const SMALL: usize = 50;
+    let Some(disk) = SmallDisk::mount(96 << 20) else { return };
+    let (data, settings) = (disk.data(), ["log.reserve_bytes=0", "shards.count=2"]);
+    let broker = BrokerProcess::start(&data, &settings);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("filler", 1, &[]).unwrap();
+    // A queue on each shard.
+    admin.create("delayed", 2, &[]).unwrap();
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let due_ms = now_ms() + 10_000;
+    let mut send_later = |queue, after_ms: i64, body: &str| {
+        let due = (due_ms + after_ms).to_string();
+        // By their id all come into one timer queue.
+        let later = [("UNIQ_KEY", "one"), ("TAGS", "A"), ("TIMER_DELIVER_MS", &due)];
+        ask_send(&mut client, &header("delayed", queue, &properties(&later)), body)
+            .expect(ResponseCode::Success);
+    };
+    send_later(1, 0, &"x".repeat(400_000));
+    (1..=SMALL).for_each(|number| send_later(0, number as i64, &number.to_string()));
+    until("a segment is held back", || has_ready_segment(&data));
+    let filler = disk.fill();
+    send_until_refused(&broker, "filler", VALUE_BYTES);
+    send_until_refused(&broker, "filler", 300_000);
+    assert!(now_ms() < due_ms, "this took too long");
+    await_messages(&mut client, "delayed", 0, SMALL);
+    until("the large one was tried a few times", || now_ms() > due_ms + 2_000);
+    assert_eq!(broker.metric("timers_pending"), 1);
+    fs::remove_file(filler).unwrap();
+    until("the large one has come", || watermarks(&broker.kafka, "delayed", 1) == (0, 1));
+    assert_eq!(watermarks(&broker.kafka, "delayed", 0), (0, SMALL as i64));
+    assert_eq!(broker.metric("timers_fired_total"), 1 + SMALL as u64);
     broker.stop();
     verified(&data);
 }
@@ -217,7 +255,7 @@ fn a_deleted_topic_makes_room_on_a_full_disk() {
     admin.create("large", 1, &[]).unwrap();
     admin.create("small", 1, &[]).unwrap();
     assert_eq!(send_one(&broker.kafka, "small", "before"), Ok(0));
-    let taken = send_until_refused(&broker, "large");
+    let taken = send_until_refused(&broker, "large", VALUE_BYTES);
     assert!(taken * VALUE_BYTES > 32 << 20, "{taken}");
     serves_without_space(&broker, "large", taken);
     assert_eq!(admin.delete("large"), Ok(()));
@@ -245,7 +283,7 @@ fn a_start_on_a_full_disk_serves_what_needs_no_space() {
     Administrator::new(&broker.kafka).create("orders", 1, &[]).unwrap();
     until("a segment is held back", || has_ready_segment(&data));
     disk.fill();
-    let taken = send_until_refused(&broker, "orders");
+    let taken = send_until_refused(&broker, "orders", VALUE_BYTES);
     broker.kill();
     // As if control frames had needed what was held back.
     ready_segments(&data).into_iter().for_each(|path| fs::remove_file(path).unwrap());
@@ -254,7 +292,7 @@ fn a_start_on_a_full_disk_serves_what_needs_no_space() {
         lacks_space_and_may_run(&data, &settings);
         let broker = BrokerProcess::start(&data, &settings);
         assert_eq!(broker.metric("log_disk_full"), 1);
-        assert_eq!(send_until_refused(&broker, "orders"), 0);
+        assert_eq!(send_until_refused(&broker, "orders", VALUE_BYTES), 0);
         assert_eq!(read(&broker.kafka, "orders", 0, taken).len(), taken);
         let refused = Administrator::new(&broker.kafka).delete("orders");
         assert!(refused.is_err(), "there is no room for anything");
@@ -311,7 +349,11 @@ fn sends_are_refused_while_less_than_the_reserve_is_free() {
     let filler = disk.fill_but(50 << 20);
     until("sends are refused", || broker.metric("log_disk_full") == 1);
     broker.wait_for_error("disk space is short");
-    assert_eq!(send_until_refused(&broker, "orders"), 0, "the segment in use is not full");
+    assert_eq!(
+        send_until_refused(&broker, "orders", VALUE_BYTES),
+        0,
+        "the segment in use is not full"
+    );
     serves_without_space(&broker, "orders", 1);
     fs::remove_file(filler).unwrap();
     assert_eq!(send_one(&broker.kafka, "orders", "after"), Ok(1));

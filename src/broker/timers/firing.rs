@@ -10,17 +10,14 @@ use crate::{
     broker::{
         AppendError, AppendedBatch, Broker, ColdError, ControlError, LogSlice, MessageToAppend,
     },
-    storage::commit_log::{
-        ReserveError,
-        frame::{FrameKind, FrameMeta},
-    },
+    storage::commit_log::{ReserveError, frame::FrameKind},
 };
 
 /// Timers delivered at a time, and bytes of them; one may be larger.
 const BATCH: usize = 256;
 const BATCH_BYTES: u64 = 4 << 20;
 
-/// Longest sleep, so that a jump of the wall clock is noticed.
+/// Longest sleep, so that a jump of the wall clock is noticed, and recalled timers are let go of.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// How soon what failed is tried again, as on a full disk.
@@ -108,15 +105,9 @@ impl Broker {
             if taken.is_empty() {
                 return Ok(next);
             }
-            let delivered = match self.deliver(id, &taken).await {
-                Ok(delivered) => delivered,
-                Err(error) => {
-                    self.with_timers(id, |timers| timers.put_back(&taken));
-                    return Err(error);
-                }
-            };
-            self.with_timers(id, |timers| timers.put_back(&taken[delivered..]));
-            if delivered == 0 {
+            let delivered = self.deliver(id, &taken).await;
+            self.with_timers(id, |timers| timers.put_back(&taken));
+            if delivered? == 0 {
                 return Ok(Some(now_ms + RETRY.as_millis() as i64));
             }
             // Many may be due, as after a start.
@@ -125,15 +116,15 @@ impl Broker {
         Err(ControlError::Stopping)
     }
 
-    /// Delivers timers that were taken, and says how many, from the first on. Of the others some may
-    /// have been delivered too; they will be once more.
+    /// Delivers timers that were taken, and says how many are done with.
     async fn deliver(
         self: &Rc<Self>,
         id: QueueId,
         taken: &[(TimerKey, Waiting)],
     ) -> Result<usize, ControlError> {
         let found = self.due_messages(id, taken).await;
-        let mut delivered = found.len();
+        let mut done = vec![true; found.len()];
+        done.resize(taken.len(), false);
         let mut parts: BTreeMap<ShardId, (Vec<usize>, Vec<Due>)> = BTreeMap::new();
         for (at, due) in found.into_iter().enumerate() {
             if let Some(due) = due {
@@ -146,21 +137,42 @@ impl Broker {
             let put = self
                 .on(owner, move |owner| Box::pin(async move { owner.put_due(&messages).await }))
                 .await?;
-            // The first that is not there ends what counts as delivered.
-            delivered = delivered.min(places.get(put).copied().unwrap_or(delivered));
+            places[put..].iter().for_each(|at| done[*at] = false);
         }
-        let Some(last) = delivered.checked_sub(1).map(|last| taken[last].0) else { return Ok(0) };
+        let in_turn = done.iter().position(|is_done| !is_done).unwrap_or(done.len());
+        let keys = taken.iter().zip(done).filter(|(_, is_done)| *is_done);
+        let keys: Vec<_> = keys.map(|((key, _), _)| *key).collect();
+        self.settle_delivered(id, &keys, in_turn).await?;
+        Ok(keys.len())
+    }
+
+    /// Timers were delivered. The cursor moves over the first `in_turn` of them; the others have one
+    /// before them that is not, and are told to the log each.
+    async fn settle_delivered(
+        self: &Rc<Self>,
+        id: QueueId,
+        keys: &[TimerKey],
+        in_turn: usize,
+    ) -> Result<(), ControlError> {
+        let (in_turn, ahead) = keys.split_at(in_turn);
+        // Before anything is awaited: they are not to come again if the log cannot be told.
+        self.with_timers(id, |timers| {
+            in_turn.last().into_iter().for_each(|last| timers.delivered(*last));
+            ahead.iter().for_each(|key| timers.settle(*key));
+        });
         let now_ms = self.env.clock.wall_ms();
-        let mut meta = FrameMeta::control(FrameKind::TimersFired, now_ms);
-        (meta.queue, meta.base_offset) = (id, last.offset);
-        self.append_control_frame(&meta, &last.due_bytes()).await?;
-        self.with_timers(id, |timers| timers.delivered(last));
-        for (key, _) in &taken[..delivered] {
+        for key in keys {
             let late_ms = u64::try_from(now_ms - key.due_ms).unwrap_or(0);
             self.record(Stage::Timer, Duration::from_millis(late_ms));
         }
-        self.count(|figures| figures.timers_fired += delivered as u64);
-        Ok(delivered)
+        self.count(|figures| figures.timers_fired += keys.len() as u64);
+        if let Some(last) = in_turn.last() {
+            self.append_timer_frame(FrameKind::TimersFired, id, *last).await?;
+        }
+        for key in ahead {
+            self.append_timer_frame(FrameKind::TimerSettled, id, *key).await?;
+        }
+        Ok(())
     }
 
     /// The messages of timers, from the first on: as many as are read at a time. None for one that is

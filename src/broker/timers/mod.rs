@@ -12,8 +12,9 @@
 //! - One key tells what has fired only because no timer comes in behind it: a new one is due no
 //!   earlier than the last one taken, which was due already. Its offset is higher in any case.
 //! - A timer fires only if the log is durable past it, and no later one of its queue before it.
-//! - A recalled timer is a control frame, kept until the cursor has passed it: with nothing pending
-//!   before it the cursor does when its time has come.
+//! - A timer that was recalled, or delivered while one before it could not be, is a control frame of its
+//!   own, kept until the cursor has passed it: with nothing pending before it the cursor does when its
+//!   time has come.
 //! - The queue's log start follows its first pending timer. One that would hold too much of the log
 //!   back is stored once more, at the end ([`upkeep`]).
 //! - Firing, recalling and storing once more take turns on a shard. Nothing of this is on the way of
@@ -38,7 +39,9 @@ use std::{
 use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
-use super::{AppendError, AppendedBatch, Broker, MessageToAppend, queue::Queue, queues::Queues};
+use super::{
+    AppendError, AppendedBatch, Broker, ControlError, MessageToAppend, queue::Queue, queues::Queues,
+};
 use crate::{
     base::{Dialect, Position, QueueId},
     cluster::{Applied, ClusterError, Command, ControlPlane as _, Naming, NewTopic, TIMERS_TOPIC},
@@ -296,6 +299,18 @@ impl Broker {
         }
         self.messages_pending(appended.end, id, entry);
         appended
+    }
+
+    /// Tells the log what became of a timer, or of all up to it.
+    async fn append_timer_frame(
+        &self,
+        kind: FrameKind,
+        id: QueueId,
+        key: TimerKey,
+    ) -> Result<Appended, ControlError> {
+        let mut meta = FrameMeta::control(kind, self.env.clock.wall_ms());
+        (meta.queue, meta.base_offset) = (id, key.offset);
+        self.append_control_frame(&meta, &key.due_bytes()).await
     }
 
     /// Ends the delivery of timers on this shard, before the log is closed.

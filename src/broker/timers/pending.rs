@@ -40,40 +40,40 @@ pub struct TimersSnapshot {
     pub queue: QueueId,
     /// Every timer up to this one has been delivered, or was recalled.
     pub fired: TimerKey,
-    /// Later ones that were recalled.
-    pub recalled: BTreeSet<TimerKey>,
+    /// Later ones that are not to fire either.
+    pub settled: BTreeSet<TimerKey>,
 }
 
 impl TimersSnapshot {
     /// A queue of which no timer has fired.
     #[must_use]
     pub fn new(queue: QueueId) -> Self {
-        Self { queue, fired: TimerKey::FIRST, recalled: BTreeSet::new() }
+        Self { queue, fired: TimerKey::FIRST, settled: BTreeSet::new() }
     }
 
     /// All timers up to `key` were delivered. Older news changes nothing.
     pub fn fired(&mut self, key: TimerKey) {
         self.fired = self.fired.max(key);
-        while self.recalled.first().is_some_and(|first| *first <= self.fired) {
-            self.recalled.pop_first();
+        while self.settled.first().is_some_and(|first| *first <= self.fired) {
+            self.settled.pop_first();
         }
     }
 
-    /// A timer was recalled.
-    pub fn recalled(&mut self, key: TimerKey) {
+    /// A timer was recalled, or delivered while one before it was not.
+    pub fn settled(&mut self, key: TimerKey) {
         if key > self.fired {
-            self.recalled.insert(key);
+            self.settled.insert(key);
         }
     }
 
     /// Timers below `offset` are gone.
     fn dropped_below(&mut self, offset: i64) {
-        self.recalled.retain(|key| key.offset >= offset);
+        self.settled.retain(|key| key.offset >= offset);
     }
 
     /// Whether a timer that the queue holds is still to fire.
     fn awaits(&self, key: TimerKey) -> bool {
-        key > self.fired && !self.recalled.contains(&key)
+        key > self.fired && !self.settled.contains(&key)
     }
 }
 
@@ -135,9 +135,9 @@ impl TimerQueue {
         self.pending.len()
     }
 
-    /// How many are pending or were recalled, of those whose time has not passed.
+    /// How many are pending, or are not to fire and not behind the cursor yet.
     pub(in crate::broker) fn kept(&self) -> usize {
-        self.pending.len() + self.state.recalled.len()
+        self.pending.len() + self.state.settled.len()
     }
 
     /// Bytes of payload that pending ones have in the log.
@@ -172,22 +172,25 @@ impl TimerQueue {
         taken
     }
 
-    /// Lets go of recalled timers that would have been due, as if they had fired. None may be taken. The
+    /// Lets go of settled timers that would have been due, as if they had fired now. None may be taken. The
     /// log is not told: it holds what this follows from.
     pub(in crate::broker) fn pass(&mut self, now_ms: i64) {
         let next = self.pending.first_key_value().map(|(key, _)| *key);
         let due = TimerKey { due_ms: now_ms.saturating_add(1), offset: i64::MIN };
         let before = next.map_or(due, |next| next.min(due));
-        if let Some(last) = self.state.recalled.range(..before).next_back().copied() {
+        if let Some(last) = self.state.settled.range(..before).next_back().copied() {
             self.state.fired(last);
             self.fence = self.state.fired;
         }
     }
 
-    /// Of what was taken these could not be delivered and are to be taken again; nothing is on its way
-    /// any more.
+    /// Of what was taken nothing is on its way any more; what was not delivered is to be taken again.
     pub(in crate::broker) fn put_back(&mut self, taken: &[(TimerKey, Waiting)]) {
-        taken.iter().for_each(|(key, timer)| self.add(*key, *timer));
+        for (key, timer) in taken {
+            if self.state.awaits(*key) {
+                self.add(*key, *timer);
+            }
+        }
         self.fence = self.state.fired;
     }
 
@@ -204,9 +207,9 @@ impl TimerQueue {
     }
 
     /// A timer is not to fire any more, and the log is being told.
-    pub(in crate::broker) fn recall(&mut self, key: TimerKey) {
+    pub(in crate::broker) fn settle(&mut self, key: TimerKey) {
         self.forget(key);
-        self.state.recalled(key);
+        self.state.settled(key);
     }
 
     /// Whether a timer is to fire.

@@ -6,7 +6,7 @@ use super::TimerFrame;
 use crate::{
     base::QueueId,
     broker::{Broker, ControlError, LogSlice, OffsetError},
-    storage::commit_log::frame::{FrameKind, FrameMeta},
+    storage::commit_log::frame::FrameKind,
 };
 
 impl Broker {
@@ -35,11 +35,8 @@ impl Broker {
                 if !TimerFrame::parse(&payload).is_ok_and(|timer| is_it(timer.message)) {
                     continue;
                 }
-                let mut meta =
-                    FrameMeta::control(FrameKind::TimerRecalled, self.env.clock.wall_ms());
-                (meta.queue, meta.base_offset) = (id, key.offset);
-                end = Some(self.append_control_frame(&meta, &key.due_bytes()).await?.end);
-                self.with_timers(id, |timers| timers.recall(key));
+                end = Some(self.append_timer_frame(FrameKind::TimerSettled, id, key).await?.end);
+                self.with_timers(id, |timers| timers.settle(key));
                 recalled += 1;
             }
         }

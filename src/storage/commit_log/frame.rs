@@ -39,8 +39,8 @@ pub enum FrameKind {
     LogStart = 18,
     /// Timers of a queue were delivered, up to the base offset's; when that was due is the payload.
     TimersFired = 19,
-    /// A timer was recalled; when it was due is the payload.
-    TimerRecalled = 20,
+    /// A timer was recalled, or delivered before those in front of it; when it was due is the payload.
+    TimerSettled = 20,
     /// An idempotent producer's batch of which its queue's frames do not tell; its sequence numbers
     /// are the payload, its base offset -1 if the queue got none of it.
     ProducerSequence = 21,
@@ -62,7 +62,7 @@ impl FrameKind {
             17 => Self::Group,
             18 => Self::LogStart,
             19 => Self::TimersFired,
-            20 => Self::TimerRecalled,
+            20 => Self::TimerSettled,
             21 => Self::ProducerSequence,
             22 => Self::Dropped,
             _ => return None,
