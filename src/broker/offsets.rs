@@ -250,7 +250,11 @@ impl Broker {
     }
 
     /// Puts into the log where a queue starts; returns how far that is to be durable for it.
-    async fn append_log_start(&self, id: QueueId, to: i64) -> Result<Position, ControlError> {
+    pub(super) async fn append_log_start(
+        &self,
+        id: QueueId,
+        to: i64,
+    ) -> Result<Position, ControlError> {
         let mut meta = FrameMeta::control(FrameKind::LogStart, self.env.clock.wall_ms());
         (meta.queue, meta.base_offset) = (id, to);
         let appended = self.append_control_frame(&meta, &[]).await?;
@@ -267,9 +271,6 @@ impl Broker {
         }
         queue.log_start = to;
         queue.kept_until_ms = i64::MIN;
-        if let Some(timers) = &mut queue.timers {
-            timers.dropped_below(to);
-        }
         drop(queues);
         self.count_dropped(id);
     }

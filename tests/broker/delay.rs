@@ -14,11 +14,12 @@ use mainstem::wire::{
 use rdkafka::{Message as _, Offset};
 
 use super::{
-    client::{Sender, Sent, consumer_at, read_texts, take, watermarks},
+    client::{Sender, Sent, consumer_at, read_texts, send_one, take, watermarks},
     messages::back,
     process::{BrokerProcess, DataDir, until, verified},
     relay::Relay,
     remoting::Remoting,
+    retention::{MIB, fill},
     rocketmq::{ask_send, header, properties, pull},
     timers::{await_messages, now_ms},
     topics::Administrator,
@@ -304,6 +305,41 @@ fn an_idempotent_producers_delays_survive_kills_without_loss_or_repetition() {
     let later = (total - now.len()) as u64;
     until("the timers are loaded", || broker.metric("timers_pending") >= later);
     assert_eq!(broker.metric("timers_pending"), later);
+    broker.stop();
+    verified(data.path());
+}
+
+/// What has been stored again when the broker stops is not there a second time.
+#[test]
+fn a_stop_while_timers_are_stored_again_doubles_none() {
+    const TIMERS: usize = 20_000;
+    let data = DataDir::new();
+    let settings = ["shards.count=1", "timers.held_bytes=1MiB", "log.retention_check_ms=100"];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("later", 1, DELAYS).unwrap();
+    // While this is there nothing would be gained by it.
+    assert_eq!(send_one(&broker.kafka, "holder", "in front"), Ok(0));
+    let sender = Sender::new(&broker.kafka, &[]);
+    let due_ms = now_ms() + 3_600_000;
+    for number in 0..TIMERS {
+        sender.send("later", 0, &delayed(&"x".repeat(100), AT, due_ms + number as i64));
+    }
+    assert!(sender.finish().iter().all(Result::is_ok));
+    fill(&broker, "orders", 40 * MIB);
+    let written = || broker.metric("log_written_bytes_total");
+    let before = written();
+    assert_eq!(admin.delete_records("holder", Offset::End), Ok(1));
+    until("timers are stored again", || written() > before + (256 << 10));
+    broker.stop();
+    verified(data.path());
+
+    let broker = BrokerProcess::start(data.path(), &settings);
+    let sender = Sender::new(&broker.kafka, &[]);
+    sender.send("later", 0, &delayed("soon", AFTER, 1));
+    // None fires before all are loaded.
+    until("they are loaded", || broker.metric("timers_fired_total") == 1);
+    assert_eq!(broker.metric("timers_pending"), TIMERS as u64);
     broker.stop();
     verified(data.path());
 }

@@ -47,70 +47,111 @@ impl Broker {
     }
 
     /// Stores the pending timers of a queue that lie before a position once more, at its end, and
-    /// moves its start to the first pending one. In steps, between which others have their turn.
+    /// moves its start to the first pending one. In steps, between which others have their turn, or the
+    /// broker stops.
     ///
     /// # Errors
     /// What keeps them where they are; none is lost.
     async fn move_timers(self: &Rc<Self>, id: QueueId, before: Position) -> Result<(), String> {
         let Some((start, end)) = self.ends(id) else { return Ok(()) };
+        self.with_timers(id, |timers| timers.dropped_below(start));
         let mut to = start;
-        'queue: while to < end {
+        while to < end {
             let entries = self.entries(id, to).await.map_err(|error| error.to_string())?;
-            let Some(last) = entries.last() else { break };
-            let mut rest = entries.as_slice();
+            let below_end = entries.partition_point(|entry| entry.base_offset < end);
+            let mut rest = &entries[..below_end];
+            let Some(last) = rest.last() else { break };
             while !rest.is_empty() {
                 let (step, later) = rest.split_at(step_of(rest));
-                let Ok(turn) = self.timers.turn.acquire().await else { return Ok(()) };
-                let mut awaited: Vec<&IndexEntry> = Vec::new();
-                self.with_timers(id, |timers| {
-                    awaited.extend(step.iter().filter(|entry| timers.awaits(key_of(entry))));
-                });
-                let stays = awaited.iter().position(|entry| entry.position >= before);
-                self.store_again(id, &awaited[..stays.unwrap_or(awaited.len())]).await?;
-                if let Some(stays) = stays {
-                    to = awaited[stays].base_offset;
-                    break 'queue;
+                if !self.move_step(id, step, before).await? {
+                    return Ok(());
                 }
                 rest = later;
-                drop(turn);
                 self.env.tasks.sleep(Duration::ZERO).await;
             }
             to = last.next_offset();
         }
         let Ok(_turn) = self.timers.turn.acquire().await else { return Ok(()) };
-        // Behind the timers stored again in the log: none is without a place at any time.
-        let moved = self.move_log_start(id, to.min(end)).await;
-        moved.map(drop).map_err(|error| error.to_string())
+        self.begin_at(id, to.min(end)).await
     }
 
+    /// One step of [`Broker::move_timers`]; false if its last ones stay where they are. The log start
+    /// follows right behind what was stored again: neither a stop nor a start finds it twice.
+    async fn move_step(
+        self: &Rc<Self>,
+        id: QueueId,
+        step: &[IndexEntry],
+        before: Position,
+    ) -> Result<bool, String> {
+        let Ok(_turn) = self.timers.turn.acquire().await else { return Ok(false) };
+        let mut awaited: Vec<&IndexEntry> = Vec::new();
+        self.with_timers(id, |timers| {
+            awaited.extend(step.iter().filter(|entry| timers.awaits(key_of(entry))));
+        });
+        let moves = awaited.partition_point(|entry| entry.position < before);
+        let (moved, result) = self.store_again(id, &awaited[..moves]).await;
+        if let Some(stays) = awaited.get(moved) {
+            self.begin_at(id, stays.base_offset).await?;
+            return result.map(|()| false);
+        }
+        if let (Some(last), true) = (awaited.last(), moved > 0) {
+            self.begin_at(id, last.next_offset()).await?;
+        }
+        Ok(true)
+    }
+
+    /// Lets a timer queue begin at an offset, behind what was stored again in the log: no timer is
+    /// without a place at any time.
+    async fn begin_at(self: &Rc<Self>, id: QueueId, offset: i64) -> Result<(), String> {
+        if self.ends(id).is_some_and(|(start, _)| start < offset) {
+            self.append_log_start(id, offset).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Stores timers once more, in their order; says how many, and what keeps the next one.
     async fn store_again(
         self: &Rc<Self>,
         id: QueueId,
         entries: &[&IndexEntry],
-    ) -> Result<(), String> {
+    ) -> (usize, Result<(), String>) {
         let slices: Vec<_> = entries.iter().map(|entry| LogSlice::new(id, entry)).collect();
         let payloads = self.payloads(&slices).await;
-        for (entry, payload) in entries.iter().zip(payloads) {
-            let payload = payload.map_err(|error| error.to_string())?;
-            let frame = TimerFrame::parse(&payload)?;
-            loop {
-                match self.reserve(frame.bytes(), u32::MAX, None) {
-                    Ok(room) => {
-                        let mut queues = self.queues.borrow_mut();
-                        let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
-                        let Some(timers) = &mut queue.timers else { return Ok(()) };
-                        timers.forget(key_of(entry));
-                        self.put_timer(id, queue, room, &frame, entry.tag_hash);
-                        break;
-                    }
-                    Err(AppendError::Busy) => {
-                        self.log_progress().await.map_err(|error| error.to_string())?;
-                    }
-                    Err(error) => return Err(error.to_string()),
-                }
+        for (at, (entry, payload)) in entries.iter().zip(payloads).enumerate() {
+            let stored = match payload {
+                Ok(payload) => self.store_one_again(id, entry, &payload).await,
+                Err(error) => Err(error.to_string()),
+            };
+            if stored.is_err() {
+                return (at, stored);
             }
         }
-        Ok(())
+        (entries.len(), Ok(()))
+    }
+
+    async fn store_one_again(
+        self: &Rc<Self>,
+        id: QueueId,
+        entry: &IndexEntry,
+        payload: &[u8],
+    ) -> Result<(), String> {
+        let frame = TimerFrame::parse(payload)?;
+        loop {
+            match self.reserve(frame.bytes(), u32::MAX, None) {
+                Ok(room) => {
+                    let mut queues = self.queues.borrow_mut();
+                    let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
+                    let Some(timers) = &mut queue.timers else { return Ok(()) };
+                    timers.forget(key_of(entry));
+                    self.put_timer(id, queue, room, &frame, entry.tag_hash);
+                    return Ok(());
+                }
+                Err(AppendError::Busy) => {
+                    self.log_progress().await.map_err(|error| error.to_string())?;
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        }
     }
 }
 
