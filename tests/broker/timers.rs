@@ -332,6 +332,25 @@ fn what_is_recalled_does_not_come_even_after_a_kill() {
     assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["kept"]);
 }
 
+/// It is in no index before it is durable.
+#[test]
+fn what_was_answered_ahead_of_the_disk_is_recalled() {
+    let data = DataDir::new();
+    let settings = ["log.flush=async", "log.sync_interval_ms=1000"];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    // Topics are made first, which waits for the disk.
+    send(&mut client, "orders", &[("TIMER_DELAY_MS", "1")], "first");
+    let later = [("TIMER_DELAY_MS", "5000")];
+    let told = send(&mut client, "orders", &later, "taken-back");
+    recall(&mut client, "orders", told.field("recallHandle")).expect(ResponseCode::Success);
+    send(&mut client, "orders", &later, "kept");
+    await_messages(&mut client, "orders", 0, 2);
+    assert_eq!(bodies(&pull(&mut client, "orders", 0, "*")), ["first", "kept"]);
+    broker.stop();
+    verified(data.path());
+}
+
 /// As clients do, who say from the first retry on, too, that it is the original topic's.
 fn send_back(client: &mut Remoting, record: &Record<'_>, level: i32, max: Option<i32>) -> Told {
     let mut request: RemotingCommand<'_> = client.request(RequestCode::ConsumerSendMsgBack);

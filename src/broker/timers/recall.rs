@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use super::TimerFrame;
+use tokio::sync::SemaphorePermit;
+
+use super::{TimerFrame, TimerKey};
 use crate::{
     base::QueueId,
     broker::{Broker, ControlError, LogSlice, OffsetError},
@@ -25,10 +27,7 @@ impl Broker {
         let mut end = None;
         let mut recalled = 0;
         {
-            let turn = self.timers.turn.acquire().await;
-            let _turn = turn.map_err(|_| ControlError::Stopping)?;
-            let mut keys = Vec::new();
-            self.with_timers(id, |timers| keys = timers.find(due_ms, id_hash));
+            let (_turn, keys) = self.find_durable(id, due_ms, id_hash).await?;
             for key in keys {
                 let Some(entry) = self.index.find(id, key.offset).await? else { continue };
                 let payload = self.payloads(&[LogSlice::new(id, &entry)]).await.remove(0)?;
@@ -44,5 +43,26 @@ impl Broker {
             self.durable(end).await.map_err(ControlError::from)?;
         }
         Ok(recalled)
+    }
+
+    /// The timers of a queue that are due at `due_ms` and whose id has this hash, with the turn, at a
+    /// moment when all of them are durable: before that they are in no index.
+    async fn find_durable(
+        self: &Rc<Self>,
+        id: QueueId,
+        due_ms: i64,
+        id_hash: u32,
+    ) -> Result<(SemaphorePermit<'_>, Vec<TimerKey>), OffsetError> {
+        loop {
+            let turn = self.timers.turn.acquire().await.map_err(|_| ControlError::Stopping)?;
+            let (_, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
+            let mut keys = Vec::new();
+            self.with_timers(id, |timers| keys = timers.find(due_ms, id_hash));
+            if keys.iter().all(|key| key.offset < end) {
+                return Ok((turn, keys));
+            }
+            drop(turn);
+            self.durable(self.log.reserved()).await.map_err(ControlError::from)?;
+        }
     }
 }
