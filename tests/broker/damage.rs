@@ -7,6 +7,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use kafka_protocol::{
     messages::{
         GroupId, OffsetCommitRequest, TopicName,
@@ -20,11 +21,20 @@ use rdkafka::{
     message::OwnedMessage,
 };
 
-use mainstem::{storage::commit_log::frame::FRAME_HEADER, wire::kafka::BatchBuilder};
+use mainstem::{
+    storage::commit_log::frame::FRAME_HEADER,
+    wire::{
+        kafka::BatchBuilder,
+        rocketmq::{ResponseCode, record::Record},
+    },
+};
 
 use super::{
     client::{POLL, Sender, Sent, consumer_at, read, read_texts, send_one, take, watermarks},
-    process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, verified, verify},
+    process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, until, verified, verify},
+    remoting::Remoting,
+    rocketmq::{bodies, pull},
+    timers::{self, await_messages},
     topics::Administrator,
     wire::{Wire, produce},
 };
@@ -338,6 +348,40 @@ fn ends_that_nobody_knows_are_moved_on_far_enough() {
         broker.stop();
         verified(data.path());
     }
+}
+
+/// What says that offsets of a timer queue are lost is no timer.
+#[test]
+fn timer_queues_that_were_moved_on_deliver() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["log.idle_block_ms=60000"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let soon = [("TIMER_DELAY_MS", "1")];
+    timers::send(&mut client, "orders", &soon, "first");
+    await_messages(&mut client, "orders", 0, 1);
+    assert!(send_one(&broker.kafka, "other", "lost with all that tells of it").is_ok());
+    assert!(send_one(&broker.kafka, "orders", "behind").is_ok());
+    broker.kill();
+    wipe_block(&data, "lost with all");
+    let said = repair(data.path(), &[]);
+    for queue in 0..16 {
+        assert!(said.contains(&format!("let __mainstem_timers-{queue} go on at")), "{said}");
+    }
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let ids: Vec<_> = (0..64).map(|number| format!("anew-{number:02}")).collect();
+    ids.iter().for_each(|id| drop(timers::send(&mut client, "orders", &soon, id)));
+    until("all have fired", || broker.metric("timers_fired_total") >= 64);
+    let found = await_messages(&mut client, "orders", 2, 64);
+    let text =
+        |record: &Bytes| String::from_utf8(Record::parse(record).unwrap().body.to_vec()).unwrap();
+    let mut came: Vec<_> = found.iter().map(text).collect();
+    came.sort();
+    assert_eq!(came, ids);
+    assert_eq!(watermarks(&broker.kafka, "orders", 0), (0, 66));
+    assert_eq!(broker.metric("timers_pending"), 0);
+    broker.stop();
+    verified(data.path());
 }
 
 /// Puts zeros over the block that holds `text`, wherever its topic's creation is.

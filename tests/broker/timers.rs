@@ -34,7 +34,7 @@ pub fn now_ms() -> i64 {
 }
 
 /// Sends a message with these properties to queue 0, which must be taken.
-fn send(client: &mut Remoting, topic: &str, pairs: &[(&str, &str)], body: &str) -> Told {
+pub fn send(client: &mut Remoting, topic: &str, pairs: &[(&str, &str)], body: &str) -> Told {
     let properties = properties(&[&[("UNIQ_KEY", body), ("TAGS", "A")], pairs].concat());
     ask_send(client, &header(topic, 0, &properties), body).expect(ResponseCode::Success)
 }

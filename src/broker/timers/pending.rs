@@ -105,9 +105,10 @@ impl TimerQueue {
         Self { pending: BTreeMap::new(), bytes: 0, fence: state.fired, state }
     }
 
-    /// A timer of the log from before the start.
+    /// A timer of the log from before the start. What has no time is none: it says that offsets are
+    /// lost, where a repair moved the queue on.
     pub(in crate::broker) fn load(&mut self, key: TimerKey, timer: Waiting) {
-        if self.state.awaits(key) {
+        if key.due_ms >= 0 && self.state.awaits(key) {
             self.add(key, timer);
         }
     }
