@@ -47,7 +47,7 @@ impl Broker {
             let wait = match self.fire_due().await {
                 Ok(next_ms) => {
                     self.timers.sleeps_until_ms.set(next_ms.unwrap_or(i64::MAX));
-                    let left = next_ms.map(|next| (next - self.env.clock.wall_ms()).max(0));
+                    let left = next_ms.map(|next| (next - self.timers_now_ms()).max(0));
                     left.map_or(LOOK, |left| Duration::from_millis(left.unsigned_abs()).min(LOOK))
                 }
                 Err(ControlError::Stopping) => return,
@@ -91,7 +91,7 @@ impl Broker {
 
     async fn fire_queue(self: &Rc<Self>, id: QueueId) -> Result<Option<i64>, ControlError> {
         while !self.timers.stopping.get() {
-            let now_ms = self.env.clock.wall_ms();
+            let now_ms = self.timers_now_ms();
             let (taken, next) = {
                 let mut queues = self.queues.borrow_mut();
                 let Some(queue) = queues.get_aside(&id) else { return Ok(None) };
@@ -160,7 +160,7 @@ impl Broker {
             in_turn.last().into_iter().for_each(|last| timers.delivered(*last));
             ahead.iter().for_each(|key| timers.settle(*key));
         });
-        let now_ms = self.env.clock.wall_ms();
+        let now_ms = self.timers_now_ms();
         for key in keys {
             let late_ms = u64::try_from(now_ms - key.due_ms).unwrap_or(0);
             self.record(Stage::Timer, Duration::from_millis(late_ms));

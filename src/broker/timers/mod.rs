@@ -11,7 +11,8 @@
 //!   a crash in between repeats some and loses none.
 //! - One key tells what has fired only because no timer comes in behind it: a new one is due no
 //!   earlier than the last one taken, which was due already. Its offset is higher in any case.
-//! - A timer fires only if the log is durable past it, and no later one of its queue before it.
+//! - A timer fires only if the log is durable past it, and no later one of its queue before it. Nor does
+//!   it fire across a jump of the wall clock that may be corrected ([`clock`]).
 //! - A timer that was recalled, or delivered while one before it could not be, is a control frame of its
 //!   own, kept until the cursor has passed it: with nothing pending before it the cursor does when its
 //!   time has come.
@@ -20,6 +21,7 @@
 //! - Firing, recalling and storing once more take turns on a shard. Nothing of this is on the way of
 //!   an ordinary message.
 
+mod clock;
 mod firing;
 mod frame;
 mod pending;
@@ -39,6 +41,7 @@ use std::{
 use hashbrown::HashMap;
 use tokio::sync::Semaphore;
 
+use self::clock::TimerClock;
 use super::{
     AppendError, AppendedBatch, Broker, ControlError, MessageToAppend, queue::Queue, queues::Queues,
 };
@@ -87,6 +90,7 @@ pub struct TimerToAppend<'a> {
 pub(super) struct Timers {
     queues: RefCell<BTreeSet<QueueId>>,
     wake: (flume::Sender<()>, flume::Receiver<()>),
+    clock: Cell<TimerClock>,
     /// Timers due until then wake whoever sleeps.
     sleeps_until_ms: Cell<i64>,
     /// Held by whoever takes timers out of their order; by the start until all are loaded. Closed in
@@ -101,6 +105,7 @@ impl Default for Timers {
         Self {
             queues: RefCell::default(),
             wake: flume::bounded(1),
+            clock: Cell::default(),
             sleeps_until_ms: Cell::new(i64::MAX),
             turn: Semaphore::new(1),
             stopping: Cell::default(),
@@ -311,6 +316,14 @@ impl Broker {
         let mut meta = FrameMeta::control(kind, self.env.clock.wall_ms());
         (meta.queue, meta.base_offset) = (id, key.offset);
         self.append_control_frame(&meta, &key.due_bytes()).await
+    }
+
+    /// Timers due until then may fire; in milliseconds since 1970.
+    fn timers_now_ms(&self) -> i64 {
+        let mut clock = self.timers.clock.get();
+        let now_ms = clock.now_ms(&*self.env.clock);
+        self.timers.clock.set(clock);
+        now_ms
     }
 
     /// Ends the delivery of timers on this shard, before the log is closed.
