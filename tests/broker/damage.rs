@@ -23,17 +23,13 @@ use rdkafka::{
 
 use mainstem::{
     storage::commit_log::frame::FRAME_HEADER,
-    wire::{
-        kafka::BatchBuilder,
-        rocketmq::{ResponseCode, record::Record},
-    },
+    wire::{kafka::BatchBuilder, rocketmq::record::Record},
 };
 
 use super::{
     client::{POLL, Sender, Sent, consumer_at, read, read_texts, send_one, take, watermarks},
     process::{BrokerProcess, DataDir, PATIENCE, dump, get, repair, until, verified, verify},
     remoting::Remoting,
-    rocketmq::{bodies, pull},
     timers::{self, await_messages},
     topics::Administrator,
     wire::{Wire, produce},

@@ -47,6 +47,7 @@ fn traces_have_their_topic_and_names_may_have_a_namespace() {
     header("space%orders", 0, "").write(&mut request.fields);
     request.fields.push("nsd", "true");
     request.fields.push("ns", "space");
+    request.body = "two".into();
     client.ask(&request).expect(ResponseCode::Success);
     broker.stop();
 }

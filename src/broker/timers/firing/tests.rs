@@ -13,7 +13,7 @@ use crate::{
     env::{Disk as _, OpenMode, blocking::BlockingColdRead, simulated::SimulatedDisk},
     storage::{
         commit_log::{
-            frame::{FRAME_HEADER, frame_span, seal_frame},
+            frame::{FRAME_HEADER, FrameMeta, frame_span, seal_frame},
             segment::{Segment, Segments},
         },
         queue_index::IndexEntry,
@@ -53,6 +53,9 @@ fn written() -> SimulatedDisk {
     disk
 }
 
+/// What is kept of each of them.
+const WAITING: Waiting = Waiting { id_hash: 0, bytes: MESSAGE as u32 + 24 };
+
 /// A broker that has nothing in its hot tail.
 fn broker(disk: &SimulatedDisk) -> Rc<Broker> {
     let (segments, end) = (Segments::default(), 1 << 20);
@@ -79,7 +82,7 @@ fn a_timer_that_cannot_be_read_keeps_no_other_back() {
     let disk = written();
     let broker = broker(&disk);
     let timers: Vec<_> =
-        (0..TIMERS).map(|offset| (TimerKey { due_ms: offset, offset }, 0)).collect();
+        (0..TIMERS).map(|offset| (TimerKey { due_ms: offset, offset }, WAITING)).collect();
     let within = position(1).0 + MESSAGE as u64 / 2;
     disk.fail_read(Path::new(FILE), within..within + 1);
     let due = block_on(broker.due_messages(QUEUE, &timers));
