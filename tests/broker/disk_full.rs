@@ -22,7 +22,7 @@ use mainstem::wire::{
 };
 
 use super::{
-    client::{config, read, read_texts, send_one, watermarks},
+    client::{config, read, read_texts, send_one},
     damage::flip,
     index_damage::{HEADER, index_files},
     process::{BrokerProcess, PATIENCE, mainstem, until, verified},
@@ -203,44 +203,6 @@ fn delayed_messages_come_when_there_is_room_again() {
     for record in came.iter().map(|bytes| Record::parse(bytes).unwrap()) {
         assert!(record.store_timestamp >= due_ms && record.body == body.as_bytes());
     }
-    broker.stop();
-    verified(&data);
-}
-
-/// What another shard had room for does not come again with it.
-#[test]
-fn a_delayed_message_too_large_for_a_full_disk_brings_no_other_twice() {
-    const SMALL: usize = 50;
-    let Some(disk) = SmallDisk::mount(96 << 20) else { return };
-    let (data, settings) = (disk.data(), ["log.reserve_bytes=0", "shards.count=2"]);
-    let broker = BrokerProcess::start(&data, &settings);
-    let admin = Administrator::new(&broker.kafka);
-    admin.create("filler", 1, &[]).unwrap();
-    // A queue on each shard.
-    admin.create("delayed", 2, &[]).unwrap();
-    let mut client = Remoting::connect(&broker.rocketmq);
-    let due_ms = now_ms() + 10_000;
-    let mut send_later = |queue, after_ms: i64, body: &str| {
-        let due = (due_ms + after_ms).to_string();
-        // By their id all come into one timer queue.
-        let later = [("UNIQ_KEY", "one"), ("TAGS", "A"), ("TIMER_DELIVER_MS", &due)];
-        ask_send(&mut client, &header("delayed", queue, &properties(&later)), body)
-            .expect(ResponseCode::Success);
-    };
-    send_later(1, 0, &"x".repeat(400_000));
-    (1..=SMALL).for_each(|number| send_later(0, number as i64, &number.to_string()));
-    until("a segment is held back", || has_ready_segment(&data));
-    let filler = disk.fill();
-    send_until_refused(&broker, "filler", VALUE_BYTES);
-    send_until_refused(&broker, "filler", 300_000);
-    assert!(now_ms() < due_ms, "this took too long");
-    await_messages(&mut client, "delayed", 0, SMALL);
-    until("the large one was tried a few times", || now_ms() > due_ms + 2_000);
-    assert_eq!(broker.metric("timers_pending"), 1);
-    fs::remove_file(filler).unwrap();
-    until("the large one has come", || watermarks(&broker.kafka, "delayed", 1) == (0, 1));
-    assert_eq!(watermarks(&broker.kafka, "delayed", 0), (0, SMALL as i64));
-    assert_eq!(broker.metric("timers_fired_total"), 1 + SMALL as u64);
     broker.stop();
     verified(&data);
 }
