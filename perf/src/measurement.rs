@@ -424,9 +424,11 @@ mod tests {
     #[test]
     fn a_process_that_was_interrupted_has_no_result() {
         for script in ["kill -INT $$", "kill -TERM $$", "exit 130"] {
-            let mut command = Command::new("sh");
-            let child = command.args(["-c", script]).stdout(Stdio::piped()).spawn();
-            let error = finish(child.expect("there is `sh`"), &["x".into()], None).err();
+            // Whoever runs the tests in the background may have SIGINT ignored.
+            let mut command = Command::new("env");
+            command.args(["--default-signal=INT,TERM", "sh", "-c", script]);
+            let child = command.stdout(Stdio::piped()).spawn().expect("there is `env`");
+            let error = finish(child, &["x".into()], None).err();
             assert!(matches!(error, Some(PerfError::Interrupted(_))), "{script}: {error:?}");
         }
     }
