@@ -14,6 +14,7 @@ import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.Message;
 import org.apache.rocketmq.remoting.protocol.body.ClusterInfo;
+import org.apache.rocketmq.remoting.protocol.route.BrokerData;
 import org.apache.rocketmq.tools.admin.DefaultMQAdminExt;
 
 /**
@@ -93,12 +94,25 @@ public class Sends {
         System.exit(0);
     }
 
+    /** The broker's address, once it has told its name server that it is there. */
+    static String broker(DefaultMQAdminExt admin, long begun) throws Exception {
+        while (true) {
+            ClusterInfo cluster = admin.examineBrokerClusterInfo();
+            for (BrokerData broker : cluster.getBrokerAddrTable().values()) {
+                return broker.selectBrokerAddr();
+            }
+            if (System.currentTimeMillis() - begun > SETUP_LIMIT_MS) {
+                throw new IllegalStateException("the name server knows no broker");
+            }
+            Thread.sleep(50);
+        }
+    }
+
     static void create(String nameServer, List<String> names, long begun) throws Exception {
         DefaultMQAdminExt admin = new DefaultMQAdminExt();
         admin.setNamesrvAddr(nameServer);
         admin.start();
-        ClusterInfo cluster = admin.examineBrokerClusterInfo();
-        String broker = cluster.getBrokerAddrTable().values().iterator().next().selectBrokerAddr();
+        String broker = broker(admin, begun);
         for (int made = 0; made < names.size();) {
             List<TopicConfig> chunk = new ArrayList<>();
             for (String name : names.subList(made, Math.min(names.size(), made + CREATED_AT_ONCE))) {

@@ -11,16 +11,28 @@ use rdkafka::bindings::{
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{IsError, KafkaError};
-use rdkafka::types::{RDKafkaRespErr, RDKafkaTopic};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr, RDKafkaTopic};
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::ptr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// librdkafka's number for the first record there is.
 pub const FROM_BEGINNING: i64 = -2;
 
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How soon a broker that does not lead a partition yet is asked again.
+const NEW_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a broker says of a partition that it is about to lead.
+fn is_new(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::NotLeaderForPartition | Code::LeaderNotAvailable | Code::UnknownTopicOrPartition
+    )
+}
 
 /// The settings a reader starts from: librdkafka's own defaults, without a group.
 ///
@@ -80,14 +92,26 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The first offset and the one after the last, as the broker says.
+    /// The first offset and the one after the last, as the broker says: of a partition just created,
+    /// once it leads it.
     ///
     /// # Errors
     /// The broker does not answer, or refuses.
     pub fn watermarks(&self, topic: &str, partition: usize) -> Result<(i64, i64)> {
-        self.client
-            .fetch_watermarks(topic, partition as i32, WATERMARK_TIMEOUT)
-            .doing(|| format!("asking for the offsets of {topic}-{partition}"))
+        let deadline = Instant::now() + WATERMARK_TIMEOUT;
+        loop {
+            match self.client.fetch_watermarks(topic, partition as i32, WATERMARK_TIMEOUT) {
+                Err(KafkaError::MetadataFetch(code))
+                    if is_new(code) && Instant::now() < deadline =>
+                {
+                    thread::sleep(NEW_PAUSE);
+                }
+                asked => {
+                    return asked
+                        .doing(|| format!("asking for the offsets of {topic}-{partition}"));
+                }
+            }
+        }
     }
 
     /// Begins to read a partition of the topic with this index.
