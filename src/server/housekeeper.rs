@@ -36,6 +36,10 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How soon what failed is tried again, as on a full disk.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// How soon index files and a checkpoint are tried again: each try writes them whole, and says why it
+/// failed.
+const SEAL_RETRY: Duration = Duration::from_secs(5);
+
 /// Queues whose changes a shard is asked for at a time.
 const CHANGES: usize = 4096;
 
@@ -167,7 +171,7 @@ impl Housekeeper {
             if now >= seal_due
                 && let Err(error) = self.seal_and_checkpoint()
             {
-                seal_due = now + RETRY;
+                seal_due = now + SEAL_RETRY;
                 tracing::error!(%error, "index files or checkpoints could not be written");
             }
             if now >= keys_due {
