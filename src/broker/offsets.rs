@@ -210,15 +210,6 @@ impl Broker {
         if self.queues.borrow().get(&id).is_some_and(is_timers) {
             return Err(OffsetError::UnknownQueue);
         }
-        self.move_log_start(id, offset).await
-    }
-
-    /// As [`Broker::delete_before`], of any queue.
-    pub(super) async fn move_log_start(
-        self: &Rc<Self>,
-        id: QueueId,
-        offset: i64,
-    ) -> Result<i64, OffsetError> {
         let (start, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
         let to = if offset == -1 { end } else { offset };
         if to < 0 || to > end {

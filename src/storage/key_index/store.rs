@@ -106,8 +106,7 @@ impl KeyStore {
     pub fn merge_some(&mut self, room: u64) -> Result<bool, KeyError> {
         let sizes: Vec<u64> = self.files.iter().map(|file| file.file_bytes()).collect();
         let joined = |at: usize| self.files[at - 1].covers().end == self.files[at].covers().start;
-        let fits = |range: &Range<usize>| sizes[range.clone()].iter().sum::<u64>() <= room;
-        let range = runs_to_merge(&sizes, joined).filter(fits);
+        let range = runs_to_merge(&sizes, room, joined);
         range.map_or(Ok(false), |range| self.merge(range).map(|()| true))
     }
 

@@ -18,17 +18,22 @@ const SMALLEST_TIER_BYTES: u64 = 1 << 20;
 /// counts of entries stay far below 32 bits.
 const MAX_RUN_BYTES: u64 = 4 << 30;
 
-/// Which of the runs to merge next, oldest first; `None` while that would not pay. Each entry is
-/// merged about log8(runs) times in its life, and at most 7 runs of each tier remain.
-pub(super) fn pick(runs: &[Arc<Run>]) -> Option<Range<usize>> {
+/// Which of the runs to merge next, oldest first; `None` while that would not pay, or takes more than
+/// `room` bytes. Each entry is merged about log8(runs) times in its life, and at most 7 runs of each
+/// tier remain.
+pub(super) fn pick(runs: &[Arc<Run>], room: u64) -> Option<Range<usize>> {
     let sizes: Vec<u64> = runs.iter().map(|run| run.file_bytes()).collect();
     let joined = |at: usize| runs[at - 1].covers().end == runs[at].covers().start;
-    runs_to_merge(&sizes, joined)
+    runs_to_merge(&sizes, room, joined)
 }
 
 /// Which of neighbouring sorted files to merge next, by their bytes, oldest first. `joined` says whether
-/// a file begins where the one before it ends.
-pub fn runs_to_merge(sizes: &[u64], joined: impl Fn(usize) -> bool) -> Option<Range<usize>> {
+/// a file begins where the one before it ends. `None` where those together have more than `room` bytes.
+pub fn runs_to_merge(
+    sizes: &[u64],
+    room: u64,
+    joined: impl Fn(usize) -> bool,
+) -> Option<Range<usize>> {
     let mut end = sizes.len();
     while end > 0 {
         // The longest stretch up to `end` of runs that are no larger than its newest one's tier.
@@ -46,7 +51,7 @@ pub fn runs_to_merge(sizes: &[u64], joined: impl Fn(usize) -> bool) -> Option<Ra
             peers += 1;
         }
         if peers >= FAN_IN {
-            return Some(start..end);
+            return (bytes <= room).then_some(start..end);
         }
         end -= 1;
     }
@@ -95,7 +100,7 @@ mod tests {
         let (mut most, mut written) = (0, 0);
         for _ in 0..1000 {
             sizes.push(5 << 20);
-            while let Some(range) = runs_to_merge(&sizes, |_| true) {
+            while let Some(range) = runs_to_merge(&sizes, u64::MAX, |_| true) {
                 let merged = sizes[range.clone()].iter().sum();
                 written += merged;
                 sizes.splice(range, [merged]);
@@ -109,9 +114,9 @@ mod tests {
     #[test]
     fn only_neighbours_merge() {
         let sizes = [1; 16];
-        assert_eq!(runs_to_merge(&sizes, |at| at != 9), Some(0..9));
-        assert_eq!(runs_to_merge(&sizes, |at| at != 12), Some(0..12));
-        assert_eq!(runs_to_merge(&sizes[..7], |_| true), None);
-        assert_eq!(runs_to_merge(&[MAX_RUN_BYTES; 9], |_| true), None);
+        assert_eq!(runs_to_merge(&sizes, u64::MAX, |at| at != 9), Some(0..9));
+        assert_eq!(runs_to_merge(&sizes, u64::MAX, |at| at != 12), Some(0..12));
+        assert_eq!(runs_to_merge(&sizes[..7], u64::MAX, |_| true), None);
+        assert_eq!(runs_to_merge(&[MAX_RUN_BYTES; 9], u64::MAX, |_| true), None);
     }
 }

@@ -321,8 +321,9 @@ impl RunStore {
         same.map(|name| name.edition + 1).max().unwrap_or(0)
     }
 
-    /// Merges a few runs if that pays; false if it does not, or takes more than `room` bytes. `log_start` says from where a queue's
-    /// entries are still needed, `None` for a deleted queue: what lies in front is left out.
+    /// Merges a few runs if that pays; false if it does not, or takes more than `room` bytes.
+    /// `log_start` says from where a queue's entries are still needed, `None` for a deleted queue: what
+    /// lies in front is left out.
     ///
     /// # Errors
     /// When a run is damaged or the disk fails; then nothing has changed.
@@ -331,10 +332,7 @@ impl RunStore {
         room: u64,
         log_start: &dyn Fn(QueueId) -> Option<i64>,
     ) -> Result<bool> {
-        let bytes = |range: &Range<usize>| -> u64 {
-            self.runs[range.clone()].iter().map(|run| run.file_bytes()).sum()
-        };
-        match pick(&self.runs).filter(|range| bytes(range) <= room) {
+        match pick(&self.runs, room) {
             Some(range) => self.merge(range, log_start).map(|()| true),
             None => Ok(false),
         }
