@@ -2,9 +2,10 @@
 
 mod cold;
 mod connection;
+mod heartbeat;
 mod sink;
 
-use std::{cell::Cell, io, rc::Rc, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use glommio::{
     Latency, LocalExecutorBuilder, Placement, PoolPlacement, Shares, executor, spawn_local,
@@ -15,37 +16,9 @@ pub use cold::GlommioColdRead;
 pub use connection::Connection;
 pub use sink::DmaSink;
 
+use heartbeat::Heartbeat;
+
 use super::{Clock, Env, LocalFuture, Random, Tasks};
-
-/// The longest a shard sleeps while clients ask for something, and while they do not.
-///
-/// An executor of glommio 0.9 sleeps over tasks that are ready, once in about a thousand wake-ups
-/// under load: it asks whether it is to be preempted before it runs the first of them, and where its
-/// preemption timer or a wake-up from another thread comes in just then, it runs none, takes that
-/// for having nothing to run, and sleeps. Whatever was ready then waits for the next event. So the
-/// preemption timer is long, and a shard never sleeps for long.
-const HEARTBEAT_BUSY: Duration = Duration::from_millis(1);
-const HEARTBEAT_IDLE: Duration = Duration::from_millis(50);
-
-/// Heartbeats after the last read in which a shard still counts as busy.
-const BUSY_BEATS: u32 = 500;
-
-thread_local! {
-    /// Reads from clients on this shard so far.
-    static READS: Cell<u64> = const { Cell::new(0) };
-}
-
-/// Wakes the executor again and again, more often while it has other things to do.
-async fn heartbeat() {
-    let (mut seen, mut quiet) = (0, BUSY_BEATS);
-    loop {
-        let busy = quiet < BUSY_BEATS;
-        timer::sleep(if busy { HEARTBEAT_BUSY } else { HEARTBEAT_IDLE }).await;
-        let reads = READS.get();
-        quiet = if reads == seen { quiet.saturating_add(1) } else { 0 };
-        seen = reads;
-    }
-}
 
 /// How a shard's executor is set up.
 #[derive(Clone, Debug)]
@@ -115,7 +88,7 @@ where
                 tasks: Rc::new(GlommioTasks),
                 cold: Rc::new(GlommioColdRead::default()),
             };
-            spawn_local_into(heartbeat(), queue).expect("the queue was just made").detach();
+            spawn_local_into(Heartbeat::run(), queue).expect("the queue was just made").detach();
             let main = spawn_local_into(async move { main(env).await }, queue)
                 .expect("the queue was just made");
             main.await;
@@ -149,11 +122,15 @@ fn io_error<T>(error: glommio::GlommioError<T>) -> io::Error {
 mod tests {
     use rustix::io::Errno;
 
+    use std::cell::Cell;
+
     use super::*;
     use crate::env::blocking::{SystemClock, SystemRandom};
 
     /// Runs `main` on a shard of its own.
-    fn on_a_shard<F: Future<Output = ()> + 'static>(main: impl FnOnce(Env) -> F + Send + 'static) {
+    pub(super) fn on_a_shard<F: Future<Output = ()> + 'static>(
+        main: impl FnOnce(Env) -> F + Send + 'static,
+    ) {
         let options = ShardOptions {
             name: "shard".to_owned(),
             core: None,
