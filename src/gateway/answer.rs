@@ -33,6 +33,9 @@ const ANSWER_BYTES: usize = 512;
 /// an answer more than that, and the ones its socket is being given.
 const HELD_MAX: usize = 64 << 20;
 
+/// Answers that wait, of a client that counts as one with many requests under way.
+const MANY: usize = 8;
+
 /// A piece of an answer.
 #[derive(Clone, Debug)]
 pub(super) enum Part {
@@ -130,6 +133,21 @@ impl Answers {
             Poll::Pending
         })
         .await
+    }
+
+    /// Where the client has many requests under way: waits until the log has what the first of their
+    /// answers waits for. What is read before cannot be answered sooner; read together, many cost one
+    /// wake-up of the shard.
+    pub(super) async fn gather(&self, broker: &Broker) {
+        if let Some(after) = self.first_of_many() {
+            // Where the log has stopped, the one who sends the answers says so.
+            let _ = broker.durable(after).await;
+        }
+    }
+
+    fn first_of_many(&self) -> Option<Position> {
+        let line = self.line.borrow();
+        line.answers.front().filter(|_| line.answers.len() >= MANY).map(|first| first.after)
     }
 
     /// Memory of the answers there are, in bytes, but for what lies in the log.
@@ -350,6 +368,19 @@ mod tests {
         assert_eq!(goes_on(), None);
         answers.take_ready(Position(0), &mut Vec::new());
         assert_eq!(goes_on(), Some(true));
+    }
+
+    #[test]
+    fn only_who_has_many_requests_under_way_waits_for_the_log() {
+        let answers = Answers::default();
+        for position in 1..MANY as u64 {
+            answers.push(Answer { after: Position(position), ..Answer::now(Bytes::new()) });
+            assert_eq!(answers.first_of_many(), None);
+        }
+        answers.push(Answer { after: Position(100), ..Answer::now(Bytes::new()) });
+        assert_eq!(answers.first_of_many(), Some(Position(1)));
+        answers.take_ready(Position(1), &mut Vec::new());
+        assert_eq!(answers.first_of_many(), None);
     }
 
     #[test]

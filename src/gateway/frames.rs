@@ -77,6 +77,8 @@ pub(super) struct Frames<'a> {
     tasks: &'a dyn Tasks,
     bytes_max: usize,
     buffer: BytesMut,
+    /// What the last read brought, in bytes.
+    last_read: usize,
 }
 
 impl<'a> Frames<'a> {
@@ -86,7 +88,7 @@ impl<'a> Frames<'a> {
         tasks: &'a dyn Tasks,
         bytes_max: usize,
     ) -> Self {
-        Self { connection, memory, tasks, bytes_max, buffer: BytesMut::new() }
+        Self { connection, memory, tasks, bytes_max, buffer: BytesMut::new(), last_read: 0 }
     }
 
     /// The next one; `None` when the client has closed its side.
@@ -107,10 +109,21 @@ impl<'a> Frames<'a> {
             if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 4 {
                 self.buffer.reserve(READ_BYTES);
             }
-            if self.connection.read(&mut self.buffer).await? == 0 {
+            self.last_read = self.connection.read(&mut self.buffer).await?;
+            if self.last_read == 0 {
                 return Ok(None);
             }
         }
+    }
+
+    /// Whether the next request has to be read, after a read that brought little.
+    pub(super) fn are_drained(&self) -> bool {
+        let next_is_here = || match self.length() {
+            Ok(Some(length)) => self.buffer.len() >= 4 + length,
+            Ok(None) => false,
+            Err(_) => true,
+        };
+        self.last_read < READ_BYTES / 4 && !next_is_here()
     }
 
     /// The next frame's length, once that has arrived.

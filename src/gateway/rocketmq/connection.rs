@@ -109,6 +109,9 @@ async fn read_requests(
         if !answers.below(gateway.settings.connection_requests).await {
             break;
         }
+        if frames.are_drained() {
+            answers.gather(&gateway.broker).await;
+        }
     }
     Ok(())
 }
