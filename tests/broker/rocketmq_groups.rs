@@ -139,6 +139,31 @@ fn what_was_committed_before_a_queue_is_given_up_can_be_read_after() {
     broker.stop();
 }
 
+/// Java's 4.9.8 commits on its VIP channel's connection and says on the other one that it leaves.
+#[test]
+fn what_was_committed_on_one_connection_is_read_on_another() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let mut other = Remoting::connect(&broker.rocketmq);
+    send(&mut client, "orders", "A", "0");
+    for offset in 1..=20 {
+        let update = UpdateConsumerOffsetRequest {
+            consumer_group: "consumers",
+            topic: "orders",
+            queue_id: 0,
+            commit_offset: offset,
+        };
+        let mut request = client.request(RequestCode::UpdateConsumerOffset).one_way();
+        update.write(&mut request.fields);
+        client.send(&request);
+        // Its answer says that what was sent before has been read.
+        lock(&mut client, "one", RequestCode::LockBatchMq);
+        assert_eq!(committed(&mut other, Some(false)).number("offset"), offset);
+    }
+    broker.stop();
+}
+
 fn kafka_consumer(broker: &BrokerProcess) -> BaseConsumer {
     // One that was refused tries again after a session's time.
     let settings = [

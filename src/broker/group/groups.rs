@@ -122,6 +122,7 @@ impl Groups {
             let landed = self.outbox.in_flight.pop_front().expect("there is a next one");
             self.land(landed, at);
         }
+        self.outbox.answer_settled();
     }
 
     fn land(&mut self, landed: InFlight, at: Moment) {
@@ -170,6 +171,7 @@ impl Groups {
             }
         })
         .expect("a group stays while its records are on their way");
+        self.outbox.answer_settled();
     }
 
     // Membership.
@@ -269,6 +271,16 @@ impl Groups {
             })
         });
         self.refuse(token, result, |error| Reply::CommitOffsets(Err(error)));
+    }
+
+    /// Answers with [`Reply::Settled`] once no commit of the partition's offset is on its way that is now:
+    /// who takes a partition over then sees how far others say they have come.
+    pub fn settle_offset(&mut self, group: &str, partition: TopicPartition, token: ReplyToken) {
+        let group = self.groups.get(group);
+        match group.is_some_and(|group| group.offsets.is_on_its_way(partition)) {
+            true => self.outbox.settle(token),
+            false => self.outbox.reply(token, Reply::Settled),
+        }
     }
 
     /// The committed offset of a partition. There is none in a group that does not exist.
@@ -402,6 +414,7 @@ impl Groups {
                 self.outbox.reply(token, reply.failed(GroupError::CoordinatorNotAvailable));
             }
         }
+        self.outbox.answer_settled();
         for group in self.groups.values_mut() {
             group.refuse_all(&mut self.outbox);
         }

@@ -48,9 +48,14 @@ impl Offsets {
         self.committed.remove(&partition);
     }
 
+    /// Whether a commit of the partition's offset is on its way into the log.
+    pub fn is_on_its_way(&self, partition: TopicPartition) -> bool {
+        self.assigned.contains_key(&partition)
+    }
+
     /// Whether `partition` has an offset, or is about to.
     pub fn contains(&self, partition: TopicPartition) -> bool {
-        self.committed.contains_key(&partition) || self.assigned.contains_key(&partition)
+        self.committed.contains_key(&partition) || self.is_on_its_way(partition)
     }
 
     /// Partitions of `topic` that have an offset, or are about to.
@@ -67,7 +72,7 @@ impl Offsets {
         mut expired: impl FnMut(TopicPartition, &CommittedOffset) -> bool,
     ) -> Vec<TopicPartition> {
         self.iter()
-            .filter(|(partition, _)| !self.assigned.contains_key(partition))
+            .filter(|(partition, _)| !self.is_on_its_way(*partition))
             .filter(|(partition, offset)| expired(*partition, offset))
             .map(|(partition, _)| partition)
             .collect()

@@ -72,6 +72,8 @@ pub(super) struct Outbox {
     pub replies: Vec<(ReplyToken, Reply)>,
     pub appends: Vec<Append>,
     pub in_flight: VecDeque<InFlight>,
+    /// Who waits for the end of all records up to a token, in the order of these.
+    settling: VecDeque<(AppendToken, ReplyToken)>,
     last: u64,
 }
 
@@ -92,6 +94,24 @@ impl Outbox {
     pub fn withdraw(&mut self, token: AppendToken) -> Option<InFlight> {
         let place = self.in_flight.binary_search_by_key(&token, |next| next.token).ok()?;
         self.in_flight.remove(place)
+    }
+
+    /// Answers once no record is on its way that is now.
+    pub fn settle(&mut self, token: ReplyToken) {
+        self.settling.push_back((self.last(), token));
+        self.answer_settled();
+    }
+
+    /// Answers those who wait for no record any more. To be called whenever records have come to their
+    /// end.
+    pub fn answer_settled(&mut self) {
+        let oldest = self.in_flight.front().map(|next| next.token);
+        while let Some(&(through, token)) = self.settling.front()
+            && oldest.is_none_or(|oldest| oldest > through)
+        {
+            self.settling.pop_front();
+            self.reply(token, Reply::Settled);
+        }
     }
 
     /// The token of the newest records.

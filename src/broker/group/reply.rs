@@ -24,6 +24,8 @@ pub enum Reply {
     DeleteOffsets(Result<Vec<Result<(), GroupError>>, GroupError>),
     /// To a group deletion.
     DeleteGroup(Result<(), GroupError>),
+    /// What was on its way has come to its end.
+    Settled,
 }
 
 impl Reply {
@@ -36,6 +38,7 @@ impl Reply {
             Self::CommitOffsets(_) => Self::CommitOffsets(Err(error)),
             Self::DeleteOffsets(_) => Self::DeleteOffsets(Err(error)),
             Self::DeleteGroup(_) => Self::DeleteGroup(Err(error)),
+            Self::Settled => Self::Settled,
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use futures_lite::future;
+
 use super::{Gateway, Handled, check_group, client::Client, encoded, refusal::Refusal};
 use crate::{
     base::QueueId,
@@ -27,6 +29,7 @@ pub(super) async fn query(
     let (queue, partition) = place(gateway, asked.topic, asked.queue_id)?;
     // A client whose offset was reset commits that, one-way, and asks at once where to go on.
     client.commits_end(gateway).await;
+    settle(gateway, asked.consumer_group, partition).await;
     let group = asked.consumer_group.to_owned();
     let committed = group_call::call(&gateway.broker, asked.consumer_group, move |groups, _| {
         groups.committed_offset(&group, partition).map(|committed| committed.offset)
@@ -39,6 +42,18 @@ pub(super) async fn query(
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     OffsetResponse { offset }.write(&mut answer.fields);
     encoded(&answer)
+}
+
+/// Waits, not for ever, until what anybody committed so far of a queue can be read. A client that gives
+/// a queue up may commit on one connection and say that it leaves on another, as 4.9.8 does with its
+/// VIP channel; who takes the queue over begins where that commit says.
+async fn settle(gateway: &Gateway, group: &str, partition: TopicPartition) {
+    let (broker, of) = (&gateway.broker, group.to_owned());
+    let settled = group_call::ask(broker, group, move |groups, _, token| {
+        groups.settle_offset(&of, partition, token);
+    });
+    let patience = broker.env().tasks.sleep(gateway.settings.stall_answer);
+    future::or(async { drop(settled.await) }, patience).await;
 }
 
 /// Where a new group begins in a young queue, whatever its clients would choose: as in RocketMQ, so

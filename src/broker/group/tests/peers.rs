@@ -94,3 +94,39 @@ fn offsets_live_on_from_when_the_last_one_went() {
     bench.pass_ms(2 * RETENTION_MS);
     assert_eq!(bench.state(), None, "nothing is left of the group");
 }
+
+#[test]
+fn who_takes_a_queue_over_waits_for_commits_on_their_way() {
+    let mut bench = Bench::new();
+    bench.instant = false;
+    let settle = |bench: &mut Bench, partition| {
+        let token = bench.token();
+        bench.groups.settle_offset(GROUP, partition, token);
+        bench.drain();
+        token
+    };
+    let nothing = settle(&mut bench, at('a', 0));
+    assert_eq!(bench.replies.remove(&nothing), Some(Reply::Settled), "there is no such group");
+    for (count, (partition, offset)) in [(1, (at('a', 0), 5)), (2, (at('a', 0), 6))] {
+        bench.commit(Sender::SIMPLE, &[(partition, offset)]);
+        assert_eq!(bench.appended.len(), count);
+    }
+    let (other, both) = (settle(&mut bench, at('a', 1)), settle(&mut bench, at('a', 0)));
+    assert_eq!(bench.replies.remove(&other), Some(Reply::Settled), "nobody commits that");
+    bench.commit(Sender::SIMPLE, &[(at('a', 0), 7)]);
+    bench.make_durable(1);
+    assert_eq!(bench.replies.remove(&both), None);
+    bench.make_durable(1);
+    assert_eq!(bench.replies.remove(&both), Some(Reply::Settled), "not for what came later");
+    let last = settle(&mut bench, at('a', 0));
+    assert_eq!(bench.replies.remove(&last), None);
+    let refused = bench.appended.remove(0);
+    bench.groups.refused(refused.token, bench.at);
+    bench.drain();
+    assert_eq!(bench.replies.remove(&last), Some(Reply::Settled), "what is refused has its end");
+    bench.commit(Sender::SIMPLE, &[(at('a', 0), 8)]);
+    let stopped = settle(&mut bench, at('a', 0));
+    bench.groups.stop();
+    bench.drain();
+    assert_eq!(bench.replies.remove(&stopped), Some(Reply::Settled));
+}
