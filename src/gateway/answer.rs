@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_lite::future;
 
 use super::cold_room::ColdHeld;
 use crate::{
@@ -35,6 +36,9 @@ const HELD_MAX: usize = 64 << 20;
 
 /// Answers that wait, of a client that counts as one with many requests under way.
 const MANY: usize = 8;
+
+/// The longest that such a client is not read: on its connection may be what does not wait for the log.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// A piece of an answer.
 #[derive(Clone, Debug)]
@@ -136,12 +140,13 @@ impl Answers {
     }
 
     /// Where the client has many requests under way: waits until the log has what the first of their
-    /// answers waits for. What is read before cannot be answered sooner; read together, many cost one
-    /// wake-up of the shard.
+    /// answers waits for, unless that takes long. What is read before cannot be answered sooner; read
+    /// together, many cost one wake-up of the shard.
     pub(super) async fn gather(&self, broker: &Broker) {
         if let Some(after) = self.first_of_many() {
             // Where the log has stopped, the one who sends the answers says so.
-            let _ = broker.durable(after).await;
+            let durable = async { broker.durable(after).await.unwrap_or(()) };
+            future::or(durable, broker.env().tasks.sleep(GATHER)).await;
         }
     }
 
