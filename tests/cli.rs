@@ -256,6 +256,18 @@ fn tune_writes_what_fails_and_puts_it_back() {
 }
 
 #[test]
+fn tune_keeps_the_old_values_in_the_directory_it_is_in() {
+    let root = tempfile::tempdir().unwrap();
+    machine(root.path(), root.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mainstem"));
+    command.args(["tune", "--state", "tune.json", "--root"]).arg(root.path());
+    command.arg("--data-dir").arg(root.path()).current_dir(root.path());
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", err(&output));
+    assert!(root.path().join("tune.json").exists());
+}
+
+#[test]
 fn tune_keeps_what_could_not_be_put_back_and_writes_to_the_kernel_only() {
     let root = tempfile::tempdir().unwrap();
     machine(root.path(), root.path());

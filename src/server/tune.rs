@@ -247,7 +247,8 @@ fn read_record(path: &Path) -> Result<Vec<Kept>, TuneError> {
 /// Durable before it returns: with the old values gone nothing could be undone.
 fn write_record(path: &Path, kept: &[Kept]) -> Result<(), TuneError> {
     let write = || {
-        let directory = path.parent().unwrap_or(Path::new("."));
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = parent.unwrap_or(Path::new("."));
         fs::create_dir_all(directory)?;
         let fresh = path.with_extension("new");
         let mut file = fs::File::create(&fresh)?;
