@@ -140,6 +140,8 @@ pub struct ShardFigures {
     pub records_out: u64,
     /// Messages that RocketMQ's consumers pulled.
     pub messages_pulled: u64,
+    /// Bytes of these.
+    pub bytes_pulled: u64,
     /// Bytes of payload found for fetches.
     pub bytes_out: u64,
     /// Frames that were read and did not verify.
@@ -176,6 +178,7 @@ impl ShardFigures {
         self.bytes_in += other.bytes_in;
         self.records_out += other.records_out;
         self.messages_pulled += other.messages_pulled;
+        self.bytes_pulled += other.bytes_pulled;
         self.bytes_out += other.bytes_out;
         self.damaged_reads += other.damaged_reads;
         self.converted_to_kafka += other.converted_to_kafka;

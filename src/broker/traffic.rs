@@ -165,6 +165,8 @@ pub struct PullCount<'a> {
     pub queue: QueueId,
     /// How many messages.
     pub messages: u32,
+    /// Bytes of these.
+    pub bytes: u64,
     /// Where the next one begins.
     pub next_offset: i64,
 }
@@ -235,6 +237,7 @@ impl Broker {
     pub fn count_pulled(&self, pull: &PullCount<'_>) {
         let (now_ms, limit) = (self.env.clock.wall_ms(), self.settings.counted_groups);
         self.traffic.borrow_mut().got(now_ms, pull, limit);
+        self.count(|figures| figures.bytes_pulled += pull.bytes);
     }
 
     /// Messages that came to this shard's queues, and those that RocketMQ's consumers connected to
@@ -333,7 +336,8 @@ mod tests {
         };
         let got = |traffic: &mut Traffic, now_ms, group, topic, queue| {
             let queue = QueueId(queue);
-            let pull = PullCount { group, topic, queue, messages: 1, next_offset: now_ms + 10 };
+            let (messages, bytes, next_offset) = (1, 100, now_ms + 10);
+            let pull = PullCount { group, topic, queue, messages, bytes, next_offset };
             traffic.got(now_ms, &pull, 2);
         };
         for (now_ms, group, topic) in [(0, "a", "x"), (1, "a", "y"), (2, "b", "x"), (3, "a", "x")] {

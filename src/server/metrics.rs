@@ -149,6 +149,8 @@ fn shard_families(snapshot: &mut Snapshot, figures: &ShardFigures) {
             .count(&[], figures.records_out),
         Family::counter("messages_pulled_total", "Messages that RocketMQ's consumers pulled.")
             .count(&[], figures.messages_pulled),
+        Family::counter("bytes_pulled_total", "Bytes of the messages pulled.")
+            .count(&[], figures.bytes_pulled),
         Family::counter("bytes_fetched_total", "Payload bytes found for fetches.")
             .count(&[], figures.bytes_out),
         Family::counter("damaged_reads_total", "Frames read from disk that did not verify.")

@@ -239,12 +239,12 @@ async fn read(
     };
     header.write(&mut answer.fields);
     let Some(held) = held else { return encoded(&answer) };
-    let (group, messages) = (&*puller.group, pulled.messages);
     broker.count_pulled(&PullCount {
-        group,
+        group: &puller.group,
         topic,
         queue,
-        messages,
+        messages: pulled.messages,
+        bytes: pulled.pieces.iter().map(|piece| piece.bytes() as u64).sum(),
         next_offset: next_begin_offset,
     });
     with_messages(gateway, &answer, pulled.pieces, hot_from, held).await

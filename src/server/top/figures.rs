@@ -80,7 +80,7 @@ impl Figures {
             batches_in: rate("batches_produced_total"),
             bytes_in: rate("bytes_produced_total"),
             messages_out: rate("records_fetched_total") + rate("messages_pulled_total"),
-            bytes_out: rate("bytes_fetched_total"),
+            bytes_out: rate("bytes_fetched_total") + rate("bytes_pulled_total"),
             bytes_written: rate("log_written_bytes_total"),
             log_lag_bytes: now("log_inflight_bytes"),
             log_disk_bytes: now("log_disk_bytes"),
@@ -144,6 +144,8 @@ mod tests {
                  mainstem_records_produced_total {records}\n\
                  mainstem_records_fetched_total {fetched}\n\
                  mainstem_messages_pulled_total {pulled}\n\
+                 mainstem_bytes_fetched_total {fetched}000\n\
+                 mainstem_bytes_pulled_total {pulled}00\n\
                  mainstem_log_disk_full 1\n\
                  mainstem_stage_seconds_bucket{{stage=\"parse\",le=\"0.00001\"}} 7\n\
                  mainstem_stage_seconds_bucket{{stage=\"parse\",le=\"0.00002\"}} {parsed}\n\
@@ -159,6 +161,7 @@ mod tests {
             &reading(12, &page(300, 25, 11, 17, 0.00015)),
         );
         assert_eq!((figures.messages_in, figures.messages_out), (100.0, 15.0));
+        assert_eq!(figures.bytes_out, 10_500.0);
         assert_eq!(figures.troubles, ["the disk is full"]);
         let parse = &figures.stages[0];
         let times = parse.times.unwrap();
