@@ -8,13 +8,13 @@ use crate::workload::Keys;
 use clap::Args;
 use hdrhistogram::Histogram;
 use rdkafka::bindings::{
-    RD_KAFKA_MSG_F_COPY, rd_kafka_last_error, rd_kafka_produce, rd_kafka_topic_destroy,
-    rd_kafka_topic_new,
+    RD_KAFKA_MSG_F_COPY, rd_kafka_last_error, rd_kafka_produce, rd_kafka_queue_destroy,
+    rd_kafka_queue_get_main, rd_kafka_queue_length, rd_kafka_topic_destroy, rd_kafka_topic_new,
 };
 use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, DeliveryResult, Producer as _, ProducerContext};
-use rdkafka::types::{RDKafkaRespErr, RDKafkaTopic};
+use rdkafka::types::{RDKafkaQueue, RDKafkaRespErr, RDKafkaTopic};
 use std::ffi::CString;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -135,6 +135,7 @@ impl ProducerContext for Deliveries {
 pub struct Producer {
     topics: Vec<TopicHandle>,
     partitions: usize,
+    events: EventQueue,
     client: BaseProducer<Deliveries>,
 }
 
@@ -143,6 +144,12 @@ struct TopicHandle(*mut RDKafkaTopic);
 
 // SAFETY: librdkafka's topic handles may be used from any thread.
 unsafe impl Send for TopicHandle {}
+
+/// librdkafka's handle of the queue that acknowledgements come through, which ends before its client.
+struct EventQueue(*mut RDKafkaQueue);
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for EventQueue {}
 
 impl Producer {
     /// Connects a producer; send times are counted from `epoch`.
@@ -193,7 +200,9 @@ impl Producer {
             }
             handles.push(TopicHandle(handle));
         }
-        Ok(Self { topics: handles, partitions: topics.partitions(), client })
+        // SAFETY: the client lives.
+        let events = EventQueue(unsafe { rd_kafka_queue_get_main(client.client().native_ptr()) });
+        Ok(Self { topics: handles, partitions: topics.partitions(), events, client })
     }
 
     /// Hands over one record; `false` means that the queue is full and nothing was taken.
@@ -236,9 +245,13 @@ impl Producer {
         }
     }
 
-    /// Takes in the acknowledgements that have come, without waiting.
+    /// Takes in the acknowledgements that have come, without waiting. `BaseProducer::poll` itself
+    /// takes those of one batch of one partition.
     pub fn poll(&self) {
-        self.client.poll(Duration::ZERO);
+        // SAFETY: the queue is alive as long as `self`.
+        while unsafe { rd_kafka_queue_length(self.events.0) } > 0 {
+            self.client.poll(Duration::ZERO);
+        }
     }
 
     /// Takes in acknowledgements after a short sleep. `BaseProducer::poll` with a timeout would
@@ -284,5 +297,38 @@ impl Drop for Producer {
             // dropped after this body.
             unsafe { rd_kafka_topic_destroy(topic.0) };
         }
+        // SAFETY: destroyed once, and before the client.
+        unsafe { rd_kafka_queue_destroy(self.events.0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use rdkafka::producer::PurgeConfig;
+
+    #[derive(Parser)]
+    struct Options {
+        #[command(flatten)]
+        topics: TopicArgs,
+        #[command(flatten)]
+        producer: ProducerArgs,
+    }
+
+    #[test]
+    fn one_look_takes_in_all_that_has_come() {
+        let line = ["perf", "--brokers", "127.0.0.1:1", "--idempotence", "false"];
+        let options = Options::parse_from(line);
+        let topics = options.topics.topic_set(3, 1);
+        let producer = Producer::new(&options.topics, &options.producer, &topics, Instant::now())
+            .expect("it needs no broker");
+        for partition in 0..3 {
+            assert!(producer.send(partition, b"", b"x", 0).expect("it is queued"));
+        }
+        // Each topic's record is given up by itself, before this returns.
+        producer.client.purge(PurgeConfig::default().queue());
+        producer.poll();
+        assert_eq!(producer.deliveries().errors(), 3);
     }
 }
