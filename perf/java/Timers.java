@@ -20,7 +20,7 @@ public class Timers {
     static final int IN_FLIGHT = 256;
     static final AtomicLong failed = new AtomicLong();
 
-    /** Name server; `pending` and a number of them, or `lateness` and seconds. */
+    /** Name server, the topics' prefix; `pending` and a number of them, or `lateness` and seconds. */
     public static void main(String[] args) {
         try {
             run(args);
@@ -36,17 +36,17 @@ public class Timers {
         producer.setNamesrvAddr(args[0]);
         producer.setSendMsgTimeout(30_000);
         producer.start();
-        int number = Integer.parseInt(args[2]);
-        if (args[1].equals("pending")) {
+        int number = Integer.parseInt(args[3]);
+        if (args[2].equals("pending")) {
             long tomorrow = System.currentTimeMillis() + 86_400_000L;
             Semaphore free = new Semaphore(IN_FLIGHT);
             for (int i = 0; i < number; i++) {
-                send(producer, "timers_pending", new byte[128], tomorrow + i % 1_000_000, free);
+                send(producer, args[1] + "_pending", new byte[128], tomorrow + i % 1_000_000, free);
             }
             free.acquire(IN_FLIGHT);
             System.out.printf("{\"sent\":%d,\"failed\":%d}%n", number, failed.get());
         } else {
-            lateness(producer, args[0], number * RATE);
+            lateness(producer, args[0], args[1] + "_late", number * RATE);
         }
     }
 
@@ -68,27 +68,28 @@ public class Timers {
         });
     }
 
-    static void lateness(DefaultMQProducer producer, String nameServer, int messages) throws Exception {
-        String topic = "timers_late";
+    static void lateness(DefaultMQProducer producer, String nameServer, String topic, int messages) throws Exception {
+        // What an earlier run left there is not this one's.
+        String run = Long.toString(System.nanoTime(), 36) + " ";
         // Makes the topic.
-        producer.send(new Message(topic, new byte[1]));
+        producer.send(new Message(topic, run.getBytes()));
         long[] late = new long[messages];
         AtomicInteger received = new AtomicInteger(), met = new AtomicInteger();
-        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer("perf_timers");
+        DefaultMQPushConsumer consumer = new DefaultMQPushConsumer(topic + "_group");
         consumer.setNamesrvAddr(nameServer);
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
         consumer.subscribe(topic, "*");
         consumer.registerMessageListener((MessageListenerConcurrently) (batch, context) -> {
             long now = System.currentTimeMillis();
             for (MessageExt message : batch) {
-                // The time to be delivered is the body: servers may move the property.
-                String at = new String(message.getBody());
-                if (message.getBody().length == 1) {
+                // The time to be delivered is in the body: servers may move the property.
+                String body = new String(message.getBody());
+                if (body.equals(run)) {
                     met.incrementAndGet();
-                } else {
+                } else if (body.startsWith(run)) {
                     int i = received.getAndIncrement();
                     if (i < messages) {
-                        late[i] = now - Long.parseLong(at);
+                        late[i] = now - Long.parseLong(body.substring(run.length()));
                     }
                 }
             }
@@ -106,13 +107,14 @@ public class Timers {
                 Thread.sleep(wait / 1_000_000, (int) (wait % 1_000_000));
             }
             long at = System.currentTimeMillis() + ThreadLocalRandom.current().nextInt(500, 3001);
-            send(producer, topic, Long.toString(at).getBytes(), at, free);
+            send(producer, topic, (run + at).getBytes(), at, free);
         }
         free.acquire(IN_FLIGHT);
         long deadline = System.currentTimeMillis() + 20_000;
         while (received.get() + failed.get() < messages && System.currentTimeMillis() < deadline) {
             Thread.sleep(20);
         }
+        consumer.shutdown();
         int count = Math.min(received.get(), messages);
         long[] sorted = Arrays.copyOf(late, count);
         Arrays.sort(sorted);

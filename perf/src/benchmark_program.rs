@@ -8,7 +8,7 @@
 use crate::benchmark_line::{BenchmarkLine, LINE_SECONDS};
 use crate::broker_process::spawn;
 use crate::error::{Doing, PerfError, Result};
-use crate::proc_stat::{ProcSample, ProcUse, sample};
+use crate::proc_stat::{Meter, ProcUse};
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
@@ -35,8 +35,8 @@ pub struct Observed {
     pub before: u64,
     /// The last line of a program that was ended in order.
     pub end: Option<BenchmarkLine>,
-    /// What the broker used.
-    pub broker: ProcUse,
+    /// What the broker used, if its process is known.
+    pub broker: Option<ProcUse>,
     /// What the program used.
     pub client: ProcUse,
 }
@@ -110,20 +110,19 @@ impl BenchmarkProgram {
     ///
     /// # Errors
     /// The program or the broker ends, or gets stuck.
-    pub fn observe(&mut self, broker: u32, warmup: u64, windows: u64) -> Result<Observed> {
+    pub fn observe(&mut self, broker: Option<u32>, warmup: u64, windows: u64) -> Result<Observed> {
         let first = self.line_within(FIRST_LINE_TIMEOUT)?;
         // The program's snapshots are taken by a timer, which may be late while it starts.
         let mut before = first.messages_per_second * (LINE_SECONDS - 1);
         for _ in 0..warmup {
             before += self.next_window()?.messages();
         }
-        let start = self.sample(broker)?;
+        let meter = self.meter(broker)?;
         let mut lines = Vec::new();
         for _ in 0..windows {
             lines.push(self.next_window()?);
         }
-        let end = self.sample(broker)?;
-        let (broker, client) = (end.0.since(&start.0), end.1.since(&start.1));
+        let (broker, client) = meter.finish()?;
         Ok(Observed { lines, before, end: None, broker, client })
     }
 
@@ -173,12 +172,12 @@ impl BenchmarkProgram {
         PerfError::Failed(format!("{seen}: {last} ({log})"))
     }
 
-    /// The counters of the broker and of the program.
+    /// Begins a measurement of what the broker uses, if its process is known, and the program.
     ///
     /// # Errors
     /// One of them has ended.
-    pub fn sample(&self, broker: u32) -> Result<(ProcSample, ProcSample)> {
-        Ok((sample(broker)?, sample(self.child.id())?))
+    pub fn meter(&self, broker: Option<u32>) -> Result<Meter> {
+        Meter::start_beside(broker, self.child.id())
     }
 }
 
@@ -216,8 +215,7 @@ mod tests {
 
     fn observed(end: Option<BenchmarkLine>) -> Observed {
         let lines = vec![line(RATES), line(RATES)];
-        let (broker, client) = (ProcUse::default(), ProcUse::default());
-        Observed { lines, before: 40, end, broker, client }
+        Observed { lines, before: 40, end, broker: None, client: ProcUse::default() }
     }
 
     #[test]

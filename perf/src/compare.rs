@@ -94,6 +94,7 @@ type Systems = Vec<(Variant, System)>;
 fn begin(args: &CompareArgs) -> Result<(RunDirectory, Systems)> {
     let mut workloads = workload::load(args.workloads.as_deref(), args.quick, &args.settings)?;
     choose(&mut workloads, &args.only)?;
+    read_back_what_nobody_reads(&mut workloads);
     let mut plan = Plan {
         begun: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs()),
         quick: args.quick,
@@ -182,6 +183,13 @@ fn choose(workloads: &mut Vec<Workload>, only: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// A workload leaves reading to another one only if that one runs too.
+fn read_back_what_nobody_reads(workloads: &mut [Workload]) {
+    let follows = |w: &Workload| w.follows().map(str::to_owned);
+    let read: Vec<String> = workloads.iter().filter_map(follows).collect();
+    workloads.iter_mut().for_each(|w| w.read_back |= !read.contains(&w.name));
+}
+
 /// Whom the tiers and workloads ask for, in a fixed order.
 fn contestants(plan: &Plan, systems: &[SystemName]) -> Result<Vec<Variant>> {
     let mut found = Vec::new();
@@ -225,14 +233,14 @@ impl Turns<'_> {
         };
         // More than one broker if one of them ended, or had to be given up.
         while let (_, mut shared) = missing()
-            && let Some(protocol) = shared.first().map(|w| w.protocol)
+            && let Some(protocol) = shared.first().map(|w| w.protocol())
         {
-            shared.retain(|w| w.protocol == protocol);
+            shared.retain(|w| w.protocol() == protocol);
             self.shared_broker(variant, system, run, protocol, &shared)?;
         }
         for workload in missing().0 {
             let mut target = self.own_target(system, workload);
-            self.measure(variant, system, run, workload, &mut target)?;
+            self.measure(variant, system, run, workload, &mut target, || false)?;
         }
         Ok(())
     }
@@ -276,7 +284,8 @@ impl Turns<'_> {
                 self.store(variant, system, run, workload, RunResult::of(workload, line))?;
                 continue;
             }
-            let exceeded = self.measure(variant, system, run, workload, &mut target)?;
+            let ended = || broker.has_ended();
+            let exceeded = self.measure(variant, system, run, workload, &mut target, ended)?;
             if let Some(seconds) = exceeded {
                 let name = Some(workload.name.as_str());
                 for follower in workloads.iter().filter(|w| w.follows() == name) {
@@ -290,7 +299,7 @@ impl Turns<'_> {
     }
 
     /// Fills the broker if the workload asks for it, measures and keeps the result; tells how long
-    /// setting up may take if it took longer.
+    /// setting up may take if it took longer, though the broker has not ended.
     fn measure(
         &self,
         variant: Variant,
@@ -298,6 +307,7 @@ impl Turns<'_> {
         run: usize,
         workload: &Workload,
         target: &mut Target,
+        has_ended: impl FnOnce() -> bool,
     ) -> Result<Option<f64>> {
         let (runs, name) = (self.directory.plan().runs, &workload.name);
         let what = format!("run {run} of {runs}, {variant}: {name}");
@@ -309,6 +319,11 @@ impl Turns<'_> {
         let result = match filled.and_then(|()| measure(workload, target, &say)) {
             Err(error @ PerfError::Interrupted(_)) => return Err(error),
             Err(error) => RunResult::of(workload, Line::failed(error.to_string())),
+            Ok(mut result) if result.setup_exceeded_seconds.is_some() && has_ended() => {
+                result.setup_exceeded_seconds = None;
+                result.fail(vec!["the broker ended while it was set up".into()]);
+                result
+            }
             Ok(result) => result,
         };
         let exceeded = result.setup_exceeded_seconds;
@@ -385,6 +400,16 @@ mod tests {
             choose(&mut workloads, &[only.to_owned()]).expect("there is such a workload");
             let names: Vec<_> = workloads.iter().map(|w| w.name.as_str()).collect();
             assert_eq!(names, wanted);
+        }
+    }
+
+    #[test]
+    fn what_no_other_workload_reads_is_read_back() {
+        for (only, last) in [("produce", true), ("consume", false)] {
+            let mut workloads = workload::load(None, true, &[]).expect("what is shipped is right");
+            choose(&mut workloads, &[only.to_owned()]).expect("there is such a workload");
+            read_back_what_nobody_reads(&mut workloads);
+            assert_eq!((workloads[0].name.as_str(), workloads[0].read_back), ("produce", last));
         }
     }
 }

@@ -22,7 +22,7 @@ pub fn fill_for(workload: &Workload, target: &mut Target, say: &dyn Fn(&str)) ->
     let missing = workload.fill_bytes.saturating_sub(*filled_bytes);
     if missing > 0 {
         say(&format!("filling the broker with {:.1} GB before", missing as f64 / 1e9));
-        fill(workload.protocol, address, missing)?;
+        fill(workload.protocol(), address, missing)?;
         *filled_bytes += missing;
     }
     Ok(())
@@ -57,7 +57,8 @@ fn filling(protocol: Protocol, bytes: u64) -> Workload {
     let records = bytes.div_ceil(RECORD_BYTES);
     let text = format!(
         "name = \"fill\"\nshows = \"\"\nsource = \"raw\"\nsystems = [\"mainstem\"]\n\
-         producers = 1\nrecord_bytes = {RECORD_BYTES}\nrecords = {records}\n{how}\n"
+         producers = 1\nrecord_bytes = {RECORD_BYTES}\nrecords = {records}\n\
+         read_back = false\n{how}\n"
     );
     Workload::parse("fill", &text, false, &[]).expect("the fill is right")
 }
@@ -75,12 +76,12 @@ mod tests {
         assert_eq!(
             command(Protocol::Kafka, 4_000_000_000),
             "raw produce --batch-bytes 1048576 --topic fill --topics 1 --partitions 6 \
-             --record-bytes 1024 --records 3906250 --brokers host:1"
+             --record-bytes 1024 --no-read-back --records 3906250 --brokers host:1"
         );
         assert_eq!(
             command(Protocol::Rocketmq, 1),
             "raw rocketmq-send --in-flight 4 --batch-messages 32 --topic fill --topics 1 \
-             --queues 6 --message-bytes 1024 --records 1 --namesrv host:1"
+             --queues 6 --message-bytes 1024 --no-read-back --records 1 --namesrv host:1"
         );
     }
 

@@ -38,15 +38,20 @@ pub enum Target {
 }
 
 impl Workload {
-    /// Whether it starts a broker of its own.
+    /// Whether it starts a broker of its own when systems are compared.
     pub fn has_own_broker(&self) -> bool {
-        self.measure != Measure::Load || self.source == Source::RocketmqBenchmark
+        self.measures_start() || self.source == Source::RocketmqBenchmark
+    }
+
+    /// Whether the start of a broker is what it measures.
+    pub fn measures_start(&self) -> bool {
+        self.measure != Measure::Load
     }
 
     /// The options that make this program measure it.
     ///
     /// # Errors
-    /// It starts a broker of its own.
+    /// It measures a broker's start, and there is one that runs.
     pub fn arguments(&self, target: &Target, rate: Option<f64>) -> Result<Vec<String>> {
         let mut arguments = match (self.source, self.measure) {
             (Source::Librdkafka, Measure::Load) => self.load_arguments(rate),
@@ -58,21 +63,25 @@ impl Workload {
             (Source::Raw, _) => vec!["raw".into()],
         };
         arguments.extend(self.options.iter().cloned());
-        if self.source == Source::Raw {
-            arguments.extend(self.raw_arguments(rate));
-        }
-        // Whoever starts the broker has to fill it.
-        if self.has_own_broker() && self.fill_bytes > 0 {
-            arguments.extend(["--fill-bytes".into(), self.fill_bytes.to_string()]);
+        match self.source {
+            Source::Librdkafka => {}
+            Source::RocketmqBenchmark => arguments.extend(self.program_arguments()),
+            Source::Raw => arguments.extend(self.raw_arguments(rate)),
         }
         match target {
-            Target::Own(options) => arguments.extend(options.iter().cloned()),
-            Target::Running { .. } if self.has_own_broker() => {
+            Target::Own(options) => {
+                // Whoever starts the broker has to fill it.
+                if self.fill_bytes > 0 {
+                    arguments.extend(["--fill-bytes".into(), self.fill_bytes.to_string()]);
+                }
+                arguments.extend(options.iter().cloned());
+            }
+            Target::Running { .. } if self.measures_start() => {
                 let name = &self.name;
                 return Err(PerfError::Failed(format!("{name} starts a broker of its own")));
             }
             Target::Running { address, pid, .. } => {
-                let option = match self.protocol {
+                let option = match self.protocol() {
                     Protocol::Kafka => "--brokers",
                     Protocol::Rocketmq => "--namesrv",
                 };
@@ -129,16 +138,32 @@ impl Workload {
         words(&text)
     }
 
+    /// RocketMQ's programs are told their work and times by the options, and all else by the
+    /// workload's own keys.
+    fn program_arguments(&self) -> Vec<String> {
+        let mut text = format!("--topic {} --message-bytes {}", self.topic(), self.record_bytes);
+        if self.topics > 1 {
+            text += &format!(" --topics {}", self.topics);
+        }
+        if self.producers > 0 {
+            text += &format!(" --threads {}", self.producers);
+        }
+        words(&text)
+    }
+
     /// The generator is told its work by the options, and its sizes by the workload's own keys.
     fn raw_arguments(&self, rate: Option<f64>) -> Vec<String> {
         let (topic, topics, partitions) = (self.topic(), self.topics, self.partitions);
-        let (queues, bytes) = match self.protocol {
+        let (queues, bytes) = match self.protocol() {
             Protocol::Kafka => ("--partitions", "--record-bytes"),
             Protocol::Rocketmq => ("--queues", "--message-bytes"),
         };
         let mut text = format!("--topic {topic} --topics {topics} {queues} {partitions}");
         if self.producers > 0 {
             text += &format!(" {bytes} {}", self.record_bytes);
+        }
+        if !self.read_back {
+            text += " --no-read-back";
         }
         if let Some(records) = self.records {
             text += &format!(" --records {records}");
@@ -223,7 +248,10 @@ fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<Ru
         let line = match run(&arguments, setup_limit(workload, target))? {
             Outcome::Line(line) => line,
             Outcome::SetupExceeded(limit) => {
-                return Ok(RunResult::setup_exceeded(workload, limit.as_secs_f64()));
+                let mut result = RunResult::setup_exceeded(workload, limit.as_secs_f64());
+                result.steps = steps;
+                result.fail(failures);
+                return Ok(result);
             }
         };
         let step = line.step(rate, workload.p99_limit_ms);
@@ -241,7 +269,7 @@ fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<Ru
         let line = Line::failed("no rate was sustained".into());
         let mut result = RunResult::of(workload, line);
         result.steps = steps;
-        result.failures.extend(failures);
+        result.fail(failures);
         return Ok(result);
     };
     let half = (highest / 2.0).round();
@@ -249,8 +277,7 @@ fn search(workload: &Workload, target: &Target, say: &dyn Fn(&str)) -> Result<Ru
     let mut result = once(workload, target, Some(half))?;
     steps.sort_by(|a, b| a.rate.total_cmp(&b.rate));
     result.steps = steps;
-    result.ok &= failures.is_empty();
-    result.failures.extend(failures);
+    result.fail(failures);
     result.client_bound = result.client_bound.or(client_bound);
     result.figures.insert("highest_rate".into(), highest);
     Ok(result)
@@ -366,14 +393,25 @@ mod tests {
         let command = |more: &str| {
             let text = format!(
                 "name = \"a\"\nshows = \"b\"\nsystems = [\"rocketmq\"]\n\
-                 source = \"rocketmq-benchmark\"\noptions = [\"send\"]\n{more}"
+                 source = \"rocketmq-benchmark\"\npartitions = 4\noptions = [\"send\"]\n{more}"
             );
             let workload = Workload::parse("a.toml", &text, false, &[]).expect("right");
             let target = Target::Own(words("--mainstem m"));
             workload.arguments(&target, None).expect("it runs there").join(" ")
         };
-        assert_eq!(command(""), "rocketmq send --mainstem m");
-        assert_eq!(command("fill_bytes = 7\n"), "rocketmq send --fill-bytes 7 --mainstem m");
+        let all = "rocketmq send --topic a --message-bytes 1024";
+        assert_eq!(command(""), format!("{all} --mainstem m"));
+        assert_eq!(command("fill_bytes = 7\n"), format!("{all} --fill-bytes 7 --mainstem m"));
+    }
+
+    #[test]
+    fn rocketmqs_programs_are_led_to_the_name_server() {
+        let text = "source = \"rocketmq-benchmark\"\noptions = [\"send\"]\ntopics = 2\n\
+                    partitions = 4\nrecord_bytes = 9\nproducers = 3\nfill_bytes = 7\n";
+        assert_eq!(
+            arguments(text, None),
+            "rocketmq send --topic a --message-bytes 9 --topics 2 --threads 3 --namesrv host:1 --pid 7"
+        );
     }
 
     #[test]
@@ -397,19 +435,19 @@ mod tests {
     #[test]
     fn what_is_shipped_is_understood() {
         for workload in load(None, false, &[]).expect("what is shipped is right") {
-            let (rate, target) = match workload.has_own_broker() {
-                true => (None, Target::Own(words("--mainstem m"))),
-                false => {
+            let own = Target::Own(words("--mainstem m"));
+            let running =
+                Target::Running { address: "host:1".into(), pid: Some(7), filled_bytes: 0 };
+            for (target, meant) in
+                [(own, workload.has_own_broker()), (running, !workload.measures_start())]
+            {
+                if meant {
                     let rate = workload.rate.map(|_| FIRST_RATE);
-                    (
-                        rate,
-                        Target::Running { address: "host:1".into(), pid: Some(7), filled_bytes: 0 },
-                    )
+                    let arguments = workload.arguments(&target, rate).expect("it runs there");
+                    let line = ["perf".to_owned()].into_iter().chain(arguments);
+                    crate::Cli::try_parse_from(line).map(drop).expect(&workload.name);
                 }
-            };
-            let arguments = workload.arguments(&target, rate).expect("it runs there");
-            let line = ["perf".to_owned()].into_iter().chain(arguments);
-            crate::Cli::try_parse_from(line).map(drop).expect(&workload.name);
+            }
         }
     }
 

@@ -125,32 +125,39 @@ impl ProcSample {
     }
 }
 
-/// Takes this process's counters, and a broker's if its id is known, at both ends of a measurement.
+/// Takes a client's counters, and a broker's if its id is known, at both ends of a measurement.
 pub struct Meter {
-    pid: Option<u32>,
-    broker: Option<ProcSample>,
-    client: ProcSample,
+    broker: Option<(u32, ProcSample)>,
+    client: (u32, ProcSample),
 }
 
 impl Meter {
-    /// Begins a measurement.
+    /// Begins a measurement whose client is this process.
     ///
     /// # Errors
     /// The broker's process is gone, or belongs to someone else.
-    pub fn start(pid: Option<u32>) -> Result<Self> {
-        announce_measuring();
-        let broker = pid.map(sample).transpose()?;
-        Ok(Self { pid, broker, client: sample(std::process::id())? })
+    pub fn start(broker: Option<u32>) -> Result<Self> {
+        Self::start_beside(broker, std::process::id())
     }
 
-    /// Ends it: what the broker used, and what this process used.
+    /// Begins a measurement whose client is that process.
     ///
     /// # Errors
-    /// The broker's process is gone.
-    pub fn finish(self) -> Result<(Option<ProcUse>, ProcUse)> {
-        let client = sample(std::process::id())?.since(&self.client);
-        let broker = self.pid.map(sample).transpose()?;
-        Ok((broker.zip(self.broker).map(|(now, then)| now.since(&then)), client))
+    /// One of the processes is gone, or belongs to someone else.
+    pub fn start_beside(broker: Option<u32>, client: u32) -> Result<Self> {
+        announce_measuring();
+        let now = |pid| sample(pid).map(|sample| (pid, sample));
+        Ok(Self { broker: broker.map(now).transpose()?, client: now(client)? })
+    }
+
+    /// Ends it: what the broker used, and what the client used.
+    ///
+    /// # Errors
+    /// One of the processes is gone.
+    pub fn finish(&self) -> Result<(Option<ProcUse>, ProcUse)> {
+        let used = |(pid, then): &(u32, ProcSample)| sample(*pid).map(|now| now.since(then));
+        let client = used(&self.client)?;
+        Ok((self.broker.as_ref().map(used).transpose()?, client))
     }
 }
 

@@ -68,6 +68,11 @@ impl RocketMqAnchor {
         Ok(Self { lib, overrides: overrides.to_vec() })
     }
 
+    /// The directory of the jars.
+    pub fn lib(&self) -> &Path {
+        &self.lib
+    }
+
     /// The options that make this tool start it.
     pub fn arguments(&self) -> Vec<String> {
         let mut options =

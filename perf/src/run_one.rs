@@ -4,12 +4,13 @@ use crate::error::{Doing, PerfError, Result};
 use crate::fill::fill_for;
 use crate::measurement::{Target, measure};
 use crate::progress::Progress;
+use crate::rocketmq_anchor::RocketMqAnchor;
 use crate::run_result::RunResult;
-use crate::system::settle_disk;
-use crate::workload::{Setting, Workload};
+use crate::system::{OUT, settle_disk};
+use crate::workload::{Setting, Source, Workload};
 use clap::Args;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What to run, and against whom.
 #[derive(Args, Debug, Clone)]
@@ -36,19 +37,31 @@ pub struct RunArgs {
     /// A directory for the result and its histograms, besides the line that is printed.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A directory that has RocketMQ's jars, for workloads of its benchmark programs.
+    /// [default: target/perf/rocketmq/lib, fetched with Maven]
+    #[arg(long, value_name = "DIR")]
+    rocketmq_lib: Option<PathBuf>,
 }
 
 /// Runs it.
 ///
 /// # Errors
-/// The workload is wrong, needs a broker of its own, or the result cannot be written.
+/// The workload is wrong, measures a broker's start, or the result cannot be written.
 pub fn run_one(args: &RunArgs) -> Result<RunResult> {
     let place = args.workload.display().to_string();
     let text = fs::read_to_string(&args.workload).doing(|| format!("reading {place}"))?;
-    let workload = Workload::parse(&place, &text, args.quick, &args.settings)?;
-    if workload.has_own_broker() {
-        let why = format!("{} starts a broker of its own: `compare` runs it", workload.name);
+    let mut workload = Workload::parse(&place, &text, args.quick, &args.settings)?;
+    if workload.measures_start() {
+        let why = format!("{} measures a broker's start: `compare` runs it", workload.name);
         return Err(PerfError::Failed(why));
+    }
+    // No other workload is known to come.
+    workload.read_back = true;
+    if workload.source == Source::RocketmqBenchmark {
+        // Fetched before anything is held against the time that setting up may take.
+        let cache = Path::new(OUT).join("rocketmq");
+        let programs = RocketMqAnchor::prepare(args.rocketmq_lib.as_deref(), &cache, &[])?;
+        workload.options.extend(["--rocketmq-lib".into(), programs.lib().display().to_string()]);
     }
     if args.fill && workload.fill_bytes == 0 {
         let why = format!("--fill: {} has no fill_bytes in this size", workload.name);

@@ -314,6 +314,12 @@ impl RunResult {
         result
     }
 
+    /// Notes what else went wrong, if anything did.
+    pub fn fail(&mut self, failures: Vec<String>) {
+        self.ok &= failures.is_empty();
+        self.failures.extend(failures);
+    }
+
     /// Broker CPU microseconds a record.
     pub fn cpu_us_per_record(&self) -> Option<f64> {
         self.per_record(|b| b.cpu_seconds * 1e6)

@@ -11,6 +11,9 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Where results, logs and the fetched jars go unless the user says otherwise.
+pub const OUT: &str = "target/perf";
+
 /// Which system to start for Kafka's clients, and where its files go.
 #[derive(Args, Debug, Clone)]
 pub struct KafkaSystemArgs {
@@ -26,15 +29,21 @@ pub struct KafkaSystemArgs {
     places: Places,
 }
 
-/// Which system to start for RocketMQ's clients, and where its files go.
+/// Which system to start for RocketMQ's clients, or which runs already, and where files go.
 #[derive(Args, Debug, Clone)]
 pub struct RocketmqSystemArgs {
     /// The `mainstem` program.
-    #[arg(long, value_name = "PATH", required_unless_present = "rocketmq")]
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["rocketmq", "namesrv"])]
     mainstem: Option<PathBuf>,
     /// Start the real RocketMQ instead.
     #[arg(long, conflicts_with = "mainstem")]
     rocketmq: bool,
+    /// Start none: the broker of the name server at this address, as host:port, is measured.
+    #[arg(long, value_name = "ADDRESS", conflicts_with_all = ["mainstem", "rocketmq"])]
+    namesrv: Option<String>,
+    /// That broker's process id, to measure what it uses.
+    #[arg(long, requires = "namesrv")]
+    pid: Option<u32>,
     #[command(flatten)]
     options: RocketmqOptions,
     #[command(flatten)]
@@ -67,7 +76,7 @@ pub struct Places {
     #[arg(long = "mainstem-arg", value_name = "ARG", allow_hyphen_values = true)]
     pub mainstem_args: Vec<String>,
     /// Where results, logs and the fetched jars go.
-    #[arg(long, value_name = "DIR", default_value = "target/perf")]
+    #[arg(long, value_name = "DIR", default_value = OUT)]
     pub out: PathBuf,
     /// Where the brokers keep their data while they run, all on the same file system.
     /// [default: OUT/data]
@@ -159,23 +168,45 @@ impl KafkaSystemArgs {
 }
 
 impl RocketmqSystemArgs {
-    /// The system chosen, and RocketMQ's programs, which are its clients.
+    /// RocketMQ's programs, which are the clients.
     ///
     /// # Errors
     /// What they need is missing.
-    pub fn system(&self) -> Result<(System, RocketMqAnchor)> {
-        let programs = self.options.prepare(&self.places)?;
-        let system = match &self.mainstem {
-            Some(program) => self.places.mainstem(program)?,
-            None => System::RocketMq(programs.clone()),
-        };
-        Ok((system, programs))
+    pub fn programs(&self) -> Result<RocketMqAnchor> {
+        self.options.prepare(&self.places)
+    }
+
+    /// The system chosen, which may be that of these programs.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn chosen(&self, programs: &RocketMqAnchor) -> Result<RocketmqSystem> {
+        Ok(match (&self.namesrv, &self.mainstem) {
+            (Some(name_server), _) => {
+                RocketmqSystem::Running { name_server: name_server.clone(), pid: self.pid }
+            }
+            (None, Some(program)) => RocketmqSystem::ToStart(self.places.mainstem(program)?),
+            (None, None) => RocketmqSystem::ToStart(System::RocketMq(programs.clone())),
+        })
     }
 
     /// Where its files go.
     pub fn places(&self) -> &Places {
         &self.places
     }
+}
+
+/// A system for RocketMQ's clients.
+pub enum RocketmqSystem {
+    /// One to start.
+    ToStart(System),
+    /// One that runs.
+    Running {
+        /// Its name server, as host:port.
+        name_server: String,
+        /// The broker's process.
+        pid: Option<u32>,
+    },
 }
 
 /// A system that can be started on a data directory.

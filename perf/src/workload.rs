@@ -60,9 +60,9 @@ pub struct Workload {
     /// What makes the load.
     #[serde(default)]
     pub source: Source,
-    /// What clients and brokers speak.
+    /// What the raw generator and the broker speak.
     #[serde(default)]
-    pub protocol: Protocol,
+    protocol: Protocol,
     /// What is done.
     #[serde(default)]
     pub measure: Measure,
@@ -204,8 +204,7 @@ pub enum Protocol {
     /// Kafka's: clients begin at a broker.
     #[default]
     Kafka,
-    /// RocketMQ's: clients begin at a name server. Only the raw generator speaks it to a broker
-    /// that runs.
+    /// RocketMQ's: clients begin at a name server.
     Rocketmq,
 }
 
@@ -351,6 +350,15 @@ impl Workload {
         Ok(workload)
     }
 
+    /// What clients and broker speak.
+    pub fn protocol(&self) -> Protocol {
+        match self.source {
+            Source::Librdkafka => Protocol::Kafka,
+            Source::RocketmqBenchmark => Protocol::Rocketmq,
+            Source::Raw => self.protocol,
+        }
+    }
+
     /// Its topic, or the prefix of its topics.
     pub fn topic(&self) -> &str {
         self.topic.as_deref().unwrap_or(&self.name)
@@ -360,6 +368,35 @@ impl Workload {
     pub fn follows(&self) -> Option<&str> {
         let topic = self.topic.as_deref().filter(|topic| *topic != self.name);
         topic.or(self.after.as_deref())
+    }
+
+    /// What its load program would pass over.
+    fn check_source(&self) -> std::result::Result<(), String> {
+        let of_librdkafka = self.keys != Keys::None
+            || self.acks != Acks::All
+            || self.codec != Codec::None
+            || self.linger_ms.is_some()
+            || self.warmup_records.is_some();
+        let times = self.rate.is_some()
+            || self.records.is_some()
+            || self.seconds.is_some()
+            || self.warmup_seconds.is_some();
+        match self.source {
+            Source::Librdkafka => Ok(()),
+            Source::Raw | Source::RocketmqBenchmark if of_librdkafka => {
+                Err("keys, acks, codec, linger_ms and warmup_records are librdkafka's".into())
+            }
+            Source::Raw if self.producers.max(self.consumers) > 1 => {
+                Err("the generator is one client; its connections are among its options".into())
+            }
+            Source::RocketmqBenchmark if times => {
+                Err("how long RocketMQ's programs work is told by their options".into())
+            }
+            Source::RocketmqBenchmark if self.partitions != 4 || self.consumers > 1 => {
+                Err("RocketMQ's programs have topics of 4 queues, and one consumer".into())
+            }
+            Source::Raw | Source::RocketmqBenchmark => Ok(()),
+        }
     }
 
     /// What is contradictory or missing.
@@ -376,6 +413,7 @@ impl Workload {
                 "fill_bytes go with a load: nothing else is measured on a warm broker".into()
             );
         }
+        self.check_source()?;
         if self.measure != Measure::Load || self.source != Source::Librdkafka {
             return Ok(());
         }
@@ -513,6 +551,21 @@ mod tests {
         assert!(refusal("producers = 1\nseconds = 1.0\n").contains("seconds go with a rate"));
         assert!(refusal("rate = \"higher\"\n").contains("a.toml"));
         assert!(refusal("topics = 0\n").contains("at least one"));
+    }
+
+    #[test]
+    fn what_a_load_program_would_pass_over_is_refused() {
+        for key in ["keys = \"random\"", "acks = \"leader\"", "codec = \"lz4\"", "linger_ms = 1"] {
+            for source in ["raw", "rocketmq-benchmark"] {
+                let text = refusal(&format!("source = \"{source}\"\npartitions = 4\n{key}\n"));
+                assert!(text.contains("are librdkafka's"), "{text}");
+            }
+        }
+        assert!(refusal("source = \"raw\"\nproducers = 2\n").contains("one client"));
+        let programs = "source = \"rocketmq-benchmark\"\n";
+        assert!(refusal(&format!("{programs}partitions = 8\n")).contains("4 queues"));
+        let timed = format!("{programs}partitions = 4\nseconds = 9.0\n");
+        assert!(refusal(&timed).contains("told by their options"));
     }
 
     #[test]

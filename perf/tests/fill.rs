@@ -1,5 +1,6 @@
-//! That a broker is filled before it is measured, and that none of it is in the figures: by the
-//! program itself, against a listener that answers as RocketMQ does and keeps an account.
+//! That a broker is filled before it is measured, that none of it is in the figures, and that what
+//! is sent is read back: by the program itself, against a listener that answers as RocketMQ does and
+//! keeps an account.
 
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -10,14 +11,15 @@ use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+const PULL_MESSAGE: i64 = 11;
 const UPDATE_AND_CREATE_TOPIC: i64 = 17;
 const GET_MAX_OFFSET: i64 = 30;
 const GET_BROKER_CLUSTER_INFO: i64 = 106;
 const SEND_MESSAGE_V2: i64 = 310;
 const SEND_BATCH_MESSAGE: i64 = 320;
 
-/// A name server and broker in one, which holds nothing but the queues' lengths. It lives as long
-/// as the test's process.
+/// A name server and broker in one, which holds batches as their lengths only. It lives as long as
+/// the test's process.
 struct FakeBroker {
     address: String,
     account: Arc<Mutex<Account>>,
@@ -29,6 +31,10 @@ struct Account {
     asked: bool,
     /// The length of each topic's queues.
     lengths: HashMap<(String, String), usize>,
+    /// The bodies of single messages, by queue.
+    bodies: HashMap<(String, String), Vec<Vec<u8>>>,
+    /// Whether it keeps every hundredth message in place of the one behind it.
+    forgets: bool,
     /// Every send as it came: its topic, and how many messages it had.
     sends: Vec<(String, usize)>,
 }
@@ -70,25 +76,40 @@ fn serve(mut stream: TcpStream, own: &str, account: &Mutex<Account>) -> Option<(
         let text = |field: &str| header["extFields"][field].as_str().unwrap().to_owned();
         let (fields, answer) = match code {
             GET_BROKER_CLUSTER_INFO if !std::mem::replace(&mut account.asked, true) => {
-                (json!({}), json!({"brokerAddrTable": {}}).to_string())
+                (json!({}), json!({"brokerAddrTable": {}}).to_string().into())
             }
             GET_BROKER_CLUSTER_INFO => {
                 let addresses = json!({"brokerAddrs": {"0": own}, "brokerName": "fake"});
-                (json!({}), json!({"brokerAddrTable": {"fake": addresses}}).to_string())
+                (json!({}), json!({"brokerAddrTable": {"fake": addresses}}).to_string().into())
             }
-            UPDATE_AND_CREATE_TOPIC => (json!({}), String::new()),
+            UPDATE_AND_CREATE_TOPIC => (json!({}), Vec::new()),
             GET_MAX_OFFSET => {
                 let queue = (text("topic"), text("queueId"));
                 let length = account.lengths.get(&queue).copied().unwrap_or(0);
-                (json!({"offset": length.to_string()}), String::new())
+                (json!({"offset": length.to_string()}), Vec::new())
             }
             SEND_MESSAGE_V2 | SEND_BATCH_MESSAGE => {
                 let messages = if code == SEND_MESSAGE_V2 { 1 } else { messages_of(&body) };
                 account.sends.push((text("b"), messages));
-                let length = account.lengths.entry((text("b"), text("e"))).or_default();
+                let queue = (text("b"), text("e"));
+                let length = account.lengths.entry(queue.clone()).or_default();
                 let at = *length;
                 *length += messages;
-                (json!({"queueOffset": at.to_string()}), String::new())
+                if code == SEND_MESSAGE_V2 {
+                    let forgets = account.forgets && at % 100 == 1;
+                    let bodies = account.bodies.entry(queue).or_default();
+                    bodies.push(if forgets { bodies[at - 1].clone() } else { body });
+                }
+                (json!({"queueOffset": at.to_string()}), Vec::new())
+            }
+            PULL_MESSAGE => {
+                let number = |field| text(field).parse::<usize>().unwrap();
+                let (from, most) = (number("queueOffset"), number("maxMsgNums"));
+                let bodies = &account.bodies[&(text("topic"), text("queueId"))];
+                let found = bodies.iter().enumerate().skip(from).take(most);
+                let records: Vec<u8> = found.flat_map(|(at, body)| record(at, body)).collect();
+                let next = bodies.len().min(from + most);
+                (json!({"nextBeginOffset": next.to_string()}), records)
             }
             _ => panic!("request code {code}"),
         };
@@ -109,13 +130,25 @@ fn read_request(stream: &mut TcpStream) -> Option<(Value, Vec<u8>)> {
     Some((serde_json::from_slice(&rest).unwrap(), body))
 }
 
-fn write_answer(stream: &mut TcpStream, header: &Value, body: &str) -> Option<()> {
+fn write_answer(stream: &mut TcpStream, header: &Value, body: &[u8]) -> Option<()> {
     let header = header.to_string();
     let mut frame = ((4 + header.len() + body.len()) as u32).to_be_bytes().to_vec();
     frame.extend_from_slice(&(header.len() as u32).to_be_bytes());
     frame.extend_from_slice(header.as_bytes());
-    frame.extend_from_slice(body.as_bytes());
+    frame.extend_from_slice(body);
     stream.write_all(&frame).ok()
+}
+
+/// A message as it is stored, with nothing in it but its offset and its body.
+fn record(offset: usize, body: &[u8]) -> Vec<u8> {
+    let mut record = vec![0; 20];
+    record.extend_from_slice(&(offset as u64).to_be_bytes());
+    record.extend_from_slice(&[0; 56]);
+    record.extend_from_slice(&(body.len() as u32).to_be_bytes());
+    record.extend_from_slice(body);
+    let size = record.len() as u32;
+    record[..4].copy_from_slice(&size.to_be_bytes());
+    record
 }
 
 /// Messages of a batch, each of which begins with its size.
@@ -162,6 +195,7 @@ fn a_broker_is_filled_before_and_that_is_in_no_figure() {
     assert_eq!(result["figures"]["acknowledged"], 3_000.0);
     let records = result["records"].as_u64().unwrap();
     assert!(records <= 3_000, "{records} records of 3,000 were measured");
+    assert_eq!(result["findings"]["missing"], 0);
     let command = result["command"].as_str().unwrap();
     assert!(command.contains("--topic sends") && !command.contains("fill"), "{command}");
 }
@@ -172,6 +206,18 @@ fn nobodys_broker_is_filled_unasked() {
     let result = result(&run(&broker, "unasked", &[]));
     assert_eq!(broker.story(), [("sends".to_owned(), 3_000)]);
     assert_eq!(result["filledBytes"], 0);
+}
+
+#[test]
+fn a_message_that_is_there_twice_in_place_of_another_fails_the_run() {
+    let broker = FakeBroker::start();
+    broker.account.lock().unwrap().forgets = true;
+    let output = run(&broker, "forgotten", &[]);
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stdout);
+    let result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let found = |what: &str| result["findings"][what].as_u64().unwrap();
+    assert_eq!((found("missing"), found("duplicates")), (30, 30), "{text}");
 }
 
 #[test]

@@ -118,6 +118,23 @@ where
     Ok(report)
 }
 
+/// Lets receiving threads read what was sent before, unmeasured.
+///
+/// # Errors
+/// A thread failed.
+pub fn read_back<W>(
+    control: &Control,
+    tasks: impl ExactSizeIterator<Item = W>,
+    sent: u64,
+) -> Result<Vec<Consumed>>
+where
+    W: FnOnce(Arc<Gauge>) -> Result<Consumed> + Send + 'static,
+{
+    let team = Team::start(CONSUMER, tasks);
+    read_on(&team, sent, control);
+    team.join()
+}
+
 /// Bytes of a record, as the threads saw them last.
 fn record_bytes(consumed: &[Consumed]) -> usize {
     consumed.iter().map(|c| c.record_bytes).max().unwrap_or(0)

@@ -17,6 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+/// Messages that RocketMQ's clients pull at a time unless they are told otherwise.
+pub const PULL_MESSAGES: u32 = 32;
+
 const LOOK: Duration = Duration::from_millis(50);
 const PULL_MESSAGE: i16 = 11;
 /// The broker may hold the pull, and the request has its subscription with it.

@@ -45,7 +45,7 @@ impl TopicOptions {
 /// Which RocketMQ cluster, which topics.
 #[derive(Args, Debug, Clone)]
 pub struct RocketmqOptions {
-    /// The name server's address, as host:port; the first broker it knows is used.
+    /// The name server's address, as host:port; it knows one broker.
     #[arg(long)]
     namesrv: String,
     /// The topic; with several topics, the prefix of their names.

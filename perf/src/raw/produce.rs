@@ -1,9 +1,11 @@
 //! `raw produce`: prepared batches as fast as the broker takes them.
 
+use super::consume::read_back;
 use super::control::{Control, Team, Window};
+use super::cursor::between;
 use super::intervals;
 use super::options::{
-    BatchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
+    BatchOptions, FetchOptions, FlightOptions, SendOptions, TimeOptions, TopicOptions, WatchOptions,
 };
 use super::producer::{Produced, ProducerPlan};
 use super::summary::RawReport;
@@ -30,6 +32,11 @@ pub struct ProduceArgs {
     batch: BatchOptions,
     #[command(flatten)]
     flight: FlightOptions,
+    #[command(flatten)]
+    fetch: FetchOptions,
+    /// Leave out reading everything back afterwards, which finds loss, duplicates and disorder.
+    #[arg(long)]
+    no_read_back: bool,
     /// Records in all, as whole batches, instead of a time.
     #[arg(long, conflicts_with = "seconds")]
     records: Option<u64>,
@@ -44,14 +51,15 @@ pub fn start(plan: &ProducerPlan, control: &Arc<Control>) -> Team<Produced> {
     Team::start(PRODUCER, (0..plan.threads).map(|thread| plan.task(control, thread)))
 }
 
-/// Writes, and looks at the end whether the partitions have become longer by what was written.
+/// Writes, looks at the end whether the partitions have become longer by what was written, and reads
+/// it back.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
 pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
     let mut plan = args.send.plan(&args.topics, args.flight.pace(), args.batch.size())?;
     plan.batches = args.records.map(|records| records.div_ceil(plan.batch.records));
-    let began_at: i64 = plan.topics.create(&plan.brokers)?.iter().sum();
+    let began = plan.topics.create(&plan.brokers)?;
 
     let control = Control::new();
     let team = start(&plan, &control);
@@ -68,7 +76,14 @@ pub fn produce(args: &ProduceArgs) -> Result<RawReport> {
     describe(&mut report, &plan);
     report.record(intervals, &produced, &[]);
     report.judge_progress(ended);
-    judge_written(&mut report, &plan, began_at, produced);
+    let sent = produced.iter().map(|p| p.sent).sum();
+    let streams = judge_written(&mut report, &plan, began.iter().sum(), produced);
+    if !args.no_read_back {
+        let fetching = args.fetch.plan(&args.topics, Some(&control));
+        let cursors = between(began, plan.topics.ends(&plan.brokers)?);
+        let tasks = (0..fetching.threads).map(|thread| fetching.task(&control, &cursors, thread));
+        report.judge_reading(&read_back(&control, tasks, sent)?, &streams);
+    }
     Ok(report.finish())
 }
 

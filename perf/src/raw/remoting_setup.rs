@@ -19,6 +19,8 @@ const QUERY_CONSUMER_OFFSET: i16 = 14;
 const UPDATE_AND_CREATE_TOPIC: i16 = 17;
 const GET_ROUTEINFO_BY_TOPIC: i16 = 105;
 const GET_BROKER_CLUSTER_INFO: i16 = 106;
+/// The answer of a name server that does not know a topic.
+const TOPIC_NOT_EXIST: i64 = 17;
 /// Asks for the offset after a queue's last message.
 pub const GET_MAX_OFFSET: i16 = 30;
 /// Asks for the offset of a queue's first message.
@@ -34,10 +36,10 @@ pub struct NamedBroker {
 }
 
 /// Messages that were ever stored in these topics, which their queues' ends tell, once these are so
-/// many, or half a minute has passed.
+/// many, or half a minute has passed. Topics that there are not hold none.
 ///
 /// # Errors
-/// The name server or its broker cannot be reached or refuses; it does not know a topic.
+/// The name server or its broker cannot be reached or refuses.
 pub fn messages_stored(name_server: &str, topics: &[String], at_least: u64) -> Result<u64> {
     let mut names = RemotingSetup::open_within(name_server, STALL_TIMEOUT)?;
     let mut broker = RemotingSetup::open_within(&names.broker()?.address, STALL_TIMEOUT)?;
@@ -83,16 +85,22 @@ impl RemotingSetup {
         Ok(Self { stream, opaque: 0 })
     }
 
-    /// The first broker that a name server knows. One just started may yet have to tell it.
+    /// The broker that a name server knows. One just started may yet have to tell it.
     ///
     /// # Errors
-    /// It knows none, and does not hear of one in time.
+    /// It knows none, and does not hear of one in time. It knows more than one: RocketMQ's producers
+    /// would send to all of them.
     pub fn broker(&mut self) -> Result<NamedBroker> {
         let deadline = Instant::now() + BROKER_TIMEOUT;
         loop {
             let frame = self.call(GET_BROKER_CLUSTER_INFO, &[])?;
             let answer = success(&frame, "asking the name server for brokers")?;
             let body = String::from_utf8_lossy(answer.body);
+            let brokers = body.matches("\"brokerAddrs\"").count();
+            if brokers > 1 {
+                let why = format!("the name server knows {brokers} brokers, and one is measured");
+                return Err(PerfError::Failed(why));
+            }
             match named_broker(&body) {
                 Some(broker) => return Ok(broker),
                 None if Instant::now() < deadline => sleep(Duration::from_millis(50)),
@@ -137,9 +145,12 @@ impl RemotingSetup {
         places.map(of).collect()
     }
 
-    /// How many queues of a topic can be read, as a name server tells.
+    /// How many queues of a topic can be read, as a name server tells; none if there is no such topic.
     fn queues(&mut self, topic: &str) -> Result<u32> {
         let frame = self.call(GET_ROUTEINFO_BY_TOPIC, &[("topic", topic)])?;
+        if Answer::read(&frame).is_some_and(|answer| answer.code == TOPIC_NOT_EXIST) {
+            return Ok(0);
+        }
         let doing = format!("asking for the route of {topic}");
         let answer = success(&frame, &doing)?;
         let body = String::from_utf8_lossy(answer.body);

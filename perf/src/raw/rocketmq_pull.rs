@@ -3,7 +3,7 @@
 use super::consume::read_all;
 use super::control::Control;
 use super::cursor::{between, held};
-use super::message_puller::PullerPlan;
+use super::message_puller::{PULL_MESSAGES, PullerPlan};
 use super::options::{RocketmqOptions, WatchOptions};
 use super::remoting_setup::{GET_MAX_OFFSET, GET_MIN_OFFSET, RemotingSetup};
 use super::summary::RawReport;
@@ -22,7 +22,7 @@ pub struct RocketmqPullArgs {
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Messages of a pull at most.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = PULL_MESSAGES)]
     pull_messages: u32,
     /// How many messages there are to be. [default: as the queues' offsets say]
     #[arg(long)]

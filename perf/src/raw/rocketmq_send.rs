@@ -1,7 +1,10 @@
 //! `raw rocketmq-send`: synchronous sends of many threads, or batches.
 
+use super::consume::read_back;
 use super::control::{Control, STALL_TIMEOUT, Team, Window};
+use super::cursor::between;
 use super::intervals;
+use super::message_puller::{PULL_MESSAGES, PullerPlan};
 use super::message_sender::SenderPlan;
 use super::options::{RocketmqOptions, TimeOptions, WatchOptions};
 use super::produce::PRODUCER;
@@ -34,6 +37,9 @@ pub struct RocketmqSendArgs {
     /// Threads of the generator that serve the connections.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Leave out reading everything back afterwards, which finds loss, duplicates and disorder.
+    #[arg(long)]
+    no_read_back: bool,
     /// Messages in all, as whole sends, instead of a time.
     #[arg(long, conflicts_with = "seconds")]
     records: Option<u64>,
@@ -43,7 +49,7 @@ pub struct RocketmqSendArgs {
     watch: WatchOptions,
 }
 
-/// Sends, and looks at the end whether the queues have become longer by what was sent.
+/// Sends, looks at the end whether the queues have become longer by what was sent, and reads it back.
 ///
 /// # Errors
 /// The broker cannot be reached, or refuses.
@@ -68,7 +74,7 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     };
     let mut setup = RemotingSetup::open(&broker.address)?;
     setup.create_topics(&topics)?;
-    let began_at: i64 = setup.offsets(&topics, GET_MAX_OFFSET)?.iter().sum();
+    let began = setup.offsets(&topics, GET_MAX_OFFSET)?;
 
     let control = Control::new();
     let team: Team<Produced> =
@@ -88,8 +94,24 @@ pub fn send(args: &RocketmqSendArgs) -> Result<RawReport> {
     let sent: u64 = produced.iter().map(|p| p.sent).sum();
     report.record(intervals, &produced, &[]);
     report.judge_progress(ended);
-    report.judge_sending(produced);
+    let streams = report.judge_sending(produced);
+    let began_at = began.iter().sum();
     report.report.failures.extend(fault_in_ends(&broker.address, &topics, began_at, sent));
+    if !args.no_read_back {
+        let mut setup = RemotingSetup::open_within(&broker.address, STALL_TIMEOUT)?;
+        let cursors = between(began, setup.offsets(&topics, GET_MAX_OFFSET)?);
+        let pulling = PullerPlan {
+            broker,
+            topics,
+            connections: 1,
+            threads: 1,
+            messages: PULL_MESSAGES,
+            serialization: args.rocketmq.serialize,
+            only_run: Some(control.run),
+        };
+        let tasks = (0..pulling.threads).map(|thread| pulling.task(&control, &cursors, thread));
+        report.judge_reading(&read_back(&control, tasks, sent)?, &streams);
+    }
     Ok(report.finish())
 }
 

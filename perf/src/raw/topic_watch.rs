@@ -12,6 +12,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A topic of RocketMQ's, and the connection that is asked about it.
 pub struct TopicWatch {
+    address: String,
     broker: RemotingSetup,
     topic: RawTopics,
 }
@@ -23,10 +24,15 @@ impl TopicWatch {
     /// One of them cannot be reached or refuses.
     pub fn create(name_server: &str, topic: &str, queues: u32) -> Result<Self> {
         let topic = RawTopics::new(topic, 1, queues);
-        let broker = RemotingSetup::open_within(name_server, STALL_TIMEOUT)?.broker()?;
-        let mut broker = RemotingSetup::open_within(&broker.address, STALL_TIMEOUT)?;
+        let address = RemotingSetup::open_within(name_server, STALL_TIMEOUT)?.broker()?.address;
+        let mut broker = RemotingSetup::open_within(&address, STALL_TIMEOUT)?;
         broker.create_topics(&topic)?;
-        Ok(Self { broker, topic })
+        Ok(Self { address, broker, topic })
+    }
+
+    /// The broker's address.
+    pub fn broker(&self) -> &str {
+        &self.address
     }
 
     /// Messages that were ever stored.
