@@ -300,11 +300,12 @@ impl Broker {
         Ok(true)
     }
 
-    /// Whether the message at `offset` of a queue of this shard is there, and in memory.
-    pub async fn is_hot(self: &Rc<Self>, queue: QueueId, offset: i64) -> bool {
+    /// Whether the message at `offset` of a queue of this shard is there, and no further from the log's
+    /// end than memory reaches, whether or not the broker was restarted since.
+    pub async fn is_recent(self: &Rc<Self>, queue: QueueId, offset: i64) -> bool {
         self.apply_durable();
         let found = self.index.find(queue, offset).await;
-        found.is_ok_and(|entry| entry.is_some_and(|entry| entry.position >= self.tail.start()))
+        found.is_ok_and(|entry| entry.is_some_and(|entry| self.log.is_recent(entry.position)))
     }
 }
 

@@ -600,7 +600,12 @@ fn offsets_are_the_groups_for_both_dialects() {
         send(&mut client, "orders", "A", body);
     }
     committed(&mut client, Some(false)).expect(ResponseCode::QueryNotFound);
-    // The queue is young: a new group begins at its first message.
+    // The queue is young: a new group begins at its first message, over a restart too.
+    let young = committed(&mut client, None).expect(ResponseCode::Success);
+    assert_eq!(young.number("offset"), 0);
+    broker.kill();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let mut client = Remoting::connect(&broker.rocketmq);
     let young = committed(&mut client, None).expect(ResponseCode::Success);
     assert_eq!(young.number("offset"), 0);
     let update = UpdateConsumerOffsetRequest {

@@ -57,14 +57,15 @@ async fn settle(gateway: &Gateway, group: &str, partition: TopicPartition) {
 }
 
 /// Where a new group begins in a young queue, whatever its clients would choose: as in RocketMQ, so
-/// that who subscribes a moment after the first message still gets it. In any other queue the
-/// clients choose.
+/// that who subscribes a moment after the first message still gets it. A queue is young while its first
+/// message is no further back in the log than the hot tail reaches (RocketMQ: than a share of the
+/// machine's memory), over restarts too. In any other queue the clients choose.
 async fn first_offset(gateway: &Gateway, queue: QueueId) -> Result<i64, Refusal> {
     let broker = &gateway.broker;
     let young = broker.on(broker.owner(queue), move |owner| {
         Box::pin(async move {
             let (start, _) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
-            Ok::<_, OffsetError>(start == 0 && owner.is_hot(queue, 0).await)
+            Ok::<_, OffsetError>(start == 0 && owner.is_recent(queue, 0).await)
         })
     });
     if young.await?? { Ok(0) } else { Err(unknown()) }

@@ -334,6 +334,13 @@ impl CommitLog {
         Position(self.reserved.load(Ordering::Relaxed))
     }
 
+    /// Whether `position` lies no further from the log's end than the hot tail reaches, though it may
+    /// not be in it: the tail is empty after a start.
+    #[must_use]
+    pub fn is_recent(&self, position: Position) -> bool {
+        self.reserved().0.saturating_sub(position.0) <= self.tail.capacity()
+    }
+
     /// Why the log has stopped, if it has.
     #[must_use]
     pub fn failure(&self) -> Option<&str> {
