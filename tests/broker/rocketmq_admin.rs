@@ -426,6 +426,12 @@ fn offsets_are_reset_and_members_told() {
     let one = reset(&mut admin, 0, true, Some((0, 1))).expect(ResponseCode::Success);
     assert_eq!(offsets(&one), [(0, 1)]);
     reset(&mut admin, 0, true, Some((2, 1))).expect(ResponseCode::InvalidParameter);
+    // What the queue does not have is refused, and changes nothing.
+    let beyond = reset(&mut admin, 0, true, Some((0, 5))).expect(ResponseCode::SystemError);
+    assert_eq!(beyond.remark, "Target offset 5 not in consume queue range [0-3]");
+    assert_eq!(progress(&mut admin, "consumers"), [(0, 3, 1), (1, 1, 1)]);
+    let behind = reset(&mut admin, 0, true, Some((0, 4))).expect(ResponseCode::Success);
+    assert_eq!(offsets(&behind), [(0, 3)]);
 
     let mut member = Remoting::connect(&broker.rocketmq);
     heartbeat(&mut member, "one", 1);

@@ -55,15 +55,16 @@ async fn offsets(
         Box::pin(async move {
             let (start, end) = owner.ends(queue).ok_or(OffsetError::UnknownQueue)?;
             Ok(match target {
-                Target::Offset(offset) => offset.clamp(start, end),
+                Target::Offset(offset) => within(offset, start, end),
                 Target::Found(spec) => {
-                    owner.find_offset(queue, spec).await?.map_or(end, |found| found.offset)
+                    Ok(owner.find_offset(queue, spec).await?.map_or(end, |found| found.offset))
                 }
             })
         })
     });
-    let found = queues.zip(found.await?);
-    Ok(found
+    let found: Vec<i64> = found.await?.into_iter().collect::<Result<_, Refusal>>()?;
+    Ok(queues
+        .zip(found)
         .map(|(partition, offset)| {
             let now = committed.get(&(partition as u32)).copied();
             // Without force a group only goes back.
@@ -71,6 +72,16 @@ async fn offsets(
             (partition, kept.unwrap_or(offset))
         })
         .collect())
+}
+
+/// An offset that was asked for, if the queue has it. One behind the end is let pass, as in RocketMQ
+/// (`AdminBrokerProcessor.resetOffsetInner`), and is the end.
+fn within(offset: i64, start: i64, end: i64) -> Result<i64, Refusal> {
+    if offset < start || offset > end + 1 {
+        let remark = format!("Target offset {offset} not in consume queue range [{start}-{end}]");
+        return Err(Refusal::new(ResponseCode::SystemError, remark));
+    }
+    Ok(offset.min(end))
 }
 
 #[derive(Clone, Copy)]
