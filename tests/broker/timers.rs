@@ -97,12 +97,24 @@ fn delayed_messages_come_in_their_time_and_order() {
     let records: Vec<_> = found.iter().map(|bytes| Record::parse(bytes).unwrap()).collect();
     let texts: Vec<_> = records.iter().map(text).collect();
     assert_eq!(texts, ["first", "second", "third", "fourth", "fifth"]);
-    for (record, after_ms) in records.iter().zip([0, 300, 1_000, 1_500, 2_000]) {
+    // Without a level they keep the time they were sent with, and say when they were due.
+    let kept: [&[_]; 5] = [
+        &["TIMER_DELIVER_MS"],
+        &["TIMER_DELAY_MS", "TIMER_DELIVER_MS", "TIMER_OUT_MS"],
+        &[],
+        &["TIMER_DELIVER_MS", "TIMER_OUT_MS"],
+        &[],
+    ];
+    let expected = [0, 300, 1_000, 1_500, 2_000].into_iter().zip(kept);
+    for (record, (after_ms, kept)) in records.iter().zip(expected) {
         assert!(record.store_timestamp >= before_ms + after_ms, "{record:?} is early");
         let names: Vec<_> = record.properties().map(|(name, _)| name).collect();
-        assert_eq!(names, ["UNIQ_KEY", "TAGS", "MSG_REGION", "TRACE_ON", "CLUSTER"]);
+        let set: &[_] = &["MSG_REGION", "TRACE_ON", "CLUSTER"];
+        assert_eq!(names, [&["UNIQ_KEY", "TAGS"], kept, set].concat());
         assert_eq!((record.topic, record.queue_id), ("orders", 0));
     }
+    let out_ms = records[3].properties().get("TIMER_OUT_MS");
+    assert_eq!(out_ms, records[3].properties().get("TIMER_DELIVER_MS"));
     assert_eq!((broker.metric("timers_pending"), broker.metric("timers_fired_total")), (0, 4));
     broker.stop();
     verified(data.path());
@@ -424,6 +436,28 @@ fn a_message_comes_again_until_it_is_a_dead_letter() {
     }
     broker.stop();
     verified(data.path());
+}
+
+/// Its properties say when it was to come wherever a consumer sends it.
+#[test]
+fn what_was_due_once_is_not_timed_again() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["rocketmq.delay_levels=1s"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    send(&mut client, "orders", &[("TIMER_DELAY_MS", "300")], "late");
+    let found = await_messages(&mut client, "orders", 0, 1).remove(0);
+    let record = Record::parse(&found).unwrap();
+    let told = ask_send(&mut client, &header("others", 0, record.properties), "late");
+    let told = told.expect(ResponseCode::Success);
+    assert!(told.fields.iter().all(|(name, _)| name != "recallHandle"), "{told:?}");
+    let sent_on = pull(&mut client, "others", 0, "*").expect(ResponseCode::Success);
+    let sent_on = Record::parse(&sent_on.body).unwrap();
+    assert_eq!(sent_on.properties, record.properties);
+    send_back(&mut client, &record, 1, None).expect(ResponseCode::Success);
+    let again = await_messages(&mut client, "%RETRY%consumers", 0, 1).remove(0);
+    let names: Vec<_> = Record::parse(&again).unwrap().properties().map(|(name, _)| name).collect();
+    assert!(!names.iter().any(|name| name.starts_with("TIMER_")), "{names:?}");
+    broker.stop();
 }
 
 /// Kafka's records may be larger than what topics of RocketMQ's take.

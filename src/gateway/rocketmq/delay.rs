@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// Properties that say when, or where to then. A message that is delivered has none of them.
+/// Properties that say when, or where to then. A message that waited for its level has none of them.
 const OF_TIMERS: [&str; 7] = [
     property::DELAY,
     property::TIMER_DELAY_SEC,
@@ -22,24 +22,68 @@ const OF_TIMERS: [&str; 7] = [
     property::REAL_QID,
 ];
 
-/// When a message with these properties is due, in milliseconds since 1970; none if it is at once. A
-/// level wins over a delay in seconds, that over one in milliseconds, that over a time.
-///
-/// # Errors
-/// A delay that is no number, or longer than allowed.
-pub(super) fn due_ms(
+/// Those that no message is delivered with.
+const NEVER_DELIVERED: [&str; 3] = [property::DELAY, property::REAL_TOPIC, property::REAL_QID];
+
+/// What a message's properties say of when it is to be delivered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Schedule {
+    /// When it is due, in milliseconds since 1970; none if it is at once.
+    pub due_ms: Option<i64>,
+    by_level: bool,
+}
+
+impl Schedule {
+    /// A level wins over a delay in seconds, that over one in milliseconds, that over a time. What says
+    /// that it was due once is not timed again.
+    ///
+    /// # Errors
+    /// A delay that is no number, or longer than allowed.
+    pub(super) fn of(
+        settings: &RocketMqSettings,
+        properties: &Properties<'_>,
+        now_ms: i64,
+    ) -> Result<Self, Refusal> {
+        let level = properties.get(property::DELAY).and_then(|level| level.trim().parse().ok());
+        if let Some(delay) = delay_of_level(settings, level.unwrap_or(0)) {
+            let due_ms = Some(now_ms + delay.as_millis() as i64);
+            return Ok(Self { due_ms, by_level: true });
+        }
+        let due_ms = time(settings, properties, now_ms)?.filter(|due_ms| *due_ms > now_ms);
+        Ok(Self { due_ms, by_level: false })
+    }
+
+    /// Whether the message is delivered with one of the properties it was sent with: without those of
+    /// timers if it had a level (`ScheduleMessageService.messageTimeUp`), else with the time it was
+    /// sent with (`TimerMessageStore.convertMessage`).
+    pub(super) fn keeps(self, name: &str) -> bool {
+        if self.by_level { !is_of_timers(name) } else { !NEVER_DELIVERED.contains(&name) }
+    }
+
+    /// The same for a message that does not wait, whatever it says.
+    pub(super) fn at_once(self) -> Self {
+        Self { due_ms: None, ..self }
+    }
+
+    /// What the message is delivered with as [`property::TIMER_OUT_MS`].
+    pub(super) fn out_ms(self) -> Option<i64> {
+        self.due_ms.filter(|_| !self.by_level)
+    }
+}
+
+/// The time that properties without a level name, if they do.
+fn time(
     settings: &RocketMqSettings,
     properties: &Properties<'_>,
     now_ms: i64,
 ) -> Result<Option<i64>, Refusal> {
-    let level = properties.get(property::DELAY).and_then(|level| level.trim().parse().ok());
-    if let Some(delay) = delay_of_level(settings, level.unwrap_or(0)) {
-        return Ok(Some(now_ms + delay.as_millis() as i64));
+    if properties.get(property::TIMER_OUT_MS).is_some() {
+        return Ok(None);
     }
     let number =
         |name| properties.get(name).map(|text| text.trim().parse().map_err(|_| illegal(settings)));
     let after = |delay: i64, unit_ms| now_ms.saturating_add(delay.saturating_mul(unit_ms));
-    let due_ms = if let Some(delay) = number(property::TIMER_DELAY_SEC) {
+    let time_ms = if let Some(delay) = number(property::TIMER_DELAY_SEC) {
         after(delay?, 1_000)
     } else if let Some(delay) = number(property::TIMER_DELAY_MS) {
         after(delay?, 1)
@@ -48,10 +92,10 @@ pub(super) fn due_ms(
     } else {
         return Ok(None);
     };
-    if due_ms.saturating_sub(now_ms) > settings.max_delay.as_millis() as i64 {
+    if time_ms.saturating_sub(now_ms) > settings.max_delay.as_millis() as i64 {
         return Err(illegal(settings));
     }
-    Ok((due_ms > now_ms).then_some(due_ms))
+    Ok(Some(time_ms))
 }
 
 /// How long a message of this level waits; levels beyond the last are the last.
@@ -61,7 +105,7 @@ pub(super) fn delay_of_level(settings: &RocketMqSettings, level: i32) -> Option<
     levels.get(at.min(levels.len() - 1)).copied()
 }
 
-/// Whether a property is one that a delivered message does not have.
+/// Whether a property says when a message is delivered, or where to then.
 pub(super) fn is_of_timers(name: &str) -> bool {
     OF_TIMERS.contains(&name)
 }

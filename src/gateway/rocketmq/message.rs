@@ -17,8 +17,8 @@ pub(super) struct Message {
     pub early: bool,
     /// It is in the log already, so that its topic's limits do not count.
     pub admitted: bool,
-    /// Its properties spoke of a time; the record's do not.
-    pub waits: bool,
+    /// When it is due by what its properties said, in milliseconds since 1970; none if it is at once.
+    pub due_ms: Option<i64>,
 }
 
 impl Message {

@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     Gateway, Handled, RocketMqSettings,
     client::Client,
-    delay,
+    delay::{self, Schedule},
     message::{self, Later, Message},
     refusal::Refusal,
     retry::{self, RetryPolicy},
@@ -64,7 +64,7 @@ pub(super) async fn handle(
         return Err(Refusal::no_queue(&topic.name, queue_id));
     }
     let queue = topic.queue(queue_id).ok_or_else(|| Refusal::no_queue(&topic.name, queue_id))?;
-    let place = Place { topic: &topic, queue_id, queue };
+    let place = Place { topic: &topic, queue_id, queue, is_dead };
     let properties = header.properties.unwrap_or_default();
     let properties = if is_batch { properties.into() } else { with_unique_id(gateway, properties) };
     let messages = if is_batch {
@@ -80,10 +80,7 @@ pub(super) async fn handle(
     };
     let checked = messages.iter().map(|message| check(gateway, client, &header, &place, message));
     let checked: Vec<_> = checked.collect::<Result<_, _>>()?;
-    if !is_dead
-        && checked.iter().any(|message| message.waits)
-        && let Some(due_ms) = due_ms(gateway, &messages)?
-    {
+    if let Some(due_ms) = checked.iter().find_map(|message| message.due_ms) {
         if is_batch {
             // Java's client knows (`MessageBatch.generateFromList`), Go's does not.
             let remark = "batch request does not support delayed messages";
@@ -120,15 +117,6 @@ async fn send_later(
     answer(gateway, command, timers, place.queue_id, &Ids { unique_id, recall }, &[stored])
 }
 
-/// When the first of the messages that is to be delivered later is, if any is.
-fn due_ms(gateway: &Gateway, messages: &[BatchMessage<'_>]) -> Result<Option<i64>, Refusal> {
-    let now_ms = gateway.broker.env().clock.wall_ms();
-    let due_ms = |message: &BatchMessage<'_>| {
-        delay::due_ms(&gateway.settings, &Properties::new(message.properties), now_ms)
-    };
-    messages.iter().find_map(|message| due_ms(message).transpose()).transpose()
-}
-
 /// Where a send goes.
 struct Destination {
     topic: Arc<Topic>,
@@ -141,6 +129,8 @@ struct Place<'a> {
     topic: &'a Topic,
     queue_id: i32,
     queue: QueueId,
+    /// Dead letters do not wait.
+    is_dead: bool,
 }
 
 /// The topic named; but a consumer's message that was tried too often goes to the dead letters
@@ -203,9 +193,9 @@ fn check(
         has_key: false,
         early: false,
         admitted: false,
-        waits: false,
+        due_ms: None,
     };
-    let mut of_broker = false;
+    let (mut of_broker, mut of_timers) = (false, false);
     for (name, value) in Properties::new(message.properties) {
         match name {
             property::TRAN_MSG if value.eq_ignore_ascii_case("true") => return Err(transaction()),
@@ -213,11 +203,12 @@ fn check(
             property::KEYS => checked.has_key = true,
             property::WAIT => checked.early = value == "false",
             name if property::OF_BROKER.contains(&name) => of_broker = true,
-            name => checked.waits |= delay::is_of_timers(name),
+            name => of_timers |= delay::is_of_timers(name),
         }
     }
-    let as_given = !checked.waits && !of_broker;
-    let properties = stored_properties(&gateway.settings, message.properties, as_given);
+    let schedule = of_timers.then(|| schedule(gateway, place, message.properties)).transpose()?;
+    checked.due_ms = schedule.and_then(|schedule| schedule.due_ms);
+    let properties = stored_properties(&gateway.settings, message.properties, of_broker, schedule);
     let record = Record {
         version: RecordVersion::of_topic(&place.topic.name),
         body_crc: 0,
@@ -242,16 +233,32 @@ fn check(
     Ok(checked)
 }
 
-/// What a message is stored with: what its client gave, unless that says when it is delivered, or what
-/// the broker sets.
-fn stored_properties(settings: &RocketMqSettings, given: &str, as_given: bool) -> String {
+/// When a message whose properties speak of a time is to be delivered.
+fn schedule(gateway: &Gateway, place: &Place<'_>, properties: &str) -> Result<Schedule, Refusal> {
+    let now_ms = gateway.broker.env().clock.wall_ms();
+    let schedule = Schedule::of(&gateway.settings, &Properties::new(properties), now_ms)?;
+    Ok(if place.is_dead { schedule.at_once() } else { schedule })
+}
+
+/// What a message is stored with: what its client gave, but for what it is not delivered with, and for
+/// what the broker sets.
+fn stored_properties(
+    settings: &RocketMqSettings,
+    given: &str,
+    of_broker: bool,
+    schedule: Option<Schedule>,
+) -> String {
     let mut block = String::with_capacity(given.len() + 96);
-    if as_given {
+    if !of_broker && schedule.is_none() {
         block.push_str(given);
     } else {
+        let schedule = schedule.unwrap_or_default();
         property::push_those(&mut block, given, |name| {
-            !delay::is_of_timers(name) && !property::OF_BROKER.contains(&name)
+            schedule.keeps(name) && !property::OF_BROKER.contains(&name)
         });
+        if let Some(out_ms) = schedule.out_ms() {
+            property::push(&mut block, property::TIMER_OUT_MS, &out_ms.to_string());
+        }
     }
     property::push(&mut block, property::MSG_REGION, REGION);
     property::push(&mut block, property::TRACE_ON, "true");

@@ -116,7 +116,7 @@ fn sent_back(
         has_key: known.get(property::KEYS).is_some(),
         early: false,
         admitted: true,
-        waits: false,
+        due_ms: None,
     })
 }
 
