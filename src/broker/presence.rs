@@ -14,7 +14,7 @@ use super::{Broker, filter::Filter, group::GroupError};
 use crate::{
     base::ShardId,
     cluster::Topic,
-    wire::rocketmq::body::{Connection, ConsumerData},
+    wire::rocketmq::body::{Connection, ConsumeType, ConsumerData},
 };
 
 /// A connection of a member, unlike any other of this process.
@@ -234,6 +234,15 @@ impl Broker {
     #[must_use]
     pub fn group_members(&self, group: &str) -> Vec<Member> {
         self.presence.borrow().members(group).map(|(_, member)| member.clone()).collect()
+    }
+
+    /// Whether there are members of a group this shard owns and all of them pull by themselves: these
+    /// pass over a notice of offsets, and go where the answer to a pull sends them.
+    #[must_use]
+    pub fn group_pulls_by_itself(&self, group: &str) -> bool {
+        let pulls = |member: &Member| member.consumer.consume_type == ConsumeType::Actively;
+        let presence = self.presence.borrow();
+        presence.consumers.get(group).is_some_and(|group| group.members.values().all(pulls))
     }
 
     /// The ids of the clients that consume in a group this shard owns, in order.

@@ -122,7 +122,17 @@ impl Broker {
                 return Ok(pulled);
             }
             pull.offset = pulled.next_offset;
-            self.wait_for_messages(&[(pull.queue, pull.offset)], left).await;
+            if self.hold(&[(pull.queue, pull.offset)], left).await {
+                return Ok(pulled);
+            }
+        }
+    }
+
+    /// Ends the waiting of those who pull from a queue of this shard: they are answered with what they
+    /// have, and ask again.
+    pub fn end_held_pulls(&self, queue: QueueId) {
+        if let Some(queue) = self.queues.borrow_mut().get_aside(&queue) {
+            queue.end_watches();
         }
     }
 

@@ -24,6 +24,8 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Watch {
     pub(super) fired: Cell<bool>,
+    /// The reader is to wait no longer, whatever there is.
+    pub(super) ended: Cell<bool>,
     pub(super) waker: Cell<Option<Waker>>,
 }
 
@@ -187,6 +189,12 @@ impl Queue {
     pub(super) fn fire_watches(&mut self) {
         self.sweep_at = FEW_WATCHES;
         self.watches.drain(..).filter_map(|watch| watch.upgrade()).for_each(|watch| watch.fire());
+    }
+
+    /// Wakes all readers, which are to answer with what they have.
+    pub(super) fn end_watches(&mut self) {
+        self.watches.iter().filter_map(Weak::upgrade).for_each(|watch| watch.ended.set(true));
+        self.fire_watches();
     }
 
     /// How many watches there are, those of readers that gave up among them.

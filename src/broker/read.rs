@@ -145,13 +145,18 @@ impl Broker {
     /// Waits until one of this shard's queues holds messages at or behind its offset, or is gone,
     /// or `timeout` has passed.
     pub async fn wait_for_messages(self: &Rc<Self>, queues: &[(QueueId, i64)], timeout: Duration) {
+        self.hold(queues, timeout).await;
+    }
+
+    /// As [`Broker::wait_for_messages`]; whether the wait was ended for another reason.
+    pub(super) async fn hold(&self, queues: &[(QueueId, i64)], timeout: Duration) -> bool {
         let watch = Rc::<Watch>::default();
         {
             let mut owned = self.queues.borrow_mut();
             for (id, offset) in queues {
                 match owned.get_aside(id) {
                     Some(queue) if queue.high_watermark <= *offset => queue.watch(&watch),
-                    _ => return,
+                    _ => return false,
                 }
             }
         }
@@ -163,6 +168,7 @@ impl Broker {
             Poll::Pending
         });
         futures_lite::future::or(self.env.tasks.sleep(timeout), fired).await;
+        watch.ended.get()
     }
 }
 

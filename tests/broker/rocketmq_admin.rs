@@ -4,11 +4,11 @@ use bytes::Bytes;
 use mainstem::wire::rocketmq::{
     ExtFields, RequestCode, ResponseCode,
     body::{
-        BrokerStatsData, ClusterInfo, ConsumeStats, ConsumerConnection, GroupList, KvTable,
-        MessageModel, MessageQueue, OffsetWrapper, ProducerConnection, ResetOffsetBody,
-        SubscriptionGroupConfig, SubscriptionGroupWrapper, TopicConfig,
-        TopicConfigSerializeWrapper, TopicList, TopicRouteData, TopicStatsTable, from_json,
-        to_json,
+        BrokerStatsData, ClusterInfo, ConsumeStats, ConsumeType, ConsumerConnection, ConsumerData,
+        GroupList, HeartbeatData, KvTable, MessageModel, MessageQueue, OffsetWrapper,
+        ProducerConnection, ResetOffsetBody, SubscriptionGroupConfig, SubscriptionGroupWrapper,
+        TopicConfig, TopicConfigSerializeWrapper, TopicList, TopicRouteData, TopicStatsTable,
+        from_json, to_json,
     },
     header::{
         CloneGroupOffsetRequest, ConsumerGroupRequest, CreateTopicRequest,
@@ -441,6 +441,57 @@ fn offsets_are_reset_and_members_told() {
     assert_eq!(notice.code, RequestCode::ResetConsumerClientOffset.number());
     assert_eq!((notice.field("group"), notice.field("topic")), ("consumers", "orders"));
     assert_eq!(offsets(&notice), [(0, 0), (1, 0)]);
+    broker.stop();
+}
+
+/// Lite pull consumers of Java's and Go's pull consumers pass over what they are told.
+#[test]
+fn members_that_pull_by_themselves_are_led_to_a_reset() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=1"]);
+    let mut admin = Remoting::connect(&broker.rocketmq);
+    update_topic(&mut admin, &wanted("orders", 1, 1)).expect(ResponseCode::Success);
+    for _ in 0..3 {
+        send(&mut admin, "orders", 0).expect(ResponseCode::Success);
+    }
+    commit(&mut admin, "consumers", 0, 3).expect(ResponseCode::Success);
+    let mut member = Remoting::connect(&broker.rocketmq);
+    let consumer = ConsumerData {
+        group_name: "consumers".to_owned(),
+        consume_type: ConsumeType::Actively,
+        ..ConsumerData::default()
+    };
+    let beat = HeartbeatData {
+        client_id: "one".to_owned(),
+        consumer_data_set: vec![consumer],
+        ..HeartbeatData::default()
+    };
+    let mut request = member.request(RequestCode::HeartBeat);
+    request.body = to_json(&beat).unwrap();
+    member.ask_among_notices(&request).expect(ResponseCode::Success);
+    // A pull that is held ends, and commits of how far it was count for nothing until the next one.
+    let mut held = member.request(RequestCode::PullMessage);
+    let at_the_end = PullMessageRequest {
+        queue_offset: 3,
+        sys_flag: 4 | 2,
+        suspend_timeout_millis: PATIENCE.as_millis() as i64,
+        ..pull_header("orders", 0)
+    };
+    at_the_end.write(&mut held.fields);
+    member.send(&held);
+    // It has begun once this is answered.
+    config(&mut member, "orders");
+    let told = reset(&mut admin, 0, true, None).expect(ResponseCode::Success);
+    assert_eq!(offsets(&told), [(0, 0)]);
+    member.next().unwrap().expect(ResponseCode::PullNotFound);
+    commit(&mut member, "consumers", 0, 3).expect(ResponseCode::Success);
+    assert_eq!(progress(&mut admin, "consumers"), [(0, 3, 0)]);
+    let moved = pull(&mut member, "orders", 0).expect(ResponseCode::PullOffsetMoved);
+    let told = ["nextBeginOffset", "minOffset", "maxOffset"].map(|name| moved.number(name));
+    assert_eq!(told, [0, 0, 3]);
+    pull(&mut member, "orders", 0).expect(ResponseCode::Success);
+    commit(&mut member, "consumers", 0, 2).expect(ResponseCode::Success);
+    assert_eq!(progress(&mut admin, "consumers"), [(0, 3, 2)]);
     broker.stop();
 }
 

@@ -1,4 +1,5 @@
-//! One group's offsets: those that are committed, and which ones are about to be.
+//! One group's offsets: those that are committed, which ones are about to be, and to which ones its
+//! members are to be led.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,8 @@ pub(super) struct Offsets {
     committed: BTreeMap<TopicPartition, CommittedOffset>,
     /// How many commits of a partition are on their way into the log.
     assigned: BTreeMap<TopicPartition, u32>,
+    /// Where whoever pulls next is to go on. Each of these partitions has an offset.
+    resets: BTreeMap<TopicPartition, i64>,
 }
 
 impl Offsets {
@@ -46,6 +49,30 @@ impl Offsets {
 
     pub fn remove(&mut self, partition: TopicPartition) {
         self.committed.remove(&partition);
+        self.resets.remove(&partition);
+    }
+
+    /// Whoever pulls a partition next is to go on at `offset`; with none, wherever it wants.
+    pub fn reset(&mut self, partition: TopicPartition, offset: Option<i64>) {
+        match offset {
+            Some(offset) => drop(self.resets.insert(partition, offset)),
+            None => drop(self.resets.remove(&partition)),
+        }
+    }
+
+    /// Whether nobody was led yet to where a partition was reset.
+    pub fn is_reset(&self, partition: TopicPartition) -> bool {
+        self.resets.contains_key(&partition)
+    }
+
+    /// Where a partition was reset, told once.
+    pub fn take_reset(&mut self, partition: TopicPartition) -> Option<i64> {
+        self.resets.remove(&partition)
+    }
+
+    /// Nobody is left to be led anywhere.
+    pub fn forget_resets(&mut self) {
+        self.resets.clear();
     }
 
     /// Whether a commit of the partition's offset is on its way into the log.

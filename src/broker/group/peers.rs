@@ -6,9 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    GroupError, Groups, Moment, OffsetToCommit, Reply, ReplyToken,
+    GroupError, Groups, Moment, OffsetToCommit, Reply, ReplyToken, TopicPartition,
     classic_group::{Group, GroupState},
     groups::check_id,
+    outbox::Step,
 };
 
 /// Clients by id, and where they connect from.
@@ -43,6 +44,7 @@ impl Groups {
             if was_there && group.peers.is_empty() {
                 // Its offsets live on from now.
                 group.state_ms = step.at.wall_ms;
+                group.offsets.forget_resets();
             }
         });
     }
@@ -56,7 +58,8 @@ impl Groups {
     }
 
     /// Commits offsets of such clients, which need not have said that they consume; answered with
-    /// [`Reply::CommitOffsets`] once they are durable. A group that does not exist is made.
+    /// [`Reply::CommitOffsets`] once they are durable. A group that does not exist is made. What lies
+    /// where a reset has yet to be taken does not count.
     ///
     /// # Errors
     /// `InconsistentProtocol` if the group has members it assigns to, `TooManyGroups`,
@@ -68,10 +71,52 @@ impl Groups {
         offsets: &[OffsetToCommit<'_>],
         token: ReplyToken,
     ) {
+        self.commit_as_peer(at, group, token, |group, step| {
+            let counts = |commit: &&OffsetToCommit<'_>| !group.offsets.is_reset(commit.partition);
+            let offsets: Vec<_> = offsets.iter().filter(counts).copied().collect();
+            group.take_offsets(step, &offsets, None, token);
+        });
+    }
+
+    /// Commits offsets for an administrator, otherwise as [`Groups::commit_peer_offsets`]. With `lead`
+    /// the members that are there are led to them: whoever pulls one of the partitions next takes its
+    /// offset ([`Groups::take_reset`]). That is not kept over a restart.
+    ///
+    /// # Errors
+    /// As those of [`Groups::commit_peer_offsets`].
+    pub fn reset_peer_offsets(
+        &mut self,
+        at: Moment,
+        group: &str,
+        offsets: &[OffsetToCommit<'_>],
+        lead: bool,
+        token: ReplyToken,
+    ) {
+        self.commit_as_peer(at, group, token, |group, step| {
+            let lead = lead && !group.peers.is_empty();
+            for commit in offsets {
+                group.offsets.reset(commit.partition, lead.then_some(commit.offset));
+            }
+            group.take_offsets(step, offsets, None, token);
+        });
+    }
+
+    /// Where whoever pulls a partition now is to go on, if it is to be led; told once.
+    pub fn take_reset(&mut self, group: &str, partition: TopicPartition) -> Option<i64> {
+        self.groups.get_mut(group)?.offsets.take_reset(partition)
+    }
+
+    fn commit_as_peer(
+        &mut self,
+        at: Moment,
+        group: &str,
+        token: ReplyToken,
+        commit: impl FnOnce(&mut Group, &mut Step<'_>),
+    ) {
         let result = self.ensure(at, group).and_then(|()| {
             self.existing(at, group, GroupError::GroupNotFound, |group, step| {
                 group.check_peers()?;
-                group.take_offsets(step, offsets, None, token);
+                commit(group, step);
                 Ok(())
             })
         });

@@ -127,23 +127,44 @@ pub(super) async fn commit(
 ) -> Result<(), GroupError> {
     let of = group.clone();
     let reply = group_call::ask(&gateway.broker, &of, move |groups, at, token| {
-        let offset = |(partition, offset)| OffsetToCommit {
-            partition,
-            offset,
-            leader_epoch: None,
-            metadata: "",
-        };
-        let offsets: Vec<_> = offsets.into_iter().map(offset).collect();
-        groups.commit_peer_offsets(at, &group, &offsets, token);
+        groups.commit_peer_offsets(at, &group, &to_commit(&offsets), token);
     });
-    match reply.await {
+    committed(reply.await)
+}
+
+/// As [`commit`], for an administrator, with `lead` so that members go on there.
+pub(super) async fn reset(
+    gateway: &Gateway,
+    group: String,
+    offsets: Vec<(TopicPartition, i64)>,
+    lead: bool,
+) -> Result<(), GroupError> {
+    let of = group.clone();
+    let reply = group_call::ask(&gateway.broker, &of, move |groups, at, token| {
+        groups.reset_peer_offsets(at, &group, &to_commit(&offsets), lead, token);
+    });
+    committed(reply.await)
+}
+
+fn to_commit(offsets: &[(TopicPartition, i64)]) -> Vec<OffsetToCommit<'static>> {
+    let offset = |&(partition, offset): &(TopicPartition, i64)| OffsetToCommit {
+        partition,
+        offset,
+        leader_epoch: None,
+        metadata: "",
+    };
+    offsets.iter().map(offset).collect()
+}
+
+fn committed(reply: Option<Reply>) -> Result<(), GroupError> {
+    match reply {
         Some(Reply::CommitOffsets(results)) => results?.into_iter().collect(),
         _ => Err(GroupError::CoordinatorNotAvailable),
     }
 }
 
 /// A queue, and its place in its topic by which offsets are kept.
-fn place(
+pub(super) fn place(
     gateway: &Gateway,
     topic: &str,
     queue_id: i32,

@@ -10,9 +10,11 @@ use super::{
     Gateway, Handled, check_group, client::Client, encoded, group_offset, refusal::Refusal,
 };
 use crate::{
-    base::Position,
+    base::{Position, QueueId},
     broker::{
-        LogSlice, Piece, Pull, PullCount, Pulled, ReadError, SubscriptionError, filter::Filter,
+        LogSlice, Piece, Pull, PullCount, Pulled, ReadError, SubscriptionError,
+        filter::Filter,
+        group::{GroupError, TopicPartition},
     },
     env::LocalFuture,
     gateway::{
@@ -71,11 +73,12 @@ pub(super) fn begin(
 ) -> Result<LocalFuture<'static, Handled>, Refusal> {
     let asked = PullMessageRequest::parse(&command.fields)?;
     check_group(asked.consumer_group)?;
-    let queue = gateway.queue(asked.topic, asked.queue_id)?;
+    let (queue, partition) = group_offset::place(&gateway, asked.topic, asked.queue_id)?;
     let puller = Puller {
         group: asked.consumer_group.to_owned(),
         topic: asked.topic.to_owned(),
         queue_id: asked.queue_id,
+        partition,
         broadcasts: client.broadcasts(asked.consumer_group),
         looks_at_tags: asked.expression_type == Some("TAG"),
     };
@@ -109,10 +112,21 @@ pub(super) fn begin(
     let gone = client.gone.clone();
     Ok(Box::pin(async move {
         let _ends_with_this = under_way;
-        let filter = puller.filter(&gateway, version, filter).await?;
+        let filter = match puller.welcome(&gateway, version, filter).await? {
+            Welcome::To(filter) => filter,
+            Welcome::At(reset) => return moved(&gateway, &puller, queue, reset, answer).await,
+        };
         let pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
         read(&gateway, &puller, pull, gone, answer).await
     }))
+}
+
+/// What its group has to say to a pull.
+enum Welcome {
+    /// It may have these messages.
+    To(Arc<Filter>),
+    /// An administrator wants it to go on at this offset.
+    At(i64),
 }
 
 /// Who pulls from which queue, as far as it may.
@@ -120,6 +134,8 @@ struct Puller {
     group: String,
     topic: String,
     queue_id: i32,
+    /// Where the group's offset of the queue is kept.
+    partition: TopicPartition,
     broadcasts: bool,
     /// It looks at tags itself, since those with the same hash may come, too.
     looks_at_tags: bool,
@@ -146,26 +162,34 @@ impl Puller {
     }
 
     /// Checks that the group may be consumed in by RocketMQ's clients, and finds what its members told
-    /// that it wants of the topic, if the pull does not say.
+    /// that it wants of the topic, if the pull does not say; unless its offset was reset.
     ///
     /// A client of Java's pulls with a newer subscription than it told where its heartbeat after the
     /// first rebalance meets the one of its start, and tells it half a minute later. With tags it is
     /// given everything till then; RocketMQ refuses it meanwhile (code 25), as here what goes by SQL92.
-    async fn filter(
+    async fn welcome(
         &self,
         gateway: &Gateway,
         version: i64,
         said: Option<Arc<Filter>>,
-    ) -> Result<Arc<Filter>, Refusal> {
+    ) -> Result<Welcome, Refusal> {
         let (broker, topic) = (&gateway.broker, self.topic.clone());
         let group: Arc<str> = self.group.as_str().into();
-        let looks_at_tags = self.looks_at_tags;
+        let (looks_at_tags, partition) = (self.looks_at_tags, self.partition);
         let found = broker.on(broker.group_owner(&group), move |owner| {
             Box::pin(async move {
-                owner.with_groups(|groups, _| groups.check_peers(&group))?;
+                let reset = owner.with_groups(|groups, _| {
+                    groups.check_peers(&group)?;
+                    Ok::<_, GroupError>(groups.take_reset(&group, partition))
+                })?;
+                if let Some(offset) = reset {
+                    return Ok(Welcome::At(offset));
+                }
                 match said.map_or_else(|| owner.subscription(&group, &topic, version), Ok) {
-                    Err(SubscriptionError::NotLatest) if looks_at_tags => Ok(Arc::new(Filter::All)),
-                    known => known,
+                    Err(SubscriptionError::NotLatest) if looks_at_tags => {
+                        Ok(Welcome::To(Arc::new(Filter::All)))
+                    }
+                    known => known.map(Welcome::To),
                 }
             })
         });
@@ -214,10 +238,7 @@ async fn read(
         Err(ReadError::Index) => {
             // Clients that are told to try again do so at once.
             broker.env().tasks.sleep(REBUILDING).await;
-            let ends = broker.on(broker.owner(queue), move |owner| {
-                Box::pin(std::future::ready(owner.ends(queue)))
-            });
-            let ends = ends.await?.ok_or_else(|| Refusal::no_topic(topic))?;
+            let ends = ends(gateway, puller, queue).await?;
             (ResponseCode::PullRetryImmediately, offset, nothing(ends, offset))
         }
         Err(ReadError::UnknownQueue) => return Err(Refusal::no_topic(topic)),
@@ -226,18 +247,7 @@ async fn read(
             return Err(Refusal::new(ResponseCode::SystemError, error.to_string()));
         }
     };
-    answer.code = code.number();
-    let header = PullMessageResponse {
-        suggest_which_broker_id: 0,
-        next_begin_offset,
-        min_offset: pulled.log_start,
-        max_offset: pulled.high_watermark,
-        offset_delta: Some(0),
-        topic_sys_flag: Some(0),
-        group_sys_flag: Some(0),
-        forbidden_type: None,
-    };
-    header.write(&mut answer.fields);
+    fill(&mut answer, code, next_begin_offset, &pulled);
     let Some(held) = held else { return encoded(&answer) };
     broker.count_pulled(&PullCount {
         group: &puller.group,
@@ -248,6 +258,43 @@ async fn read(
         next_offset: next_begin_offset,
     });
     with_messages(gateway, &answer, pulled.pieces, hot_from, held).await
+}
+
+/// Sends a pull to another offset of its queue.
+async fn moved(
+    gateway: &Gateway,
+    puller: &Puller,
+    queue: QueueId,
+    offset: i64,
+    mut answer: RemotingCommand<'static>,
+) -> Handled {
+    let nothing = nothing(ends(gateway, puller, queue).await?, offset);
+    fill(&mut answer, ResponseCode::PullOffsetMoved, offset, &nothing);
+    encoded(&answer)
+}
+
+/// Where a queue begins and ends.
+async fn ends(gateway: &Gateway, puller: &Puller, queue: QueueId) -> Result<(i64, i64), Refusal> {
+    let broker = &gateway.broker;
+    let ends = broker
+        .on(broker.owner(queue), move |owner| Box::pin(std::future::ready(owner.ends(queue))));
+    ends.await?.ok_or_else(|| Refusal::no_topic(&puller.topic))
+}
+
+/// Writes an answer's header.
+fn fill(answer: &mut RemotingCommand<'_>, code: ResponseCode, next_begin_offset: i64, of: &Pulled) {
+    answer.code = code.number();
+    let header = PullMessageResponse {
+        suggest_which_broker_id: 0,
+        next_begin_offset,
+        min_offset: of.log_start,
+        max_offset: of.high_watermark,
+        offset_delta: Some(0),
+        topic_sys_flag: Some(0),
+        group_sys_flag: Some(0),
+        forbidden_type: None,
+    };
+    header.write(&mut answer.fields);
 }
 
 /// The messages of the log that have left the hot tail, each with the place of its piece.

@@ -19,14 +19,60 @@ fn depart(bench: &mut Bench, client: &str) {
 
 fn commit(bench: &mut Bench, offset: i64) -> Result<Vec<Result<(), GroupError>>, GroupError> {
     let token = bench.token();
-    let partition = at('a', 0);
-    let offset = OffsetToCommit { partition, offset, leader_epoch: None, metadata: "" };
-    bench.groups.commit_peer_offsets(bench.at, GROUP, &[offset], token);
+    bench.groups.commit_peer_offsets(bench.at, GROUP, &[to_commit(offset)], token);
+    committed(bench, token)
+}
+
+fn reset(bench: &mut Bench, offset: i64, lead: bool) {
+    let token = bench.token();
+    bench.groups.reset_peer_offsets(bench.at, GROUP, &[to_commit(offset)], lead, token);
+    assert_eq!(committed(bench, token), Ok(vec![Ok(())]));
+}
+
+fn to_commit(offset: i64) -> OffsetToCommit<'static> {
+    OffsetToCommit { partition: at('a', 0), offset, leader_epoch: None, metadata: "" }
+}
+
+fn committed(
+    bench: &mut Bench,
+    token: ReplyToken,
+) -> Result<Vec<Result<(), GroupError>>, GroupError> {
     bench.drain();
     match bench.replies.remove(&token) {
         Some(Reply::CommitOffsets(result)) => result,
         other => panic!("not committed: {other:?}"),
     }
+}
+
+#[test]
+fn they_are_led_to_a_reset_once_and_commit_nothing_before() {
+    let mut bench = Bench::new();
+    let partition = at('a', 0);
+    let offset = |bench: &Bench| {
+        bench.groups.committed_offset(GROUP, partition).map(|committed| committed.offset)
+    };
+    // Nobody is there to be led.
+    reset(&mut bench, 3, true);
+    assert_eq!(bench.groups.take_reset(GROUP, partition), None);
+    attend(&mut bench, "one").unwrap();
+    reset(&mut bench, 5, true);
+    commit(&mut bench, 9).unwrap();
+    assert_eq!(offset(&bench), Some(5));
+    reset(&mut bench, 4, true);
+    assert_eq!(bench.groups.take_reset(GROUP, at('a', 1)), None);
+    assert_eq!(bench.groups.take_reset(GROUP, partition), Some(4));
+    assert_eq!(bench.groups.take_reset(GROUP, partition), None);
+    commit(&mut bench, 9).unwrap();
+    assert_eq!(offset(&bench), Some(9));
+    // It is forgotten with the next one that leads nobody, and with the last member.
+    reset(&mut bench, 2, true);
+    reset(&mut bench, 1, false);
+    commit(&mut bench, 7).unwrap();
+    assert_eq!(offset(&bench), Some(7));
+    reset(&mut bench, 6, true);
+    depart(&mut bench, "one");
+    assert_eq!(bench.groups.take_reset(GROUP, partition), None);
+    assert_eq!(offset(&bench), Some(6));
 }
 
 #[test]

@@ -29,6 +29,6 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
         let remark = format!("the group {} has no offsets there", asked.src_group);
         return Err(Refusal::new(ResponseCode::SystemError, remark));
     }
-    group_offset::commit(gateway, asked.dest_group.to_owned(), offsets).await?;
+    group_offset::reset(gateway, asked.dest_group.to_owned(), offsets, false).await?;
     success(command)
 }

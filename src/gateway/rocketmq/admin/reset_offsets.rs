@@ -1,5 +1,7 @@
 //! INVOKE_BROKER_TO_RESET_OFFSET (222): where a group goes on in a topic, by a time or an offset. It is
-//! committed for all members, and those that are online are told to go there (220).
+//! committed for all members, and those that are online are told to go there (220); where all of them pull
+//! by themselves, the next pull of each queue is answered with it (21), since these pass over what they
+//! are told.
 
 use std::sync::Arc;
 
@@ -19,10 +21,15 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
     let offsets: Arc<[_]> = offsets(gateway, &asked, &topic).await?.into();
     let place = |partition: i32| TopicPartition { topic: topic.id, partition: partition as u32 };
     let commits = offsets.iter().map(|&(partition, offset)| (place(partition), offset)).collect();
-    group_offset::commit(gateway, asked.group.to_owned(), commits).await?;
+    let lead = pulls_by_itself(gateway, asked.group).await?;
+    group_offset::reset(gateway, asked.group.to_owned(), commits, lead).await?;
     let pair: (Arc<str>, Arc<str>) = (asked.group.into(), Arc::clone(&topic.name));
     each_shard(gateway, pair, |owner, (group, topic)| owner.forget_pulled(&group, &topic)).await?;
-    tell(gateway, asked.group, &topic, Arc::clone(&offsets)).await?;
+    if lead {
+        end_held_pulls(gateway, &topic, &offsets).await?;
+    } else {
+        tell(gateway, asked.group, &topic, Arc::clone(&offsets)).await?;
+    }
     let body = notice::reset_body(&gateway.settings.broker_name, &topic.name, &offsets);
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     answer.body = to_json(&body)?;
@@ -111,6 +118,30 @@ async fn committed(
         return Err(Refusal::new(ResponseCode::SubscriptionGroupNotExist, remark));
     }
     Ok(committed.remove(&topic.id).unwrap_or_default())
+}
+
+/// Whether members are led to new offsets by their pulls.
+async fn pulls_by_itself(gateway: &Gateway, group: &str) -> Result<bool, Refusal> {
+    let (broker, of) = (&gateway.broker, group.to_owned());
+    let pulls = broker.on(broker.group_owner(group), move |owner| {
+        Box::pin(std::future::ready(owner.group_pulls_by_itself(&of)))
+    });
+    Ok(pulls.await?)
+}
+
+/// Lets pulls that wait come again at once, so that they learn where to go on. Those of other groups do
+/// the same in vain.
+async fn end_held_pulls(
+    gateway: &Gateway,
+    topic: &Topic,
+    offsets: &[(i32, i64)],
+) -> Result<(), Refusal> {
+    let queues = offsets.iter().filter_map(|(partition, _)| Some((topic.queue(*partition)?, ())));
+    let ended = each_queue(gateway, queues.collect(), |owner, queue, ()| {
+        owner.end_held_pulls(queue);
+        Box::pin(std::future::ready(Ok(())))
+    });
+    ended.await.map(drop)
 }
 
 /// Tells the members that are online.
