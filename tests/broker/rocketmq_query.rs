@@ -5,6 +5,7 @@ use std::{fs, ops::Range};
 use mainstem::wire::rocketmq::{
     OffsetMessageId, RequestCode, ResponseCode,
     header::{QueryMessageRequest, ViewMessageRequest, beside},
+    record::Record,
 };
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
     process::{BrokerProcess, DataDir, until, verified},
     remoting::{Remoting, Told},
     rocketmq::{ask_send, bodies, header, properties},
+    timers::now_ms,
     topics::Administrator,
 };
 
@@ -71,6 +73,38 @@ fn assert_all_found(client: &mut Remoting) {
     assert_eq!(query(client, "red", false, 0..1_000).code, ResponseCode::QueryNotFound.number());
 }
 
+fn view(client: &mut Remoting, offset: i64) -> Told {
+    let asked = ViewMessageRequest { topic: None, offset };
+    client.call(RequestCode::ViewMessageById, |fields| asked.write(fields), Default::default())
+}
+
+/// What a send is answered with names the message, also one that waits.
+#[test]
+fn messages_that_wait_are_seen_by_their_ids() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2", "shards.pin=false"]);
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let before_ms = now_ms();
+    let later = properties(&[("UNIQ_KEY", "id"), ("TIMER_DELAY_SEC", "600")]);
+    let sent = ask_send(&mut client, &header("orders", 1, &later), "later");
+    let sent = sent.expect(ResponseCode::Success);
+    let id = OffsetMessageId::parse(sent.field("msgId")).unwrap();
+    let seen = |client: &mut Remoting| {
+        let told = view(client, id.physical_offset).expect(ResponseCode::Success);
+        let record = Record::parse(&told.body).unwrap();
+        assert_eq!((record.topic, record.queue_id, record.body), ("orders", 1, &b"later"[..]));
+        assert_eq!(record.queue_offset, sent.number("queueOffset"));
+        assert_eq!(record.physical_offset, id.physical_offset);
+        assert!((before_ms..=now_ms()).contains(&record.store_timestamp));
+    };
+    seen(&mut client);
+    view(&mut client, id.physical_offset + 1).expect(ResponseCode::SystemError);
+    broker.kill();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    seen(&mut Remoting::connect(&broker.rocketmq));
+    broker.stop();
+}
+
 #[test]
 fn messages_are_found_by_their_keys_before_and_after_a_segment_is_sealed() {
     let data = DataDir::new();
@@ -97,10 +131,6 @@ fn messages_are_found_by_their_keys_before_and_after_a_segment_is_sealed() {
     let mut client = Remoting::connect(&broker.rocketmq);
     assert_all_found(&mut client);
     let id = OffsetMessageId::parse(first.field("msgId")).unwrap();
-    let view = |client: &mut Remoting, offset| {
-        let asked = ViewMessageRequest { topic: None, offset };
-        client.call(RequestCode::ViewMessageById, |fields| asked.write(fields), Default::default())
-    };
     let seen = view(&mut client, id.physical_offset).expect(ResponseCode::Success);
     assert_eq!(bodies(&seen), ["one"]);
     for nothing in [-1, id.physical_offset + 1_000, i64::MAX] {

@@ -24,6 +24,7 @@
 mod clock;
 mod firing;
 mod frame;
+mod look;
 mod pending;
 mod recall;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use bytes::{Bytes, BytesMut};
 use super::{Gateway, Handled, encoded, refusal::Refusal};
 use crate::{
     base::QueueId,
-    broker::KeyQuery,
+    broker::{KeyQuery, ReadError},
     wire::rocketmq::{
         RemotingCommand, ResponseCode,
         header::{QueryMessageRequest, QueryMessageResponse, ViewMessageRequest, beside},
@@ -68,7 +68,13 @@ pub(super) async fn view(gateway: &Gateway, command: &RemotingCommand<'_>) -> Ha
     let (queue, offset) = QueueId::of_locator(asked.offset).ok_or_else(not_found)?;
     let broker = &gateway.broker;
     let found = broker.on(broker.owner(queue), move |owner| {
-        Box::pin(async move { owner.message_at(queue, offset).await })
+        Box::pin(async move {
+            match owner.message_at(queue, offset).await {
+                // Who sent a message for later was told where it waits.
+                Err(ReadError::UnknownQueue) => owner.waiting_message_at(queue, offset).await,
+                found => found,
+            }
+        })
     });
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     answer.body = found.await?.ok().flatten().ok_or_else(not_found)?;
