@@ -4,6 +4,7 @@
 //! state. Work for another shard's part goes through [`Broker::on`]. State that the log has to hold
 //! changes when the log is durable, in log order; what is assigned before that is kept apart.
 
+mod answer_room;
 mod append;
 mod clients;
 mod cold;
@@ -102,6 +103,8 @@ pub struct BrokerSettings {
     pub cold_ahead_bytes: u64,
     /// Memory for Kafka's batches as RocketMQ's messages, of each shard, in bytes.
     pub conversion_cache_bytes: usize,
+    /// Memory for such messages while they wait to be sent, of each shard, in bytes.
+    pub converted_answer_bytes: u64,
     /// The broker as RocketMQ's clients reach it, which is where converted messages lie.
     pub store_host: SocketAddr,
     /// How often retention is looked at.
@@ -209,6 +212,7 @@ pub struct Broker {
     index: QueueIndex,
     key_files: RefCell<KeyFileList>,
     conversions: RefCell<conversion::ConversionCache>,
+    answer_room: Arc<answer_room::AnswerRoom>,
     durable: RefCell<durable::DurableQueue>,
     coordinator: RefCell<coordinator::Coordinator>,
     presence: RefCell<presence::Presence>,
@@ -287,6 +291,7 @@ impl Broker {
             conversions: RefCell::new(conversion::ConversionCache::new(
                 settings.conversion_cache_bytes,
             )),
+            answer_room: answer_room::AnswerRoom::new(settings.converted_answer_bytes),
             durable: RefCell::new(durable::DurableQueue::new(signal)),
             coordinator: RefCell::new(coordinator),
             presence: RefCell::default(),

@@ -4,12 +4,13 @@
 //! read nor copied here. What is left is looked into: a message of RocketMQ's where it lies, a batch
 //! of Kafka's once it is converted. A message is asked for in the same way whichever it was.
 
-use std::{collections::VecDeque, mem, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{
     Broker,
+    answer_room::{AnswerRoom, Converted},
     cold::LogSlice,
     filter::{Filter, TagHash, Verdict},
     read::ReadError,
@@ -178,7 +179,7 @@ impl Broker {
             return Err(ReadError::OutOfRange { log_start, high_watermark });
         }
         let readable = readable.map_err(ReadError::Lost)?.min(high_watermark);
-        let mut taking = Taking::new(pull);
+        let mut taking = Taking::new(pull, &self.answer_room);
         let mut scanned = 0;
         while taking.next_offset < readable && scanned < SCAN_MAX && !taking.is_full() {
             // Most often all of the first ones are wanted.
@@ -331,9 +332,8 @@ struct Taking<'p> {
     pull: &'p Pull,
     next_offset: i64,
     pieces: Vec<Piece>,
-    /// The last piece, while messages are added to it, and how many they are.
-    converted: BytesMut,
-    converted_messages: u32,
+    /// The last piece, while messages are added to it.
+    converted: Converted,
     messages: usize,
     bytes: u64,
     /// Messages looked into.
@@ -341,32 +341,22 @@ struct Taking<'p> {
 }
 
 impl<'p> Taking<'p> {
-    fn new(pull: &'p Pull) -> Self {
+    fn new(pull: &'p Pull, room: &Arc<AnswerRoom>) -> Self {
         let pieces = Vec::with_capacity(pull.messages_max.min(FEW));
-        let converted = BytesMut::new();
+        let converted = Converted::new(room);
         let next_offset = pull.offset;
-        Self {
-            pull,
-            next_offset,
-            pieces,
-            converted,
-            converted_messages: 0,
-            messages: 0,
-            bytes: 0,
-            looks: 0,
-        }
+        Self { pull, next_offset, pieces, converted, messages: 0, bytes: 0, looks: 0 }
     }
 
-    /// Counts one more message; false if there are enough without it.
-    fn has_room(&mut self, bytes: u64) -> bool {
-        let more = self.bytes + bytes;
-        let full = self.is_full() || more > self.pull.bytes_max;
-        if full && self.messages > 0 {
-            return false;
-        }
+    /// Whether one more message may be taken in; the first one always.
+    fn wants(&self, bytes: u64) -> bool {
+        let full = self.is_full() || self.bytes + bytes > self.pull.bytes_max;
+        !full || self.messages == 0
+    }
+
+    fn count(&mut self, bytes: u64) {
         self.messages += 1;
-        self.bytes = more;
-        true
+        self.bytes += bytes;
     }
 
     /// No further message may be taken in.
@@ -375,27 +365,28 @@ impl<'p> Taking<'p> {
     }
 
     fn take_stored(&mut self, entry: &IndexEntry) -> bool {
-        if !self.has_room(u64::from(entry.length)) {
+        let bytes = u64::from(entry.length);
+        if !self.wants(bytes) {
             return false;
         }
+        self.count(bytes);
         self.end_piece();
         self.pieces.push(Piece::Log(LogSlice::new(self.pull.queue, entry)));
         true
     }
 
     fn take_converted(&mut self, record: &[u8]) -> bool {
-        let has_room = self.has_room(record.len() as u64);
-        if has_room {
-            self.converted.extend_from_slice(record);
-            self.converted_messages += 1;
+        let (bytes, first) = (record.len() as u64, self.messages == 0);
+        let taken = self.wants(bytes) && self.converted.push(record, first);
+        if taken {
+            self.count(bytes);
         }
-        has_room
+        taken
     }
 
     fn end_piece(&mut self) {
-        if !self.converted.is_empty() {
-            let messages = mem::take(&mut self.converted_messages);
-            self.pieces.push(Piece::Converted(self.converted.split().freeze(), messages));
+        if let Some((bytes, messages)) = self.converted.split() {
+            self.pieces.push(Piece::Converted(bytes, messages));
         }
     }
 

@@ -170,6 +170,8 @@ table! {
         connection_pulls: u32 = count(4_096, 1, 1_000_000), Restart;
         /// Memory of each shard for Kafka's batches as RocketMQ's messages, so that reading one in parts converts it once; 0 keeps none.
         conversion_cache_bytes: u64 = bytes(16 * MIB, 0, 64 * GIB), Restart;
+        /// Memory of each shard for Kafka's batches as RocketMQ's messages that wait to be sent to consumers; beyond it an answer ends with its first message.
+        converted_answer_bytes: u64 = bytes(256 * MIB, MIB, 64 * GIB), Restart;
         /// Delays that RocketMQ's delay levels stand for, from level 1 on; consumers' retries begin at level 3.
         delay_levels: String = Text { default: DELAY_LEVELS, max_bytes: 4_096, form: "delays", check: check_levels }, Restart;
         /// Whether mqadmin's updateBrokerConfig may change what is live. Anyone who can connect could, so it is off (CVE-2023-33246).

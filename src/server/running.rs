@@ -345,6 +345,7 @@ impl Launch<'_> {
             cold_reads: self.config.cold.reads as usize,
             cold_ahead_bytes: self.config.cold.ahead_bytes,
             conversion_cache_bytes: self.config.rocketmq.conversion_cache_bytes as usize,
+            converted_answer_bytes: self.config.rocketmq.converted_answer_bytes,
             store_host: self.listeners.advertised_rocketmq,
             counted_groups: self.config.rocketmq.counted_groups as usize,
             retention_check: Duration::from_millis(self.config.log.retention_check_ms),

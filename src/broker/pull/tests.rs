@@ -86,6 +86,7 @@ fn start(
         cold_reads: 4,
         cold_ahead_bytes: 4 << 20,
         conversion_cache_bytes: 1 << 20,
+        converted_answer_bytes: 1 << 20,
         store_host: ([127, 0, 0, 1], 10_911).into(),
         retention_check: Duration::MAX,
         groups: GroupSettings::default(),
@@ -230,6 +231,20 @@ fn an_offset_without_a_message_is_none() {
 fn asked(offset: i64, messages_max: usize, filter: Filter) -> Pull {
     let filter = Arc::new(filter);
     Pull { queue: QUEUE, offset, messages_max, bytes_max: 1 << 20, filter, wait: Duration::ZERO }
+}
+
+#[test]
+fn without_memory_for_what_is_converted_a_pull_ends_with_its_first_message() {
+    let broker = mixed();
+    let mut others = Converted::new(&broker.answer_room);
+    assert!(others.push(&vec![0; 2 << 20], true));
+    let all = |offset| pulled(&broker, asked(offset, 32, Filter::All));
+    assert_eq!(all(0), (vec![0], 1));
+    // What lies in the log as it is needs none.
+    assert_eq!(all(3), (vec![3], 4));
+    assert_eq!(all(4), (vec![4], 5));
+    drop(others);
+    assert_eq!(all(0), ((0..6).collect(), 6));
 }
 
 /// The offsets of a pull's messages, and where to go on.
