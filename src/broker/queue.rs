@@ -41,9 +41,10 @@ impl Watch {
 /// Which of an entry's times its age is counted from. Kafka's users know retention by a record's own
 /// time; records may have none (-1), and are then as old as their place in the log, as in Kafka. A
 /// message of RocketMQ's may have waited long before it came to its queue, and its age is that of the
-/// file it was stored in.
-pub(super) fn time_of(entry: &IndexEntry) -> i64 {
+/// file it was stored in. So may a record on a topic with delays: it is at least as young as its place.
+pub(super) fn time_of(entry: &IndexEntry, settings: &TopicSettings) -> i64 {
     match entry.dialect {
+        Dialect::Kafka if settings.delay => entry.max_timestamp.max(entry.append_time),
         Dialect::Kafka if entry.max_timestamp >= 0 => entry.max_timestamp,
         Dialect::Kafka | Dialect::RocketMq => entry.append_time,
     }
@@ -51,7 +52,7 @@ pub(super) fn time_of(entry: &IndexEntry) -> i64 {
 
 /// Until when a message stays that is its queue's oldest, in milliseconds since 1970.
 pub(super) fn kept_until(oldest: &IndexEntry, settings: &TopicSettings) -> i64 {
-    time_of(oldest).saturating_add_unsigned(settings.retention_ms.unwrap_or(u64::MAX))
+    time_of(oldest, settings).saturating_add_unsigned(settings.retention_ms.unwrap_or(u64::MAX))
 }
 
 /// A queue on its owner's shard.
@@ -244,15 +245,14 @@ mod tests {
     #[test]
     fn records_without_a_time_are_as_old_as_their_place_in_the_log() {
         let entry = |dialect, max_timestamp| {
-            time_of(&IndexEntry {
-                dialect,
-                max_timestamp,
-                append_time: 5_000,
-                ..IndexEntry::default()
-            })
+            let entry =
+                IndexEntry { dialect, max_timestamp, append_time: 5_000, ..IndexEntry::default() };
+            let delayed = TopicSettings { delay: true, ..TopicSettings::default() };
+            [TopicSettings::default(), delayed].map(|settings| time_of(&entry, &settings))
         };
-        assert_eq!(entry(Dialect::Kafka, 7), 7);
-        assert_eq!(entry(Dialect::Kafka, -1), 5_000);
-        assert_eq!(entry(Dialect::RocketMq, 7), 5_000);
+        assert_eq!(entry(Dialect::Kafka, 7), [7, 5_000]);
+        assert_eq!(entry(Dialect::Kafka, 7_000), [7_000, 7_000]);
+        assert_eq!(entry(Dialect::Kafka, -1), [5_000, 5_000]);
+        assert_eq!(entry(Dialect::RocketMq, 7), [5_000, 5_000]);
     }
 }

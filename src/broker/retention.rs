@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     base::{Position, QueueId},
+    cluster::TopicSettings,
     storage::{
         commit_log::frame::{FrameKind, FrameMeta},
         queue_index::{Budget, IndexEntry, IndexError},
@@ -64,6 +65,7 @@ impl Dropped {
 
 /// What a queue is to keep, asked of its entries from the oldest on.
 struct Limits {
+    settings: Arc<TopicSettings>,
     /// Younger ones are kept, milliseconds since 1970.
     oldest_ms: i64,
     /// Bytes that are not.
@@ -74,13 +76,14 @@ impl Limits {
     fn of(queue: &Queue, now_ms: i64) -> Self {
         let keep_ms = queue.settings.retention_ms;
         let oldest_ms = keep_ms.map_or(i64::MIN, |ms| now_ms.saturating_sub_unsigned(ms));
-        Self { oldest_ms, excess: queue.excess() }
+        Self { settings: Arc::clone(&queue.settings), oldest_ms, excess: queue.excess() }
     }
 
     /// Whether the queue keeps the next entry.
     fn keep(&mut self, entry: &IndexEntry) -> bool {
         let length = u64::from(entry.length);
-        let kept = time_of(entry) >= self.oldest_ms && self.excess < length;
+        let is_young = time_of(entry, &self.settings) >= self.oldest_ms;
+        let kept = is_young && self.excess < length;
         if !kept {
             self.excess = self.excess.saturating_sub(length);
         }
@@ -137,12 +140,10 @@ impl Broker {
     /// Where what a queue is to keep begins, if that is behind its start.
     async fn kept_from(&self, id: QueueId) -> Result<Option<i64>, IndexError> {
         let now_ms = self.env.clock.wall_ms();
-        let state = |queue: &Queue| {
-            let limits = Limits::of(queue, now_ms);
-            (queue.log_start, queue.high_watermark, limits, Arc::clone(&queue.settings))
-        };
+        let state =
+            |queue: &Queue| (queue.log_start, queue.high_watermark, Limits::of(queue, now_ms));
         let state = self.queues.borrow().get(&id).map(state);
-        let Some((start, end, mut limits, settings)) = state else { return Ok(None) };
+        let Some((start, end, mut limits)) = state else { return Ok(None) };
         let mut to = start;
         let first_kept = loop {
             let entries = self.entries(id, to).await?;
@@ -159,10 +160,10 @@ impl Broker {
         }
         if let Some(queue) = self.queues.borrow_mut().get_aside(&id)
             && queue.log_start == start
-            && Arc::ptr_eq(&queue.settings, &settings)
+            && Arc::ptr_eq(&queue.settings, &limits.settings)
         {
             queue.kept_until_ms =
-                first_kept.map_or(i64::MIN, |entry| kept_until(&entry, &settings));
+                first_kept.map_or(i64::MIN, |entry| kept_until(&entry, &limits.settings));
         }
         Ok(None)
     }
@@ -344,10 +345,7 @@ pub(super) mod tests {
     use futures_lite::future::block_on;
 
     use super::*;
-    use crate::{
-        broker::pull::tests::{QUEUE, broker, send_kafkas},
-        cluster::TopicSettings,
-    };
+    use crate::broker::pull::tests::{QUEUE, broker, send_kafkas};
 
     /// Takes off what lies before the queue's log start, without waiting for the log.
     pub(in crate::broker) fn take_off_at_once(broker: &Rc<Broker>) {
@@ -462,6 +460,29 @@ pub(super) mod tests {
         assert!(!looks(now_ms), "it is empty");
         send_kafkas(&broker, &["c"]);
         assert_eq!([now_ms + 89_999, now_ms + 90_000].map(looks), [false, true]);
+    }
+
+    #[test]
+    fn a_record_delayed_for_longer_than_it_is_kept_stays_from_its_delivery_on() {
+        let broker = broker();
+        send_kafkas(&broker, &["a"]);
+        let now_ms = broker.env.clock.wall_ms();
+        // The message says that it is of 4,000.
+        let retention_ms = u64::try_from(now_ms - 4_001).unwrap();
+        let kept_from = |delay| {
+            let settings = TopicSettings {
+                retention_ms: Some(retention_ms),
+                delay,
+                ..TopicSettings::default()
+            };
+            broker.queues.borrow_mut().get_aside(&QUEUE).unwrap().set(&Arc::new(settings));
+            block_on(broker.kept_from(QUEUE)).unwrap()
+        };
+        assert_eq!(kept_from(false), Some(1));
+        assert_eq!(kept_from(true), None);
+        let looks = |now_ms| broker.queues.borrow().get(&QUEUE).unwrap().may_have_excess(now_ms);
+        let until_ms = now_ms.saturating_add_unsigned(retention_ms);
+        assert_eq!([until_ms - 1, until_ms].map(looks), [false, true]);
     }
 
     #[test]

@@ -107,6 +107,29 @@ fn a_batch_is_divided_by_when_its_records_are_due() {
 }
 
 #[test]
+fn a_record_stays_from_its_delivery_on() {
+    const MINUTE: (&str, &str) = ("retention.ms", "60000");
+    let data = DataDir::new();
+    let settings = ["shards.count=1", "log.retention_check_ms=100"];
+    let broker = BrokerProcess::start(data.path(), &settings);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("later", 1, &[DELAYS[0], MINUTE]).unwrap();
+    admin.create("plain", 1, &[MINUTE]).unwrap();
+    let hour_old = |sent| Sent { timestamp: Some(now_ms() - 3_600_000), ..sent };
+    let sender = Sender::new(&broker.kafka, &[]);
+    sender.send("later", 0, &hour_old(delayed("old", AFTER, 100)));
+    assert!(sender.finish().iter().all(Result::is_ok));
+    until("it is delivered", || watermarks(&broker.kafka, "later", 0).1 == 1);
+    for end in 1..=2 {
+        let sender = Sender::new(&broker.kafka, &[]);
+        sender.send("plain", 0, &hour_old(Sent::value("old")));
+        assert!(sender.finish().iter().all(Result::is_ok));
+        until("retention has looked", || watermarks(&broker.kafka, "plain", 0) == (end, end));
+    }
+    assert_eq!(read_texts(&broker.kafka, "later", 1), ["old"]);
+}
+
+#[test]
 fn elsewhere_the_headers_mean_nothing() {
     let data = DataDir::new();
     let broker = BrokerProcess::start(data.path(), &[]);
