@@ -2,7 +2,8 @@
 //!
 //! On topics with `mainstem.delay` a Kafka producer may say when a record is to be delivered. Its batch
 //! then comes here divided by time ([`SplitBatch`]): what is due now, and one batch for each later
-//! time. All have the same keys, values, headers and timestamps as before, and the producer's codec.
+//! time. All have the same keys, values, headers and timestamps as before, and the producer's codec
+//! but for small ones, which are not compressed.
 //!
 //! - **Where they go.** What is due now goes to its queue, with offsets without gaps; the others become
 //!   timers ([`super::timers`]), whose message is a Kafka batch. They are delivered as they are:
@@ -23,13 +24,20 @@
 //!   only if it is not -1, librdkafka always): the offsets they compute are right up to
 //!   the first delayed record of a batch.
 //! - **Bounds.** The size limit and the range of timestamps hold for the batch as it was sent, now.
+//!   Divided and not compressed it may have what the log takes at once: the work ends where it has more.
 //!   `timers.max_pending` counts a batch's records that are due at one time as one message; a shard
 //!   has the share of it that its timer queues have, and may exceed that by its last batch.
 //!
 //! [`CommitLog::reserve_together`]: crate::storage::commit_log::CommitLog::reserve_together
 //! [`Producers`]: super::producers::Producers
 
-use std::{collections::BTreeMap, io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    io,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{
     AppendError, AppendedBatch, Broker,
@@ -45,8 +53,8 @@ use crate::{
         frame::{FRAME_HEADER, FrameKind, FrameMeta, frame_span},
     },
     wire::kafka::{
-        BatchBuilder,
-        batch::BatchHeader,
+        BatchBuilder, Codec,
+        batch::{self, BatchError, BatchHeader},
         record::{Record, Records},
     },
 };
@@ -56,6 +64,9 @@ const NO_OFFSET: i64 = -1;
 
 /// Kafka's messages have no ids by which they could be recalled.
 const NO_ID: u32 = 0;
+
+/// Bytes of records from which on a part is compressed: below it hardly gains what a codec costs.
+const COMPRESSED_FROM: usize = 4 << 10;
 
 /// A batch divided by when its records are due.
 #[derive(Clone, Debug)]
@@ -77,32 +88,60 @@ struct Part {
     batch: Vec<u8>,
 }
 
+impl Part {
+    fn of(builder: &BatchBuilder) -> Result<Self, AppendError> {
+        let refused = |error: io::Error| AppendError::Records(error.to_string());
+        let batch = builder.build().map_err(refused)?;
+        let header = BatchHeader::parse(&batch).map_err(unusable)?;
+        Ok(Self { header, batch })
+    }
+}
+
+fn unusable(error: BatchError) -> AppendError {
+    AppendError::Records(error.to_string())
+}
+
 impl SplitBatch {
-    /// Divides a batch that was sent with `bytes` bytes. `due_ms` tells of each of its records when it is
-    /// due, in milliseconds since 1970; none: at once.
+    /// Divides a batch that was sent with `bytes` bytes. `due_ms` tells of a record when it is due, in
+    /// milliseconds since 1970; none: at once. What it comes to may take `log_max` bytes of the log,
+    /// without compression.
     ///
     /// # Errors
-    /// Records that cannot be read, or not be compressed again.
+    /// [`AppendError::BatchTooLong`] as soon as it takes more; [`AppendError::Records`] for those that
+    /// cannot be read, or not be compressed again.
     pub fn new(
         bytes: usize,
         header: &BatchHeader,
         records: &[u8],
-        due_ms: &[Option<i64>],
-    ) -> io::Result<Self> {
-        let codec = header.codec().map_err(io::Error::other)?;
+        log_max: usize,
+        due_ms: impl Fn(&Record<'_>) -> Option<i64>,
+    ) -> Result<Self, AppendError> {
+        let codec = header.codec().map_err(unusable)?;
         let mut parts: BTreeMap<Option<i64>, BatchBuilder> = BTreeMap::new();
-        for (record, due_ms) in Records::new(header, records).zip(due_ms) {
-            let record = record.map_err(io::Error::other)?;
+        let mut log_bytes = 0;
+        for record in Records::new(header, records) {
+            let record = record.map_err(unusable)?;
             let time_ms = header.offset_time(&record).timestamp_ms;
+            let part = match parts.entry(due_ms(&record)) {
+                Entry::Occupied(part) => part.into_mut(),
+                Entry::Vacant(part) => {
+                    log_bytes += frame_span(TimerFrame::bytes_for(batch::HEADER_BYTES));
+                    part.insert(BatchBuilder::new())
+                }
+            };
+            let before = part.records_bytes();
             let Record { key, value, headers, .. } = record;
-            let part = parts.entry(*due_ms).or_default();
-            part.codec(codec).record_with(time_ms, key, value, headers);
+            part.record_with(time_ms, key, value, headers);
+            log_bytes += part.records_bytes() - before;
+            if log_bytes > log_max {
+                return Err(AppendError::BatchTooLong { bytes: log_bytes });
+            }
         }
         let mut split = Self { header: *header, bytes, now: None, later: Vec::new() };
-        for (due_ms, builder) in parts {
-            let batch = builder.build()?;
-            let header = BatchHeader::parse(&batch).map_err(io::Error::other)?;
-            let part = Part { header, batch };
+        for (due_ms, mut builder) in parts {
+            let is_small = builder.records_bytes() < COMPRESSED_FROM;
+            builder.codec(if is_small { Codec::None } else { codec });
+            let part = Part::of(&builder)?;
             match due_ms {
                 None => split.now = Some(part),
                 Some(due_ms) => split.later.push((due_ms, part)),
@@ -209,5 +248,43 @@ impl Broker {
             None => {}
         }
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::records_of;
+
+    /// Divides records with values of such lengths, one behind the other due a millisecond later.
+    fn split(codec: Codec, lengths: &[usize], log_max: usize) -> Result<SplitBatch, AppendError> {
+        let mut builder = BatchBuilder::new();
+        builder.codec(codec);
+        for (at, length) in (0..).zip(lengths) {
+            builder.record(at, None, Some(&vec![b'x'; *length]), &[]);
+        }
+        let bytes = builder.build().unwrap();
+        let header = BatchHeader::validate(&bytes).unwrap();
+        let records = records_of(&bytes, &header).unwrap();
+        let due_ms = |record: &Record<'_>| Some(header.offset_time(record).timestamp_ms);
+        SplitBatch::new(bytes.len(), &header, &records, log_max, due_ms)
+    }
+
+    #[test]
+    fn no_more_is_divided_than_the_log_takes_at_once() {
+        const LOG_MAX: usize = 20 * 200;
+        let taken = split(Codec::Zstd, &[50; 20], LOG_MAX).unwrap();
+        assert!(taken.later.len() == 20 && taken.log_bytes() <= LOG_MAX, "{}", taken.log_bytes());
+        let times = split(Codec::Zstd, &[50; 1_000], LOG_MAX).unwrap_err();
+        assert!(matches!(times, AppendError::BatchTooLong { bytes } if bytes < LOG_MAX + 200));
+        let bytes = split(Codec::Zstd, &[5_000; 2], LOG_MAX).unwrap_err();
+        assert!(matches!(bytes, AppendError::BatchTooLong { bytes } if bytes < LOG_MAX + 6_000));
+    }
+
+    #[test]
+    fn small_parts_are_not_compressed() {
+        let split = split(Codec::Lz4, &[4_000, 5_000], usize::MAX).unwrap();
+        let codecs = split.later.iter().map(|(_, part)| part.header.codec().unwrap());
+        assert_eq!(codecs.collect::<Vec<_>>(), [Codec::None, Codec::Lz4]);
     }
 }

@@ -233,6 +233,24 @@ fn a_time_that_cannot_be_is_refused_with_its_record() {
     assert_eq!(broker.metric("timers_pending"), 1_064);
 }
 
+#[test]
+fn a_batch_over_the_topics_limit_is_not_looked_into() {
+    const CORRUPT: i16 = 2;
+    const TOO_LARGE: i16 = 10;
+    const ZSTD: i16 = 4;
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &[]);
+    let limit = ("max.message.bytes", "10000");
+    Administrator::new(&broker.kafka).create("orders", 1, &[DELAYS[0], limit]).unwrap();
+    let mut wire = Wire::connect(&broker.kafka);
+    for (bytes, code) in [(100, CORRUPT), (20_000, TOO_LARGE)] {
+        let mut builder = BatchBuilder::new();
+        // It says that it is compressed, and is not.
+        builder.attributes(ZSTD).record(now_ms(), None, Some(&vec![b'x'; bytes]), &[]);
+        assert_eq!(outcome(&mut wire, &builder.build().unwrap().into()), (code, -1));
+    }
+}
+
 /// Timer queues change shards with each start, and there are more of them once there are more shards.
 #[test]
 fn timers_fire_once_whatever_number_of_shards_starts() {

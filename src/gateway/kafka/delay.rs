@@ -20,31 +20,37 @@ use crate::{
 const DELIVER_AT: &[u8] = b"mainstem-deliver-at-ms";
 const DELAY: &[u8] = b"mainstem-delay-ms";
 
-/// Divides a batch by when its records are due; none if all are now.
+/// Divides a batch by when its records are due; none if all are now. Divided it may take `log_max`
+/// bytes of the log.
 ///
 /// # Errors
-/// A record that cannot be read, or whose time cannot, or is too far away.
+/// A record that cannot be read, or whose time cannot, or is too far away; more than that in bytes.
 pub(super) fn split(
     bytes: &[u8],
     header: &BatchHeader,
     now_ms: i64,
     max_delay: Duration,
+    log_max: usize,
 ) -> Result<Option<SplitBatch>, Refused> {
     let records = records_of(bytes, header).map_err(|error| Refused::batch(&error))?;
-    let mut due_ms = Vec::new();
+    let due_ms = |record: &Record<'_>| due_of(record, now_ms, max_delay);
+    let mut is_whole = true;
     for (index, record) in (0..).zip(Records::new(header, &records)) {
         let record = record.map_err(|error| Refused {
             record: matches!(error, BatchError::Record { .. }).then_some(index),
             ..Refused::batch(&error)
         })?;
-        let due = due_of(&record, now_ms, max_delay);
-        due_ms.push(due.map_err(|refused| Refused { record: Some(index), ..refused })?);
+        let due_ms =
+            due_ms(&record).map_err(|refused| Refused { record: Some(index), ..refused })?;
+        is_whole &= due_ms.is_none();
     }
-    if due_ms.iter().all(Option::is_none) {
+    if is_whole {
         return Ok(None);
     }
-    let split = SplitBatch::new(bytes.len(), header, &records, &due_ms);
-    split.map(Some).map_err(|error| Refused::new(ResponseError::InvalidRecord, error.to_string()))
+    // The times were read before; noting them would take memory for each record.
+    let due_ms = |record: &Record<'_>| due_ms(record).ok().flatten();
+    let split = SplitBatch::new(bytes.len(), header, &records, log_max, due_ms);
+    split.map(Some).map_err(Refused::from)
 }
 
 /// When a record is due, if not now.
@@ -91,7 +97,7 @@ mod tests {
             builder.codec(codec).record(NOW - 5, None, Some(b"v"), headers);
         }
         let bytes = builder.build().unwrap();
-        split(&bytes, &BatchHeader::validate(&bytes).unwrap(), NOW, HOUR)
+        split(&bytes, &BatchHeader::validate(&bytes).unwrap(), NOW, HOUR, 1 << 20)
     }
 
     fn due(headers: Headers<'_>) -> Result<Option<i64>, ResponseError> {

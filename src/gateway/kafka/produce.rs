@@ -54,6 +54,8 @@ struct Checked<'a> {
     queue: QueueId,
     bytes: &'a [u8],
     header: BatchHeader,
+    /// Its topic has delays.
+    delays: bool,
     /// The batch divided by time, where some of it is to be delivered later.
     split: Option<Arc<SplitBatch>>,
 }
@@ -70,6 +72,7 @@ pub(super) async fn handle(
         produce.topics.iter().map(|topic| vec![None; topic.partitions.len()]).collect();
     let mut checked = Vec::new();
     check_all(gateway, version, &produce, &mut outcomes, &mut checked);
+    divide_all(gateway, &mut outcomes, &mut checked).await;
     gateway.broker.record(Stage::Parse, clock.monotonic().saturating_sub(began));
     let deadline = began.saturating_add(gateway.settings.stall_answer);
     append_all(gateway, &request.body, deadline, &checked, &mut outcomes).await;
@@ -152,10 +155,10 @@ fn check_all<'a>(
                 continue;
             };
             let bytes = partition.records.unwrap_or_default();
-            match check(gateway, bytes, &found.settings) {
-                Ok((header, split)) => {
-                    let split = split.map(Arc::new);
-                    checked.push(Checked { place, queue, bytes, header, split });
+            match check(bytes, &found.settings) {
+                Ok(header) => {
+                    let delays = found.settings.delay;
+                    checked.push(Checked { place, queue, bytes, header, delays, split: None });
                 }
                 Err(refused) => *outcome = Some(Err(refused)),
             }
@@ -163,12 +166,12 @@ fn check_all<'a>(
     }
 }
 
-/// Checks a batch, and divides it where some of it is to be delivered later.
-fn check(
-    gateway: &Gateway,
-    bytes: &[u8],
-    settings: &TopicSettings,
-) -> Result<(BatchHeader, Option<SplitBatch>), Refused> {
+/// Checks a batch. Its size is its owner's to ask, but where it is looked into before.
+fn check(bytes: &[u8], settings: &TopicSettings) -> Result<BatchHeader, Refused> {
+    let max = settings.max_message_bytes;
+    if settings.delay && bytes.len() > max as usize {
+        return Err(AppendError::TooLarge { bytes: bytes.len(), max }.into());
+    }
     let valid =
         BatchHeader::validate(bytes).and_then(|header| batch::check_crc(bytes).map(|()| header));
     let header = valid.map_err(|error| Refused::batch(&error))?;
@@ -176,12 +179,28 @@ fn check(
         let text = "transactions are not served yet";
         return Err(Refused::new(ResponseError::InvalidTxnState, text));
     }
-    if !settings.delay {
-        return Ok((header, None));
+    Ok(header)
+}
+
+/// Divides those batches of which some is to be delivered later. Others of the shard have a turn
+/// after each that was looked into.
+async fn divide_all(
+    gateway: &Gateway,
+    outcomes: &mut [Vec<Option<Outcome>>],
+    checked: &mut Vec<Checked<'_>>,
+) {
+    let broker = &gateway.broker;
+    let log_max = broker.log().payload_bytes_max();
+    for batch in checked.iter_mut().filter(|batch| batch.delays) {
+        let now_ms = broker.env().clock.wall_ms();
+        let max_delay = gateway.settings.max_delay;
+        match delay::split(batch.bytes, &batch.header, now_ms, max_delay, log_max) {
+            Ok(split) => batch.split = split.map(Arc::new),
+            Err(refused) => outcomes[batch.place.0][batch.place.1] = Some(Err(refused)),
+        }
+        broker.env().tasks.sleep(Duration::ZERO).await;
     }
-    let now_ms = gateway.broker.env().clock.wall_ms();
-    let split = delay::split(bytes, &header, now_ms, gateway.settings.max_delay)?;
-    Ok((header, split))
+    checked.retain(|batch| outcomes[batch.place.0][batch.place.1].is_none());
 }
 
 /// Gives the batches to their owners, in order, and waits for each shard's outcomes. For room in the log
