@@ -292,6 +292,9 @@ impl Group {
     #[cfg(test)]
     pub fn check_timers(&self, timers: &super::timers::Timers) -> usize {
         let armed = |key: TimerKey| usize::from(timers.is_armed(&key));
+        let bytes = self.members.iter().map(Member::bytes);
+        let waiting = self.members.pending().iter().map(|id| id.len());
+        assert_eq!(self.members.bytes(), bytes.chain(waiting).sum::<usize>(), "{self:?}");
         let sessions = self.members.iter().map(|member| {
             let session = armed(self.session(&member.id));
             assert!(session == 1 || member.is_heard(), "{member:?} may stay silent for ever");

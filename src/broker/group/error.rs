@@ -31,7 +31,7 @@ pub enum GroupError {
     /// Another process took this group instance id over (KIP-345).
     #[error("another member has the group instance id")]
     FencedInstanceId,
-    /// The group has as many members as the settings allow (KIP-389).
+    /// The group has as many members as the settings allow (KIP-389), with those about to join.
     #[error("the group is full")]
     GroupMaxSize,
     /// The shard has as many groups as the settings allow.

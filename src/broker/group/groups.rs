@@ -180,7 +180,7 @@ impl Groups {
     ///
     /// # Errors
     /// `InvalidGroupId`, `InvalidSessionTimeout`, `UnknownMember`, `MemberIdRequired`,
-    /// `FencedInstanceId`, `InconsistentProtocol`, `GroupMaxSize`, `TooManyGroups`,
+    /// `FencedInstanceId`, `InconsistentProtocol`, `GroupMaxSize`, `MetadataTooLarge`, `TooManyGroups`,
     /// `RebalanceInProgress` if the member joined again meanwhile, `CoordinatorNotAvailable`.
     pub fn join(&mut self, at: Moment, request: &JoinRequest<'_>, token: ReplyToken) {
         let result = self.prepare_join(at, request).and_then(|()| {

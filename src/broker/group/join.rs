@@ -30,6 +30,9 @@ impl Group {
         if !self.accepts_protocols(request) {
             return Err(GroupError::InconsistentProtocol);
         }
+        if self.would_be_too_large(request, step.settings.metadata_max_bytes) {
+            return Err(GroupError::MetadataTooLarge);
+        }
         if request.member.is_empty() {
             self.join_unknown(step, request, token)
         } else {
@@ -43,9 +46,7 @@ impl Group {
     /// even if they were members of a group that was larger than it may be now. A static member that
     /// comes back takes its own place.
     fn has_room_for(&self, request: &JoinRequest<'_>, max_size: usize) -> bool {
-        let earlier = request.instance.and_then(|instance| self.members.of_instance(instance));
-        let returns = earlier.filter(|_| request.member.is_empty());
-        let member = self.members.get(returns.map_or(request.member, |id| id));
+        let member = self.member_of(request);
         match self.state {
             GroupState::Empty | GroupState::Dead => true,
             GroupState::PreparingRebalance => {
@@ -56,6 +57,28 @@ impl Group {
                 member.is_some() || self.members.len() < max_size
             }
         }
+    }
+
+    /// Whether one more id can be given out: who has one may join.
+    fn has_room_for_id(&self, max_size: usize) -> bool {
+        let members = match self.state {
+            GroupState::PreparingRebalance => self.members.awaiting_join(),
+            _ => self.members.len(),
+        };
+        members + self.members.pending().len() < max_size
+    }
+
+    /// Whether a record of the group would be too large with what a member now tells of itself.
+    fn would_be_too_large(&self, request: &JoinRequest<'_>, max_bytes: usize) -> bool {
+        let told_before = self.member_of(request).map_or(0, Member::told_bytes);
+        self.members.bytes() - told_before + request.told_bytes() > max_bytes
+    }
+
+    /// The member that a request comes from, if it is one. A static one may come back without its id.
+    fn member_of(&self, request: &JoinRequest<'_>) -> Option<&Member> {
+        let earlier = request.instance.and_then(|instance| self.members.of_instance(instance));
+        let returns = earlier.filter(|_| request.member.is_empty());
+        self.members.get(returns.map_or(request.member, |id| id))
     }
 
     /// Forgets whoever the group has no room for.
@@ -83,11 +106,11 @@ impl Group {
     ) -> Result<(), GroupError> {
         let id = step.member_id(request.instance.unwrap_or(request.client_id));
         match request.instance.map(|instance| self.members.of_instance(instance).cloned()) {
-            Some(Some(_)) if self.would_be_too_large(step, request) => {
-                return Err(GroupError::MetadataTooLarge);
-            }
             Some(Some(earlier)) => self.replace_static(step, request, &earlier, id, token),
             None if request.requires_known_member => {
+                if !self.has_room_for_id(step.settings.max_size) {
+                    return Err(GroupError::GroupMaxSize);
+                }
                 self.members.add_pending(id.clone());
                 step.arm(self.session(&id), request.session_timeout);
                 return Err(GroupError::MemberIdRequired(id));
@@ -95,13 +118,6 @@ impl Group {
             _ => self.add_member(step, request, id, token),
         }
         Ok(())
-    }
-
-    /// Whether a record of the group as it is with this member besides would be too large.
-    fn would_be_too_large(&self, step: &Step<'_>, request: &JoinRequest<'_>) -> bool {
-        let assigned: usize = self.members.iter().map(|member| member.assignment.len()).sum();
-        let offered: usize = request.protocols.iter().map(|(n, m)| n.len() + m.len()).sum();
-        self.told_bytes() + assigned + offered > step.settings.metadata_max_bytes
     }
 
     fn join_known(

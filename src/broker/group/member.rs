@@ -76,6 +76,11 @@ impl Member {
         protocols.sum::<usize>() + names
     }
 
+    /// About the bytes that a record takes for the member.
+    pub fn bytes(&self) -> usize {
+        self.told_bytes() + self.assignment.len()
+    }
+
     /// Whether the member offers exactly what `request` does.
     pub fn offers_the_same(&self, request: &JoinRequest<'_>) -> bool {
         let offered = self.protocols.iter().map(|offered| (&*offered.name, &*offered.metadata));

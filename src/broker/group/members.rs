@@ -28,6 +28,8 @@ pub(super) struct Members {
     /// Members of this generation that did not sync yet.
     unsynced: BTreeSet<MemberId>,
     awaiting_join: usize,
+    /// About the bytes that all tell of themselves, with their assignments, and of the ids that wait.
+    bytes: usize,
     leader: Option<MemberId>,
 }
 
@@ -50,6 +52,11 @@ impl Members {
 
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.by_id.values()
+    }
+
+    /// About the bytes that a record takes for all members, and for the ids that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Ids of the members that `wanted` holds for.
@@ -79,8 +86,9 @@ impl Members {
         }
         self.count_offers(&member.protocols);
         self.awaiting_join += usize::from(member.awaiting_join.is_some());
+        self.bytes += member.bytes();
         self.leader.get_or_insert_with(|| id.clone());
-        self.pending.remove(&id);
+        self.remove_pending(&id);
         let earlier = self.by_id.insert(id, member);
         assert!(earlier.is_none(), "a member id names one member");
     }
@@ -90,6 +98,7 @@ impl Members {
         self.unsynced.remove(id);
         let member = self.by_id.remove(id)?;
         self.discount_offers(&member.protocols);
+        self.bytes -= member.bytes();
         self.awaiting_join -= usize::from(member.awaiting_join.is_some());
         if let Some(instance) = &member.instance {
             self.instances.remove(instance);
@@ -110,6 +119,7 @@ impl Members {
         let join = member.awaiting_join.take();
         let sync = member.awaiting_sync.take();
         self.awaiting_join -= usize::from(join.is_some());
+        self.bytes = self.bytes - old.len() + new.len();
         member.id = new.clone();
         member.is_new = false;
         let instance = member.instance.clone().expect("only static members are replaced");
@@ -129,11 +139,13 @@ impl Members {
         let protocols = member::protocols(request);
         self.count_offers(&protocols);
         let member = self.by_id.get_mut(id).expect("the updated member is there");
+        self.bytes -= member.bytes();
         let before = std::mem::replace(&mut member.protocols, protocols);
         member.client_id = request.client_id.into();
         member.client_host = request.client_host.into();
         member.session_timeout = request.session_timeout;
         member.rebalance_timeout = request.rebalance_timeout;
+        self.bytes += member.bytes();
         self.discount_offers(&before);
     }
 
@@ -167,16 +179,21 @@ impl Members {
     /// Sets each member's assignment.
     pub fn assign(&mut self, assignment: impl Fn(&MemberId) -> Arc<[u8]>) {
         for (id, member) in &mut self.by_id {
+            self.bytes -= member.assignment.len();
             member.assignment = assignment(id);
+            self.bytes += member.assignment.len();
         }
     }
 
     pub fn add_pending(&mut self, id: MemberId) {
+        self.bytes += id.len();
         self.pending.insert(id);
     }
 
     pub fn remove_pending(&mut self, id: &str) -> bool {
-        self.pending.remove(id)
+        let was_pending = self.pending.remove(id);
+        self.bytes -= if was_pending { id.len() } else { 0 };
+        was_pending
     }
 
     pub fn is_pending(&self, id: &str) -> bool {

@@ -35,6 +35,16 @@ pub struct JoinRequest<'a> {
     pub reason: Option<&'a str>,
 }
 
+impl JoinRequest<'_> {
+    /// About the bytes that a record takes for the member.
+    pub(super) fn told_bytes(&self) -> usize {
+        let protocols = self.protocols.iter().map(|(name, metadata)| name.len() + metadata.len());
+        let instance = self.instance.map_or(0, str::len);
+        let names = self.member.len() + self.client_id.len() + self.client_host.len() + instance;
+        protocols.sum::<usize>() + names
+    }
+}
+
 /// A member asks for its assignment; the leader brings everybody's (SyncGroup 0–5).
 #[derive(Clone, Copy, Debug)]
 pub struct SyncRequest<'a> {

@@ -13,7 +13,7 @@ pub struct GroupSettings {
     pub initial_rebalance_delay: Duration,
     /// How long a join of a member that has no session yet may stay unanswered.
     pub new_member_join_timeout: Duration,
-    /// Members a group may have (KIP-389).
+    /// Members a group may have (KIP-389). Ids that were given out count, when another one is asked for.
     pub max_size: usize,
     /// How long offsets outlive their group's last member, or a simple consumer's commit (KIP-211).
     pub offsets_retention: Duration,

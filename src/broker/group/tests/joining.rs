@@ -305,3 +305,42 @@ fn a_group_takes_no_more_metadata_than_a_record_holds() {
     assert_eq!(bench.synced(token), Ok(b"all".to_vec()));
     drop(client);
 }
+
+#[test]
+fn a_group_gives_out_as_many_ids_as_it_may_have_members() {
+    let mut bench = Bench::with(GroupSettings { max_size: 2, ..GroupSettings::default() }, 1);
+    let patient = Client { session_ms: 1_800_000, ..Client::new() };
+    let (first, second, third) = (bench.join(&patient), bench.join(&patient), bench.join(&patient));
+    assert_eq!(bench.join_error(third), GroupError::GroupMaxSize);
+    assert_eq!(bench.state(), Some(GroupState::Empty));
+    let joined = [first, second].map(|token| {
+        let GroupError::MemberIdRequired(id) = bench.join_error(token) else { panic!() };
+        let joined = bench.join(&patient.named(&id));
+        let another = bench.join(&patient);
+        assert_eq!(bench.join_error(another), GroupError::GroupMaxSize);
+        joined
+    });
+    bench.pass_join_phase();
+    assert!(joined.into_iter().all(|token| bench.joined(token).generation == 1));
+}
+
+#[test]
+fn a_member_that_tells_more_than_a_record_holds_is_refused() {
+    let settings = GroupSettings { metadata_max_bytes: 1_000, ..GroupSettings::default() };
+    let mut bench = Bench::with(settings, 1);
+    let telling =
+        |bytes: usize| Client { version: 3, ..Client::offering(&[("range", &vec![0; bytes])]) };
+    let too_large = bench.join(&telling(1_000));
+    assert_eq!(bench.join_error(too_large), GroupError::MetadataTooLarge);
+    assert_eq!(bench.state(), None, "nothing is left behind");
+    let joined = bench.stable(&[telling(300), telling(300)]);
+    let third = bench.join(&telling(300));
+    assert_eq!(bench.join_error(third), GroupError::MetadataTooLarge);
+    let leader = &joined[0].leader;
+    let more = bench.join(&telling(700).named(leader));
+    assert_eq!(bench.join_error(more), GroupError::MetadataTooLarge);
+    assert_eq!(bench.state(), Some(GroupState::Stable));
+    // What it told before does not count beside what it tells now.
+    bench.join(&telling(400).named(leader));
+    assert_eq!(bench.state(), Some(GroupState::PreparingRebalance));
+}
