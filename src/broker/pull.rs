@@ -32,6 +32,15 @@ const SCAN_MAX: usize = 16 * SCAN;
 /// Messages looked into before what was found, or nothing, is told.
 const LOOKS_MAX: usize = 4 * SCAN;
 
+/// Bytes of them, likewise.
+const LOOKED_BYTES_MAX: u64 = 16 << 20;
+
+/// Work between two turns of the shard's other tasks: bytes looked into.
+const TURN_BYTES: u64 = 256 << 10;
+
+/// For how many of these bytes a look counts besides: the filter's work, which is no matter of size.
+const LOOK_BYTES: u64 = 2 << 10;
+
 /// Bytes of messages that are read ahead from the segments when one of them has to be looked into.
 const AHEAD_BYTES: u64 = 256 << 10;
 
@@ -218,7 +227,7 @@ impl Broker {
                 (Verdict::All, Dialect::RocketMq) => taking.take_stored(entry),
                 (Verdict::Each, Dialect::RocketMq) => {
                     let wanted = self.look_into(&entries[at..], taking, &mut ahead).await?;
-                    taking.looks += 1;
+                    self.looked(u64::from(entry.length), taking).await;
                     !wanted || taking.take_stored(entry)
                 }
             };
@@ -226,11 +235,18 @@ impl Broker {
                 return Ok(false);
             }
             taking.next_offset = taking.next_offset.max(entry.next_offset());
-            if taking.looks >= LOOKS_MAX {
+            if taking.has_looked_enough() {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// A message of so many bytes was looked into. Others of the shard have a turn now and then.
+    async fn looked(&self, bytes: u64, taking: &mut Taking<'_>) {
+        if taking.looked(bytes) {
+            self.env.tasks.sleep(Duration::ZERO).await;
+        }
     }
 
     /// Whether the first of `entries`, a message of RocketMQ's, is wanted. Where it has to be read
@@ -294,10 +310,10 @@ impl Broker {
             let messages = self.converted(*queue, entry, from).await?;
             for (offset, record) in messages.since(from) {
                 taking.next_offset = offset;
-                if taking.looks >= LOOKS_MAX {
+                if taking.has_looked_enough() {
                     return Ok(false);
                 }
-                taking.looks += 1;
+                self.looked(record.len() as u64, taking).await;
                 if (all || wants(filter, record)) && !taking.take_converted(record) {
                     return Ok(false);
                 }
@@ -336,8 +352,11 @@ struct Taking<'p> {
     converted: Converted,
     messages: usize,
     bytes: u64,
-    /// Messages looked into.
+    /// Messages looked into, and their bytes.
     looks: usize,
+    looked_bytes: u64,
+    /// How much work it is when others have their next turn.
+    turn_at: u64,
 }
 
 impl<'p> Taking<'p> {
@@ -345,7 +364,33 @@ impl<'p> Taking<'p> {
         let pieces = Vec::with_capacity(pull.messages_max.min(FEW));
         let converted = Converted::new(room);
         let next_offset = pull.offset;
-        Self { pull, next_offset, pieces, converted, messages: 0, bytes: 0, looks: 0 }
+        Self {
+            pull,
+            next_offset,
+            pieces,
+            converted,
+            messages: 0,
+            bytes: 0,
+            looks: 0,
+            looked_bytes: 0,
+            turn_at: TURN_BYTES,
+        }
+    }
+
+    /// Counts a look into so many bytes; true if it is others' turn.
+    fn looked(&mut self, bytes: u64) -> bool {
+        self.looks += 1;
+        self.looked_bytes += bytes;
+        let work = self.looked_bytes + self.looks as u64 * LOOK_BYTES;
+        let is_due = work >= self.turn_at;
+        if is_due {
+            self.turn_at = work + TURN_BYTES;
+        }
+        is_due
+    }
+
+    fn has_looked_enough(&self) -> bool {
+        self.looks >= LOOKS_MAX || self.looked_bytes >= LOOKED_BYTES_MAX
     }
 
     /// Whether one more message may be taken in; the first one always.

@@ -1,5 +1,7 @@
 //! Pulls and views of single messages, on one shard's broker with a log in memory.
 
+use std::cell::Cell;
+
 use futures_lite::future::block_on;
 
 use super::*;
@@ -21,7 +23,7 @@ use crate::{
         queue_index::QueueIndex,
     },
     wire::{
-        kafka::{BatchBuilder, BatchHeader},
+        kafka::{BatchBuilder, BatchHeader, Codec},
         rocketmq::{SysFlag, record::RecordVersion},
     },
 };
@@ -145,9 +147,12 @@ pub(in crate::broker) fn send_kafkas(broker: &Rc<Broker>, values: &[&str]) {
     for value in values {
         builder.record(4_000, Some(b"key"), Some(value.as_bytes()), &[("TAGS", Some(b"K"))]);
     }
-    let batch = builder.build().unwrap();
-    let header = BatchHeader::validate(&batch).unwrap();
-    block_on(broker.append_when_free(QUEUE, &batch, &header, Duration::ZERO)).unwrap();
+    append_batch(broker, &builder.build().unwrap());
+}
+
+fn append_batch(broker: &Rc<Broker>, batch: &[u8]) {
+    let header = BatchHeader::validate(batch).unwrap();
+    block_on(broker.append_when_free(QUEUE, batch, &header, Duration::ZERO)).unwrap();
 }
 
 /// A record on its way into the queue.
@@ -280,4 +285,43 @@ fn pulls_go_on_where_they_ended() {
     // One message is given whatever its size.
     let small = Pull { bytes_max: 1, ..asked(1, 32, Filter::All) };
     assert_eq!(pulled(&broker, small), (vec![1], 2));
+}
+
+/// Counts the turns that others would have.
+#[derive(Default)]
+struct Turns(Cell<usize>);
+
+impl Tasks for Turns {
+    fn spawn(&self, _: LocalFuture<'static, ()>) {}
+
+    fn sleep(&self, duration: Duration) -> LocalFuture<'static, ()> {
+        assert_eq!(duration, Duration::ZERO);
+        self.0.set(self.0.get() + 1);
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[test]
+fn a_pull_that_looks_into_much_gives_others_a_turn_and_ends() {
+    const MESSAGES: i64 = 40;
+    let turns = Rc::new(Turns::default());
+    let broker = broker_with(Rc::clone(&turns) as Rc<dyn Tasks>);
+    let mut builder = BatchBuilder::new();
+    let large = vec![0; 600_000];
+    for _ in 0..MESSAGES {
+        builder.record(4_000, None, Some(&large), &[]);
+    }
+    append_batch(&broker, &builder.codec(Codec::Zstd).build().unwrap());
+    let nobodys = |offset| asked(offset, 32, Filter::sql("a = 'b'").unwrap());
+    let (found, next) = pulled(&broker, nobodys(0));
+    assert!(found.is_empty() && (16..32).contains(&next), "16 MiB end at {next}");
+    // Each of them is more than is looked into at one go.
+    assert!(turns.0.get() as i64 >= next - 1, "{} turns", turns.0.get());
+    assert_eq!(pulled(&broker, nobodys(next)), (Vec::new(), MESSAGES));
+
+    // Many small ones are as much work.
+    send_kafkas(&broker, &["small"; 1_000]);
+    let before = turns.0.get();
+    assert_eq!(pulled(&broker, nobodys(MESSAGES)), (Vec::new(), MESSAGES + 1_000));
+    assert!(turns.0.get() >= before + 7, "{} turns", turns.0.get() - before);
 }
