@@ -68,9 +68,12 @@ impl Queues {
         self.by_id.remove(id)
     }
 
-    /// Forgets a queue's producers that wrote last before `before_ms`.
+    /// Forgets a queue's producers that wrote last before `before_ms`. Not those of a queue that has
+    /// held no record yet: all that they sent waits for its time, and forgotten they would have to
+    /// begin anew.
     pub(super) fn expire_producers(&mut self, id: &QueueId, before_ms: i64) {
         if let Some(queue) = self.by_id.get_mut(id)
+            && queue.next_offset > 0
             && queue.producers.expire(before_ms)
         {
             mark(&mut self.changed, *id, queue);
@@ -109,9 +112,37 @@ mod tests {
     use super::*;
     use crate::{
         base::{Position, TopicId},
+        broker::producers::Sequence,
         cluster::{Configs, Topic},
         storage::queue_index::IndexEntry,
     };
+
+    fn topic() -> Topic {
+        Topic {
+            id: TopicId::ZERO,
+            name: "orders".into(),
+            queues: (0..8).map(QueueId).collect(),
+            configs: Configs::default(),
+            settings: Arc::default(),
+            created_ms: 0,
+        }
+    }
+
+    #[test]
+    fn a_producer_whose_records_all_wait_for_their_time_is_not_forgotten() {
+        let id = QueueId(0);
+        let mut queues = Queues::new(HashMap::new());
+        queues.insert(id, Queue::new(id, &topic()));
+        let sequence = |first| Sequence { producer: 7, epoch: 0, first, count: 17 };
+        queues.get_mut(&id).unwrap().producers.record(&sequence(0), -1, Position(1), 1_000);
+        queues.expire_producers(&id, 1_001);
+        let queue = queues.get_mut(&id).unwrap();
+        assert_eq!(queue.producers.check(&sequence(17), queue.next_offset == 0), Ok(None));
+        // The first of them was delivered.
+        queue.next_offset = 1;
+        queues.expire_producers(&id, 1_001);
+        assert!(queues.get(&id).unwrap().producers.is_empty());
+    }
 
     #[derive(Clone, Copy, Debug)]
     enum Step {
@@ -139,14 +170,7 @@ mod tests {
         /// Whoever takes in all changes knows what there is, however many it asks for at a time.
         #[test]
         fn changes_add_up_to_the_state(steps in prop::collection::vec(step(), 1..60)) {
-            let topic = Topic {
-                id: TopicId::ZERO,
-                name: "orders".into(),
-                queues: (0..8).map(QueueId).collect(),
-                configs: Configs::default(),
-                settings: Arc::default(),
-                created_ms: 0,
-            };
+            let topic = topic();
             let mut queues = Queues::new(HashMap::new());
             let mut known = BTreeMap::new();
             let mut take_in = |changes: Vec<QueueChange>| {
