@@ -46,8 +46,10 @@ impl TopicNames for Names {
         self.0.borrow().topic_by_id(topic).map(|topic| Arc::clone(&topic.name))
     }
 
-    fn has_retry_topic(&self, group: &str) -> bool {
-        self.0.borrow().topic(&format!("{RETRY}{group}")).is_some()
+    fn is_of_rocketmq(&self, group: &str) -> bool {
+        let cluster = self.0.borrow();
+        cluster.group_configs().contains_key(group)
+            || cluster.topic(&format!("{RETRY}{group}")).is_some()
     }
 }
 
@@ -291,11 +293,14 @@ mod tests {
     use futures_lite::future::{block_on, poll_once};
 
     use super::*;
-    use crate::broker::{
-        group::{
-            CommitRequest, CommittedOffset, GroupError, OffsetToCommit, Sender, TopicPartition,
+    use crate::{
+        broker::{
+            group::{
+                CommitRequest, CommittedOffset, GroupError, OffsetToCommit, Sender, TopicPartition,
+            },
+            pull::tests::broker,
         },
-        pull::tests::broker,
+        cluster::{Command, GroupConfig, Setup},
     };
 
     #[test]
@@ -324,6 +329,29 @@ mod tests {
         let left = coordinator.backlog[0].records.len();
         assert!((1..100).contains(&left), "{left}");
         assert!(coordinator.retrying);
+    }
+
+    #[test]
+    fn a_group_is_rocketmqs_by_its_retry_topic_or_its_config() {
+        let cluster = Rc::new(RefCell::new(ClusterState::new(Setup::default())));
+        let names = Names(Rc::clone(&cluster));
+        let of_rocketmq = || ["tried", "configured", "other"].map(|id| names.is_of_rocketmq(id));
+        assert_eq!(of_rocketmq(), [false; 3]);
+        let retry_topic = Command::CreateTopic {
+            id: TopicId([1; 16]),
+            name: format!("{RETRY}tried").into(),
+            collides: true,
+            partitions: 1,
+            configs: Default::default(),
+            created_ms: 0,
+        };
+        // Such a group has no retry topic.
+        let config = GroupConfig { retry_queues: 0, ..GroupConfig::default() };
+        let configured = Command::SetGroupConfig { group: "configured".into(), config };
+        for (at, command) in (1..).zip([retry_topic, configured]) {
+            cluster.borrow_mut().apply(Position(at), &command);
+        }
+        assert_eq!(of_rocketmq(), [true, true, false]);
     }
 
     #[test]

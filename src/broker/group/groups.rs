@@ -16,14 +16,14 @@ use crate::{base::TopicId, env::Random};
 /// tell.
 const ID_BYTES_MAX: usize = i16::MAX as usize;
 
-/// The names of topics. Subscriptions have names in them, offsets are kept by id.
+/// What the cluster's state tells. Subscriptions have topics' names in them, offsets are kept by id.
 pub trait TopicNames {
     /// The name of a topic, if there is such a topic.
     fn topic_name(&self, topic: TopicId) -> Option<Arc<str>>;
 
-    /// Whether a group's messages are tried again in a topic of its own: RocketMQ's clients have
-    /// consumed in it.
-    fn has_retry_topic(&self, group: &str) -> bool;
+    /// Whether RocketMQ's clients have consumed in a group, so that its messages are tried again in a
+    /// topic of its own, or its administrators have configured it.
+    fn is_of_rocketmq(&self, group: &str) -> bool;
 }
 
 /// The coordinator of all groups that a shard owns. Lives on that shard.
@@ -385,7 +385,7 @@ impl Groups {
             | TimerKey::Sync(id)
             | TimerKey::Check(id)) = &key;
             let is_of_rocketmq =
-                matches!(key, TimerKey::Check(_)) && self.topics.has_retry_topic(id);
+                matches!(key, TimerKey::Check(_)) && self.topics.is_of_rocketmq(id);
             self.with_group(at, id, |group, step| match &key {
                 TimerKey::Session(_, member) => group.expire_session(step, member),
                 TimerKey::Join(_) => group.expire_join(step),

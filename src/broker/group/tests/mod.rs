@@ -66,7 +66,7 @@ impl TopicNames for Letters {
         (topic.0[0] != 0).then(|| char::from(topic.0[0]).to_string().into())
     }
 
-    fn has_retry_topic(&self, group: &str) -> bool {
+    fn is_of_rocketmq(&self, group: &str) -> bool {
         group == OF_ROCKETMQ
     }
 }
