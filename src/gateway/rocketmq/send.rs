@@ -236,8 +236,8 @@ fn check(
 /// When a message whose properties speak of a time is to be delivered.
 fn schedule(gateway: &Gateway, place: &Place<'_>, properties: &str) -> Result<Schedule, Refusal> {
     let now_ms = gateway.broker.env().clock.wall_ms();
-    let schedule = Schedule::of(&gateway.settings, &Properties::new(properties), now_ms)?;
-    Ok(if place.is_dead { schedule.at_once() } else { schedule })
+    let schedule = Schedule::of(&gateway.settings, &Properties::new(properties), now_ms);
+    if place.is_dead { Ok(schedule.unwrap_or_default().at_once()) } else { schedule }
 }
 
 /// What a message is stored with: what its client gave, but for what it is not delivered with, and for
