@@ -172,6 +172,8 @@ public final class Later {
         check(late[late.length - 1] < LATE_MS, "late by " + late[late.length - 1] + " ms");
         check(came.stream().noneMatch(message -> recalled.contains(text(message))), "recalled ones came");
         check(came.stream().allMatch(message -> message.getDelayTimeLevel() == 0), "delayed again");
+        long told = came.stream().filter(message -> message.getDeliverTimeMs() > 0).count();
+        check(told >= TIMED / 4 - recalled.size(), "told when: " + told);
         System.out.printf("late by %d ms in the middle, %d ms (99 %%), %d ms at most%n",
             late[late.length / 2], late[late.length * 99 / 100], late[late.length - 1]);
         consumer.shutdown();

@@ -3,9 +3,11 @@ package interop;
 import java.io.ByteArrayOutputStream;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Queue;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
 import org.apache.rocketmq.client.consumer.listener.ConsumeConcurrentlyStatus;
 import org.apache.rocketmq.client.consumer.listener.MessageListenerConcurrently;
@@ -15,6 +17,7 @@ import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.consumer.ConsumeFromWhere;
 import org.apache.rocketmq.common.message.Message;
+import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 import org.apache.rocketmq.remoting.protocol.body.CMResult;
 import org.apache.rocketmq.remoting.protocol.subscription.SubscriptionGroupConfig;
@@ -109,6 +112,7 @@ public final class Mqadmin {
         groups(producer);
         tools(consumer, last);
         offsets(consumer);
+        leads();
         producer.shutdown();
         configsRefused();
     }
@@ -299,6 +303,29 @@ public final class Mqadmin {
         expect(command("resetOffsetByTime", "-g", group, "-t", topic, "-b", address, "-q", "1", "-s", "now", "-o", "3"),
             "reset consumer offset to 3");
         expect(command("consumerProgress", "-g", group), topic + " " + BROKER + " 1 10 3 7", "Consume Diff Total: 7");
+    }
+
+    /** A consumer that pulls by itself goes on where its group was set, whatever it was about to commit. */
+    void leads() throws Exception {
+        String pullers = group + "-pullers";
+        DefaultLitePullConsumer consumer = new DefaultLitePullConsumer(pullers);
+        consumer.setNamesrvAddr(namesrv);
+        consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        consumer.subscribe(topic, "*");
+        consumer.start();
+        pulls(consumer, SENT + 2);
+        expect(command("resetOffsetByTime", "-g", pullers, "-t", topic, "-s", "0", "-f", "true"), BROKER + " 0 0", BROKER + " 3 0");
+        pulls(consumer, SENT + 2);
+        consumer.shutdown();
+    }
+
+    private static void pulls(DefaultLitePullConsumer consumer, int messages) throws Exception {
+        List<MessageExt> pulled = new ArrayList<>();
+        Clients.await(messages + " are pulled", () -> {
+            pulled.addAll(consumer.poll(100));
+            return pulled.size() >= messages;
+        });
+        Clients.check(pulled.size() == messages, "pulled " + pulled.size() + " of " + messages);
     }
 
     void configsRefused() {
