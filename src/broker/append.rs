@@ -186,6 +186,7 @@ impl Broker {
         let assigned = batch::set_assigned(payload, base_offset, 0);
         debug_assert!(assigned.is_ok(), "the header was parsed before");
         let mut max_timestamp = header.max_timestamp;
+        batch::correct_max_timestamp(payload, max_timestamp);
         if broker_time {
             let stamped = batch::set_log_append_time(payload, now_ms);
             debug_assert!(stamped.is_ok(), "the header was parsed before");
@@ -354,6 +355,15 @@ const DECOMPRESSED_MAX: usize = 256 << 20;
 pub fn records_of<'a>(bytes: &'a [u8], header: &BatchHeader) -> Result<Cow<'a, [u8]>, BatchError> {
     let records = bytes.get(batch::HEADER_BYTES..).unwrap_or_default();
     compression::decompress(header.codec()?, records, DECOMPRESSED_MAX)
+}
+
+/// The highest time of a batch's records, milliseconds since 1970.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn highest_time(bytes: &[u8], header: &BatchHeader) -> Result<i64, BatchError> {
+    let records = records_of(bytes, header)?;
+    check_records(header, &records, false).map(|latest| latest.timestamp_ms)
 }
 
 /// Whether a batch of `bytes` bytes is within what its topic allows.

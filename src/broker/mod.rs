@@ -64,7 +64,7 @@ use crate::{
 #[cfg(test)]
 pub(crate) use pull::tests::broker_by;
 
-pub use append::{AppendError, AppendedBatch, records_of};
+pub use append::{AppendError, AppendedBatch, highest_time, records_of};
 pub use clients::{ClientAnswer, Delivery};
 pub use cold::{ColdError, LogSlice};
 pub use control::{ControlError, command_meta};

@@ -128,6 +128,7 @@ impl Broker {
         spec: OffsetSpec,
     ) -> Result<Option<TimedOffset>, OffsetError> {
         let (start, end) = self.ends(id).ok_or(OffsetError::UnknownQueue)?;
+        let mut from = start;
         let time = match spec {
             OffsetSpec::Earliest => {
                 return Ok(Some(TimedOffset { offset: start, timestamp: -1 }));
@@ -140,24 +141,27 @@ impl Broker {
                 None => return Ok(None),
             },
         };
-        let Some(entry) = self.index.find_timestamp(id, start, time).await? else {
-            return Ok(None);
-        };
-        if entry.dialect == Dialect::RocketMq {
-            let (offset, timestamp) = (entry.base_offset, entry.max_timestamp);
-            return Ok(Some(TimedOffset { offset, timestamp }));
+        // The highest time of a batch is told by its header, though its record may be deleted.
+        let first = if spec == OffsetSpec::MaxTime { i64::MIN } else { start };
+        while let Some(entry) = self.index.find_timestamp(id, from, time).await? {
+            if entry.dialect == Dialect::RocketMq {
+                let (offset, timestamp) = (entry.base_offset, entry.max_timestamp);
+                return Ok(Some(TimedOffset { offset, timestamp }));
+            }
+            let batch = self.payloads(&[LogSlice::new(id, &entry)]).await.remove(0)?;
+            let record = (|| {
+                let header = BatchHeader::parse(&batch)?;
+                record::find_timestamp(&header, &records_of(&batch, &header)?, first, time)
+            })();
+            let record = record.map_err(|error| OffsetError::Storage(error.to_string()))?;
+            if let Some(found) = record {
+                let (offset, timestamp) = (found.offset.max(start), found.timestamp_ms);
+                return Ok(Some(TimedOffset { offset, timestamp }));
+            }
+            // Its header's maximum is that of a deleted record, or more than its records had.
+            from = entry.next_offset();
         }
-        let batch = self.payloads(&[LogSlice::new(id, &entry)]).await.remove(0)?;
-        let record = (|| {
-            let header = BatchHeader::parse(&batch)?;
-            record::find_timestamp(&header, &records_of(&batch, &header)?, time)
-        })();
-        let record = record.map_err(|error| OffsetError::Storage(error.to_string()))?;
-        // Without a record that late the batch header's maximum was more than its records had.
-        Ok(record.map(|found| TimedOffset {
-            offset: found.offset.max(start),
-            timestamp: found.timestamp_ms,
-        }))
+        Ok(None)
     }
 
     /// The first message in `offsets` that was stored at `time` or later.

@@ -10,7 +10,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 use rdkafka::{
-    Offset, TopicPartitionList,
+    Offset,
     admin::{
         AlterConfig, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
     },
@@ -20,7 +20,7 @@ use rdkafka::{
 };
 
 use super::{
-    client::{Sender, Sent, config, read_texts, send_one, watermarks},
+    client::{Sender, Sent, config, offset_at, read_texts, send_one, watermarks},
     process::{BrokerProcess, DataDir, PATIENCE},
     topics::{Administrator, options},
     wire::Wire,
@@ -192,13 +192,7 @@ fn offsets_are_found_by_time() {
         sender.send("orders", 0, &Sent { timestamp, ..Sent::value("v") });
     }
     sender.delivered();
-    let consumer: BaseConsumer = config(&broker.kafka, &[("group.id", "g")]).create().unwrap();
-    let offset_at = |time: i64| {
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset("orders", 0, Offset::Offset(time)).unwrap();
-        let found = consumer.offsets_for_times(list, PATIENCE).unwrap();
-        found.elements()[0].offset()
-    };
+    let offset_at = |time| offset_at(&broker.kafka, "orders", time);
     assert_eq!(offset_at(0), Offset::Offset(0));
     assert_eq!(offset_at(TIME + 500), Offset::Offset(50));
     assert_eq!(offset_at(TIME + 501), Offset::Offset(51));

@@ -220,6 +220,14 @@ pub fn read_texts(address: &str, topic: &str, count: usize) -> Vec<String> {
     read(address, topic, 0, count).into_iter().map(text).collect()
 }
 
+/// The first offset of a topic's partition 0 whose message is of this time or later, by a consumer.
+pub fn offset_at(address: &str, topic: &str, time: i64) -> Offset {
+    let consumer: BaseConsumer = config(address, &[("group.id", "times")]).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(time)).unwrap();
+    consumer.offsets_for_times(list, PATIENCE).unwrap().elements()[0].offset()
+}
+
 /// First and next offset of a partition.
 pub fn watermarks(address: &str, topic: &str, partition: i32) -> (i64, i64) {
     let consumer: BaseConsumer = config(address, &[("group.id", "watermarks")]).create().unwrap();

@@ -4,12 +4,15 @@ use std::io::Write as _;
 
 use bytes::Bytes;
 use kafka_protocol::messages::{ApiVersionsRequest, ProduceRequest};
-use mainstem::{base::checksum::crc32c, wire::kafka::BatchBuilder};
+use mainstem::{
+    base::checksum::crc32c,
+    wire::kafka::{BatchBuilder, Codec},
+};
 use rdkafka::Offset;
 use uuid::Uuid;
 
 use super::{
-    client::read_texts,
+    client::{offset_at, read_texts},
     process::{BrokerProcess, DataDir},
     topics::Administrator,
     wire::{Wire, frame, produce},
@@ -56,6 +59,42 @@ fn a_refused_send_that_wants_no_answer_closes_its_connection() {
     Wire::connect(&broker.kafka).expect_close(&frame(13, &by_id));
     broker.wait_for_error("request 0 version 9: UnknownTopicOrPartition");
     broker.wait_for_error("request 0 version 13: UnknownTopicId");
+    broker.stop();
+}
+
+/// A batch whose header does not tell the highest of its records' times.
+fn untold(codec: Codec, times: &[i64]) -> Bytes {
+    let mut builder = BatchBuilder::new();
+    for time in times {
+        builder.record(*time, None, Some(b"v"), &[]);
+    }
+    let mut batch = builder.codec(codec).build().unwrap().to_vec();
+    batch[35..43].copy_from_slice(&(-1_i64).to_be_bytes());
+    let sum = crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&sum.to_be_bytes());
+    batch.into()
+}
+
+#[test]
+fn records_are_found_by_their_time_though_their_batch_does_not_tell_it() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["topic.retention_ms=-1"]);
+    let admin = Administrator::new(&broker.kafka);
+    admin.create("orders", 1, &[]).unwrap();
+    let mut wire = Wire::connect(&broker.kafka);
+    for batch in [
+        untold(Codec::None, &[TIME, TIME + 20, TIME + 10]),
+        untold(Codec::Lz4, &[TIME + 30, TIME + 40]),
+    ] {
+        let answer = wire.ask(9, &produce("orders", batch));
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    }
+    let at = |time: i64| offset_at(&broker.kafka, "orders", TIME + time);
+    assert_eq!([at(0), at(15), at(35)], [0, 1, 4].map(Offset::Offset));
+    assert_eq!(at(41), Offset::End);
+    // A record that was deleted is found no more, though its batch is there.
+    assert_eq!(admin.delete_records("orders", Offset::Offset(2)), Ok(2));
+    assert_eq!([at(5), at(15)], [2, 3].map(Offset::Offset));
     broker.stop();
 }
 

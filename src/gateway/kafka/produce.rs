@@ -6,7 +6,7 @@ use kafka_protocol::error::ResponseError;
 use super::{Gateway, Request, RequestError, delay};
 use crate::{
     base::{Position, QueueId, ShardId, Stage},
-    broker::{AppendError, AppendedBatch, Broker, SequenceError, SplitBatch},
+    broker::{AppendError, AppendedBatch, Broker, SequenceError, SplitBatch, highest_time},
     cluster::TopicSettings,
     gateway::answer::{Answer, Part},
     wire::kafka::{
@@ -167,14 +167,22 @@ fn check_all<'a>(
 }
 
 /// Checks a batch. Its size is its owner's to ask, but where it is looked into before.
+///
+/// Clients may leave it to the broker to say how late a batch's last record is, as Sarama did for long:
+/// then it says so.
 fn check(bytes: &[u8], settings: &TopicSettings) -> Result<BatchHeader, Refused> {
-    let max = settings.max_message_bytes;
-    if settings.delay && bytes.len() > max as usize {
-        return Err(AppendError::TooLarge { bytes: bytes.len(), max }.into());
-    }
     let valid =
         BatchHeader::validate(bytes).and_then(|header| batch::check_crc(bytes).map(|()| header));
-    let header = valid.map_err(|error| Refused::batch(&error))?;
+    let mut header = valid.map_err(|error| Refused::batch(&error))?;
+    let tells_no_time = header.max_timestamp < header.base_timestamp;
+    let max = settings.max_message_bytes;
+    if (settings.delay || tells_no_time) && bytes.len() > max as usize {
+        return Err(AppendError::TooLarge { bytes: bytes.len(), max }.into());
+    }
+    if tells_no_time {
+        let highest = highest_time(bytes, &header);
+        header.max_timestamp = highest.map_err(|error| Refused::batch(&error))?;
+    }
     if header.is_transactional() {
         let text = "transactions are not served yet";
         return Err(Refused::new(ResponseError::InvalidTxnState, text));

@@ -368,10 +368,25 @@ pub fn set_log_append_time(batch: &mut [u8], now_ms: i64) -> Result<u32, BatchEr
     }
     let attributes = header.attributes | LOG_APPEND_TIME;
     batch[21..23].copy_from_slice(&attributes.to_be_bytes());
-    batch[35..43].copy_from_slice(&now_ms.to_be_bytes());
+    Ok(set_max_timestamp(batch, now_ms))
+}
+
+/// Has a batch's header tell its highest time, ms, and sums it anew where it told another. `batch` is
+/// exactly one batch.
+///
+/// # Panics
+/// When it is shorter than a header.
+pub fn correct_max_timestamp(batch: &mut [u8], timestamp_ms: i64) {
+    if batch[35..43] != timestamp_ms.to_be_bytes() {
+        set_max_timestamp(batch, timestamp_ms);
+    }
+}
+
+fn set_max_timestamp(batch: &mut [u8], timestamp_ms: i64) -> u32 {
+    batch[35..43].copy_from_slice(&timestamp_ms.to_be_bytes());
     let crc = checksum::crc32c(&batch[CRC_FROM..]);
     batch[17..21].copy_from_slice(&crc.to_be_bytes());
-    Ok(crc)
+    crc
 }
 
 #[cfg(test)]

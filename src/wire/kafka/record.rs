@@ -239,19 +239,20 @@ pub fn check_records(
     Ok(latest)
 }
 
-/// The first record at or after `timestamp_ms`, in the order of offsets, as ListOffsets asks for it.
-/// `payload` is decompressed.
+/// The first record at or after `timestamp_ms`, in the order of offsets, as ListOffsets asks for it; those
+/// before offset `from` do not count. `payload` is decompressed.
 ///
 /// # Errors
 /// [`BatchError::Record`] if a record before the found one is malformed.
 pub fn find_timestamp(
     header: &BatchHeader,
     payload: &[u8],
+    from: i64,
     timestamp_ms: i64,
 ) -> Result<Option<OffsetTime>, BatchError> {
     for record in Records::new(header, payload) {
         let this = header.offset_time(&record?);
-        if this.timestamp_ms >= timestamp_ms {
+        if this.offset >= from && this.timestamp_ms >= timestamp_ms {
             return Ok(Some(this));
         }
     }

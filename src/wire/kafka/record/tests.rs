@@ -66,7 +66,7 @@ fn a_time_is_found() {
     let mut batch = builder.build().unwrap();
     let find = |batch: &[u8], timestamp_ms| {
         let header = BatchHeader::parse(batch).unwrap();
-        find_timestamp(&header, &batch[HEADER_BYTES..], timestamp_ms).unwrap()
+        find_timestamp(&header, &batch[HEADER_BYTES..], i64::MIN, timestamp_ms).unwrap()
     };
     let found = |offset, timestamp_ms| Some(OffsetTime { offset, timestamp_ms });
     assert_eq!(find(&batch, 0), found(40, 100));
@@ -149,7 +149,7 @@ proptest! {
         batch[at] = byte;
         let _ = check_records(&header, &batch[HEADER_BYTES..], true);
         header.record_count = count;
-        let _ = find_timestamp(&header, &noise, i64::MAX);
+        let _ = find_timestamp(&header, &noise, i64::MIN, i64::MAX);
         prop_assert!(Records::new(&header, &noise).count() <= noise.len() + 1);
     }
 }
