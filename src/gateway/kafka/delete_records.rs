@@ -35,7 +35,7 @@ fn resolve(cluster: &ClusterState, topics: &[DeleteRecordsTopic]) -> Vec<Vec<Ask
         let known = cluster.topic(&topic.name);
         let partition = |partition: &DeleteRecordsPartition| {
             let queue = queue_of(known, partition.partition_index)?;
-            match known.is_some_and(|topic| topic.settings.delete) {
+            match known.is_some_and(|topic| topic.settings.delete || !topic.settings.compact) {
                 true => Ok((queue, partition.offset)),
                 // Records of a topic that is only compacted are kept.
                 false => Err(ResponseError::PolicyViolation),
@@ -87,6 +87,7 @@ mod tests {
         for (policy, expected) in [
             ("delete", Ok((QueueId(1), 7))),
             ("compact,delete", Ok((QueueId(1), 7))),
+            ("", Ok((QueueId(1), 7))),
             ("compact", Err(ResponseError::PolicyViolation)),
         ] {
             let asked = resolve(&cluster(&[("cleanup.policy", policy)]), &topics);
