@@ -161,12 +161,15 @@ impl Broker {
     /// [`LogStopped`].
     pub async fn durable(&self, end: Position) -> Result<(), LogStopped> {
         let mut ticket = None;
+        let known = || match () {
+            () if self.log.durable() >= end => Poll::Ready(Ok(())),
+            () if self.log.failure().is_some() => Poll::Ready(Err(LogStopped)),
+            () => Poll::Pending,
+        };
         poll_fn(|context| {
-            if self.log.durable() >= end {
-                return Poll::Ready(Ok(()));
-            }
-            if self.log.failure().is_some() {
-                return Poll::Ready(Err(LogStopped));
+            let outcome = known();
+            if outcome.is_ready() {
+                return outcome;
             }
             let mut line = self.durable.borrow_mut();
             if line.is_empty() {
@@ -178,8 +181,8 @@ impl Broker {
             });
             line.wakers.insert((end, ticket), context.waker().clone());
             drop(line);
-            // The position may have moved between the look and the arming.
-            if self.log.durable() >= end { Poll::Ready(Ok(())) } else { Poll::Pending }
+            // The position may have moved between the look and the arming, or the log stopped.
+            known()
         })
         .await
     }
@@ -202,13 +205,13 @@ impl Broker {
     pub(super) async fn follow_log(self: Rc<Self>, woken: flume::Receiver<()>) {
         while woken.recv_async().await.is_ok() {
             loop {
-                let seen = self.log.durable();
+                let seen = (self.log.durable(), self.log.failure().is_some());
                 self.apply_durable();
                 let line = self.durable.borrow();
                 if !line.is_empty() {
                     line.signal.arm();
                 }
-                if self.log.durable() == seen {
+                if (self.log.durable(), self.log.failure().is_some()) == seen {
                     break;
                 }
             }

@@ -373,7 +373,8 @@ impl CommitLog {
         self.answered.fetch_max(end.0, Ordering::Relaxed);
     }
 
-    pub(super) fn answered(&self) -> Position {
+    /// End of what was answered, or may have been, ahead of the durable position.
+    pub(crate) fn answered(&self) -> Position {
         Position(self.answered.load(Ordering::Relaxed))
     }
 
@@ -477,10 +478,12 @@ impl CommitLog {
         self.writer_idle.store(true, Ordering::SeqCst);
     }
 
-    /// A writer no longer sleeps. Other ones may: they are to be woken for what it leaves behind.
+    /// A writer no longer sleeps. Other ones may: they are to be woken for what it leaves behind. That
+    /// nobody sleeps is not noted: somebody may have begun to meanwhile.
     pub(super) fn writer_rises(&self) {
-        let others = self.writers_resting.fetch_sub(1, Ordering::SeqCst) > 1;
-        self.writer_idle.store(others, Ordering::SeqCst);
+        if self.writers_resting.fetch_sub(1, Ordering::SeqCst) > 1 {
+            self.writer_idle.store(true, Ordering::SeqCst);
+        }
     }
 
     /// Wakes a writer, if one sleeps.

@@ -1,6 +1,6 @@
 //! Waking shards when the log has become durable further.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 
 /// How a shard is told that the durable position moved. Shared by the shard and the writer.
 #[derive(Debug)]
@@ -10,9 +10,12 @@ pub struct ShardSignal {
 }
 
 impl ShardSignal {
-    /// Asks for one wake-up at the next move. Look at the position once more after arming.
+    /// Asks for one wake-up at the next move, or when the log stops. Look at the position, and whether it
+    /// has stopped, once more after arming.
     pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
+        // The looks come after it.
+        fence(Ordering::SeqCst);
     }
 
     /// Wakes the shard, whatever the position.

@@ -189,12 +189,14 @@ impl<S: BlockSink> Writer<S> {
         // After a crash this makes the cut known; on an idle log nothing else would.
         self.idle().await?;
         loop {
+            // What was let in before is in the blocks then, and the step finds it.
+            let closing = self.log.closing();
             let step = self.step().await?;
             let wait = match step {
                 Step::Wrote(_) => continue,
-                Step::NoSpace if self.log.closing() => return self.give_up(),
+                Step::NoSpace if closing => return self.give_up(),
                 Step::NoSpace => pauses.no_space,
-                Step::Idle if self.log.closing() => return self.end().await,
+                Step::Idle if closing => return self.end().await,
                 Step::Idle => self.pause(&pauses),
             };
             self.log.writer_rests();
