@@ -172,6 +172,10 @@ impl Broker {
             tag_hash: tag_hash.0,
             append_time_ms: now_ms,
         });
+        // Nobody waits to be told of one that is in the log already.
+        if message.early && !message.admitted {
+            self.log.answer_ahead(appended.end);
+        }
         let answer_async = self.answers_early(&queue.settings);
         let show_at_once = answer_async && queue.high_watermark == base_offset;
         queue.next_offset += 1;

@@ -1,12 +1,13 @@
 //! Several messages at once, on one shard's broker whose log no writer empties.
 
-use std::cell::Cell;
+use std::{cell::Cell, sync::Arc};
 
 use futures_lite::future::block_on;
 
 use super::*;
 use crate::{
     broker::pull::tests::{QUEUE, broker_with, message_record},
+    cluster::{FlushMode, TopicSettings},
     env::{LocalFuture, Tasks},
 };
 
@@ -54,6 +55,24 @@ fn messages_that_do_not_all_fit_are_refused_together_and_wait_once() {
     assert_eq!(tasks.0.get(), STALL, "for all of them together");
     assert_eq!((broker.ends(QUEUE), broker.log().reserved()), before, "nothing is left of them");
     assert_eq!(append(&broker, &[10, 10]), Ok(vec![8, 9]));
+}
+
+#[test]
+fn who_is_answered_ahead_of_the_disk_is_to_be_told_what_it_lost() {
+    let broker = broker_with(Rc::new(Passing::default()));
+    let synced = TopicSettings { flush: Some(FlushMode::Sync), ..TopicSettings::default() };
+    broker.queues.borrow_mut().get_mut(&QUEUE).unwrap().set(&Arc::new(synced));
+    let log = broker.log();
+    let record = message_record("b");
+    let append = |message: MessageToAppend<'_>| {
+        block_on(broker.append_message_when_free(QUEUE, &message, STALL)).unwrap();
+        log.answered()
+    };
+    let before = log.answered();
+    assert_eq!(append(lend(&record)), before);
+    assert_eq!(append(MessageToAppend { early: true, admitted: true, ..lend(&record) }), before);
+    let ahead = append(MessageToAppend { early: true, ..lend(&record) });
+    assert!(ahead > before, "{ahead:?}");
 }
 
 #[test]
