@@ -41,7 +41,7 @@ impl Housekeeper {
             match self.rebuild(run) {
                 Ok(()) => tracing::info!(path = %path.display(), "the index file was rebuilt"),
                 Err(error) => {
-                    due = now + RETRY;
+                    due = self.clock.monotonic() + RETRY;
                     tracing::error!(
                         %error,
                         path = %path.display(),

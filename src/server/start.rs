@@ -72,7 +72,7 @@ pub fn restore(
     }
     let ReadBack { mut recovered, mut replay, runs, checkpoints, damage, .. } = read;
     if let Some((position, reason)) = &recovered.torn {
-        tracing::warn!(%position, reason, "the last write before the crash was cut off; nothing of it was acknowledged");
+        tracing::warn!(%position, reason, "the last write before the crash was cut off; unless the disk lost what it had, nothing of it was acknowledged");
     }
     let pool = match &damage {
         None => prepare_segments(config, data, disk, clock, &mut recovered)

@@ -76,7 +76,8 @@ impl Broker {
     }
 
     /// One step of [`Broker::move_timers`]; false if its last ones stay where they are. The log start
-    /// follows right behind what was stored again: neither a stop nor a start finds it twice.
+    /// follows right behind what was stored again: no stop finds it twice, and a start only after a crash in
+    /// between.
     async fn move_step(
         self: &Rc<Self>,
         id: QueueId,
