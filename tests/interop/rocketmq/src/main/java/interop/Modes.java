@@ -8,6 +8,7 @@ import java.util.Queue;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
+import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import org.apache.rocketmq.client.consumer.DefaultLitePullConsumer;
@@ -117,8 +118,7 @@ final class Modes {
         long at = consumer.offsetForTimestamp(queue, third.getStoreTimestamp());
         Clients.check(at <= 3 && sought(consumer, queue, at).getStoreTimestamp() == third.getStoreTimestamp(), "by time: " + at);
         Clients.check(at == 0 || sought(consumer, queue, at - 1).getStoreTimestamp() < third.getStoreTimestamp(), "the first: " + at);
-        consumer.seekToBegin(queue);
-        Clients.check(through(consumer, 9).getQueueOffset() == 0, "from the beginning");
+        Clients.check(sought(consumer, () -> consumer.seekToBegin(queue)).getQueueOffset() == 0, "from the beginning");
         consumer.seekToEnd(queue);
         Clients.check(consumer.poll(100).isEmpty(), "nothing is behind the end");
         producer.send(new Message(topic, new byte[] {10}));
@@ -129,24 +129,52 @@ final class Modes {
 
     /** The message at an offset, and all behind it is read too. */
     private static MessageExt sought(DefaultLitePullConsumer consumer, MessageQueue queue, long offset) throws Exception {
-        consumer.seek(queue, offset);
-        MessageExt message = through(consumer, 9);
+        MessageExt message = sought(consumer, () -> consumer.seek(queue, offset));
         Clients.check(message.getQueueOffset() == offset, "sought " + offset + ": " + message);
         return message;
     }
 
     /**
-     * The first message that comes, once the last one came too. The client gives what a pull from before a seek brings
-     * to who polls after it (DefaultLitePullConsumerImpl forgets the seek when the pull behind it begins), so that a
-     * seek is exact only where nothing is on its way.
+     * The first message behind a seek, which is said again while nothing comes: the pull a seek interrupts closes its
+     * connection (NettyRemotingClient.invokeSync), and where the pull that follows is on it already, the client goes on
+     * where it was (DefaultLitePullConsumerImpl forgets a seek when the pull behind it begins).
      */
-    private static MessageExt through(DefaultLitePullConsumer consumer, long last) throws InterruptedException {
-        List<MessageExt> polled = new ArrayList<>();
-        Clients.await("message " + last, () -> {
-            polled.addAll(consumer.poll(100));
-            return !polled.isEmpty() && polled.get(polled.size() - 1).getQueueOffset() == last;
-        });
+    private static MessageExt sought(DefaultLitePullConsumer consumer, Seek seek) throws Exception {
+        for (int attempt = 0; attempt < 10; attempt++) {
+            seek.run();
+            List<MessageExt> polled = polled(consumer, 9, TimeUnit.SECONDS.toNanos(6));
+            if (!polled.isEmpty()) {
+                return polled.get(0);
+            }
+        }
+        throw new AssertionError("sought in vain");
+    }
+
+    private interface Seek {
+        void run() throws Exception;
+    }
+
+    /**
+     * The first message that comes, once the last one came too. The client gives what a pull from before a seek brings
+     * to who polls after it, so that a seek is exact only where nothing is on its way.
+     */
+    private static MessageExt through(DefaultLitePullConsumer consumer, long last) {
+        List<MessageExt> polled = polled(consumer, last, TimeUnit.SECONDS.toNanos(60));
+        Clients.check(!polled.isEmpty(), "in vain: message " + last);
         return polled.get(0);
+    }
+
+    /** What comes up to a message; nothing if it does not come in time. */
+    private static List<MessageExt> polled(DefaultLitePullConsumer consumer, long last, long patience) {
+        List<MessageExt> polled = new ArrayList<>();
+        long end = System.nanoTime() + patience;
+        while (System.nanoTime() < end) {
+            polled.addAll(consumer.poll(100));
+            if (!polled.isEmpty() && polled.get(polled.size() - 1).getQueueOffset() == last) {
+                return polled;
+            }
+        }
+        return List.of();
     }
 
     /** Members come and go while somebody sends: nothing is passed over. */
