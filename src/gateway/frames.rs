@@ -22,8 +22,8 @@ const UPLOAD_BYTES: usize = 1 << 20;
 ///
 /// Whoever wants some waits in one line, so that a large request gets its turn among small ones. It
 /// is taken for a whole request at once, and whoever has it waits for its client, as long as that
-/// goes on sending, and for the log, but never for more of it or for other clients: so all come to
-/// an end.
+/// goes on sending, and for the log, but never for more of it, and for other clients only a moment:
+/// so all come to an end.
 #[derive(Debug)]
 pub struct RequestMemory {
     free: Semaphore,

@@ -3,12 +3,16 @@
 use std::{io::Write as _, sync::mpsc, thread, time::Duration};
 
 use bytes::BytesMut;
-use kafka_protocol::messages::ApiVersionsRequest;
+use kafka_protocol::messages::{
+    ApiVersionsRequest, DescribeGroupsRequest, FetchRequest, GroupId, SyncGroupRequest, TopicName,
+    fetch_request::{FetchPartition, FetchTopic},
+    sync_group_request::SyncGroupRequestAssignment,
+};
 
 use super::{
     client::send_one,
     process::{BrokerProcess, DataDir, PATIENCE, until, verified},
-    wire::{Wire, frame, produce},
+    wire::{Wire, frame, join, produce},
 };
 
 const MIB: usize = 1 << 20;
@@ -113,5 +117,55 @@ fn uploads_that_stall_make_room_for_others() {
         assert_eq!(wire.answer().unwrap(), None, "it was not closed");
     }
     until("all is given back", || taken(&broker) == 0);
+    broker.stop();
+}
+
+#[test]
+fn a_large_fetch_has_its_memory_while_it_waits_which_is_not_long() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &SETTINGS);
+    assert_eq!(send_one(&broker.kafka, "orders", "first"), Ok(0));
+    let partition = FetchPartition::default().with_fetch_offset(1).with_partition_max_bytes(1);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName("orders".to_owned().into()))
+        .with_partitions(vec![partition; 20_000]);
+    let fetch = FetchRequest::default()
+        .with_session_epoch(-1)
+        .with_max_wait_ms(i32::MAX)
+        .with_min_bytes(1)
+        .with_max_bytes(1)
+        .with_topics(vec![topic]);
+    let mut wire = Wire::connect(&broker.kafka);
+    wire.stream.write_all(&frame(12, &fetch)).unwrap();
+    until("it has its memory", || taken(&broker) >= 20_000 * 33);
+    // Nothing is sent to it.
+    wire.answer().unwrap().expect("an answer");
+    until("it is given back", || taken(&broker) == 0);
+    broker.stop();
+}
+
+#[test]
+fn members_that_wait_for_others_take_no_memory() {
+    let data = DataDir::new();
+    let delay = ["groups.initial_rebalance_delay_ms=5min"];
+    let broker = BrokerProcess::start(data.path(), &[&SETTINGS[..], &delay].concat());
+    let mut request = join("readers", "consumer");
+    request.protocols[0].metadata = vec![0; MIB].into();
+    let (mut member, mut other) = (Wire::connect(&broker.kafka), Wire::connect(&broker.kafka));
+    member.stream.write_all(&frame(3, &request)).unwrap();
+    let group = || GroupId("readers".to_owned().into());
+    until("it waits for others", || {
+        let asked = DescribeGroupsRequest::default().with_groups(vec![group()]);
+        let answer = other.ask(5, &asked);
+        answer.groups[0].group_state.as_str() == "PreparingRebalance"
+    });
+    until("it has given the memory back", || taken(&broker) == 0);
+    // Nor does an assignment of somebody who is no member.
+    let assignment =
+        SyncGroupRequestAssignment::default().with_assignment(vec![0; 10 * MIB].into());
+    let sync =
+        SyncGroupRequest::default().with_group_id(group()).with_assignments(vec![assignment]);
+    assert_ne!(other.ask(3, &sync).error_code, 0);
+    until("it has given the memory back", || taken(&broker) == 0);
     broker.stop();
 }

@@ -52,19 +52,22 @@ async fn handle(
     Frame { bytes, memory }: Frame<'_>,
     session: &mut Option<FetchSession>,
 ) -> Result<Option<Answer>, ConnectionError> {
+    let code = |at: usize| {
+        let bytes = bytes.get(at..at + 2).map(|bytes| [bytes[0], bytes[1]]);
+        bytes.map_or(-1, i16::from_be_bytes)
+    };
+    let [key, version] = [code(0), code(2)];
     let failed = |error: RequestError| {
-        let code = |at: usize| {
-            let bytes = bytes.get(at..at + 2).map(|bytes| [bytes[0], bytes[1]]);
-            bytes.map_or(-1, i16::from_be_bytes)
-        };
-        let what = format!("{} version {}", code(0), code(2));
+        let what = format!("{key} version {version}");
         ConnectionError::Request { what, error: error.into() }
     };
-    let request = Request::parse(&bytes, connection.peer().ip());
-    let request = request.map_err(|error| failed(error.into()))?;
-    // Others may wait for another client, whose request may wait for this memory.
-    let memory = memory.filter(|_| request.key == ApiKey::Produce);
-    let answer = gateway.handle(&request, session).await.map_err(failed);
+    let request = Request::parse(bytes, connection.peer().ip());
+    let mut request = request.map_err(|error| failed(error.into()))?;
+    // These wait for other clients, whose requests may wait for this memory. They let go of what they
+    // were sent; what is kept of it has a limit of its own.
+    let memory = memory.filter(|_| !matches!(request.key, ApiKey::JoinGroup | ApiKey::SyncGroup));
+    request.holds_memory = memory.is_some();
+    let answer = gateway.handle(&mut request, session).await.map_err(failed);
     drop(memory);
     answer
 }

@@ -22,6 +22,10 @@ use crate::{
 pub(super) use session::FetchSession;
 pub use session::FetchSessionMemory;
 
+/// How long a fetch may wait for messages that holds memory, which their senders may be waiting for:
+/// as long as most wait anyhow (`fetch.max.wait.ms`).
+const LARGE_WAIT: Duration = Duration::from_millis(500);
+
 pub(super) async fn handle(
     gateway: &Gateway,
     request: &Request,
@@ -47,7 +51,8 @@ pub(super) async fn handle(
         u64::try_from(fetch.max_bytes).unwrap_or(0).min(gateway.settings.fetch_max_bytes);
     let bytes_min = u64::try_from(fetch.min_bytes).unwrap_or(0).min(bytes_max);
     let began = clock.monotonic();
-    let deadline = began + Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0));
+    let wait = Duration::from_millis(u64::try_from(fetch.max_wait_ms).unwrap_or(0));
+    let deadline = began + if request.holds_memory { wait.min(LARGE_WAIT) } else { wait };
     loop {
         read_all(gateway, &mut wanted, bytes_max).await;
         let bytes: u64 = found(&wanted).map(|found| found.as_ref().map_or(0, Read::bytes)).sum();

@@ -7,7 +7,7 @@ use kafka_protocol::messages::{
     JoinGroupRequest, JoinGroupResponse, join_group_response::JoinGroupResponseMember,
 };
 
-use super::{Gateway, Request, group_call, wire};
+use super::{Gateway, Request, group_call, shared, wire};
 use crate::{
     broker::group::{GroupError, JoinRequest, Joined, JoinedMember, Reply},
     wire::WireError,
@@ -27,11 +27,11 @@ const SKIP_ASSIGNMENT: i16 = 9;
 
 pub(super) async fn handle(
     gateway: &Gateway,
-    request: &Request,
+    request: &mut Request,
 ) -> Result<JoinGroupResponse, WireError> {
     let version = request.version;
-    let join: JoinGroupRequest = request.decode()?;
-    let (group, member) = (join.group_id.clone(), join.member_id.clone());
+    let join: JoinGroupRequest = request.decode_last()?;
+    let (group, member) = (shared(&join.group_id), shared(&join.member_id));
     let client_id = request.client_id.clone().unwrap_or_default();
     let client_host = group_call::shown_host(request.client_host);
     let reply = group_call::ask(&gateway.broker, &group, move |groups, at, token| {

@@ -44,7 +44,7 @@ mod sync_group;
 #[cfg(test)]
 mod tests;
 
-use std::{hash::Hash, net::IpAddr, rc::Rc, sync::Arc};
+use std::{hash::Hash, mem, net::IpAddr, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use hashbrown::HashSet;
@@ -125,11 +125,13 @@ pub struct Request {
     pub client_host: IpAddr,
     /// The request without its header.
     pub body: Bytes,
+    /// Whether it has memory that other clients' requests may be waiting for.
+    pub holds_memory: bool,
 }
 
 impl Request {
-    fn parse(frame: &Bytes, client_host: IpAddr) -> Result<Self, WireError> {
-        let header = RequestHeader::parse(frame)?;
+    fn parse(frame: Bytes, client_host: IpAddr) -> Result<Self, WireError> {
+        let header = RequestHeader::parse(&frame)?;
         // Clients ask for their newest ApiVersions first and are told which ones there are (KIP-511).
         if header.key != ApiKey::ApiVersions {
             header.check_version()?;
@@ -141,6 +143,7 @@ impl Request {
             client_id: header.client_id.map(str::to_owned),
             client_host,
             body: frame.slice_ref(header.body),
+            holds_memory: false,
         })
     }
 
@@ -150,6 +153,11 @@ impl Request {
     /// Where it is none.
     pub fn decode<T: Decodable>(&self) -> Result<T, WireError> {
         message::decode(self.key, self.version, self.body.clone())
+    }
+
+    /// As [`Request::decode`], and nothing but the struct keeps the body from now on.
+    fn decode_last<T: Decodable>(&mut self) -> Result<T, WireError> {
+        message::decode(self.key, self.version, mem::take(&mut self.body))
     }
 
     fn answer<T: Encodable>(&self, response: &T) -> Result<Answer, WireError> {
@@ -163,7 +171,7 @@ impl Gateway {
     /// Handles one request; `None` if it wants no answer. `session` is its connection's.
     async fn handle(
         &self,
-        request: &Request,
+        request: &mut Request,
         session: &mut Option<FetchSession>,
     ) -> Result<Option<Answer>, RequestError> {
         let (control, node, version) = (&self.broker, &self.settings.node, request.version);
@@ -214,10 +222,16 @@ impl Gateway {
             ApiKey::ListOffsets => request.answer(&list_offsets::handle(self, request).await?)?,
             ApiKey::OffsetCommit => request.answer(&offset_commit::handle(self, request).await?)?,
             ApiKey::OffsetFetch => request.answer(&offset_fetch::handle(self, request).await?)?,
-            ApiKey::JoinGroup => request.answer(&join_group::handle(self, request).await?)?,
+            ApiKey::JoinGroup => {
+                let response = join_group::handle(self, request).await?;
+                request.answer(&response)?
+            }
             ApiKey::Heartbeat => request.answer(&heartbeat::handle(self, request).await?)?,
             ApiKey::LeaveGroup => request.answer(&leave_group::handle(self, request).await?)?,
-            ApiKey::SyncGroup => request.answer(&sync_group::handle(self, request).await?)?,
+            ApiKey::SyncGroup => {
+                let response = sync_group::handle(self, request).await?;
+                request.answer(&response)?
+            }
             ApiKey::DescribeGroups => {
                 request.answer(&describe_groups::handle(self, request).await?)?
             }

@@ -3,7 +3,7 @@
 
 use kafka_protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
-use super::{Gateway, Request, group_call};
+use super::{Gateway, Request, group_call, shared};
 use crate::{
     broker::group::{GroupError, Reply, SyncRequest, Synced},
     wire::WireError,
@@ -14,13 +14,13 @@ const NAMES_PROTOCOL: i16 = 5;
 
 pub(super) async fn handle(
     gateway: &Gateway,
-    request: &Request,
+    request: &mut Request,
 ) -> Result<SyncGroupResponse, WireError> {
-    let sync: SyncGroupRequest = request.decode()?;
+    let sync: SyncGroupRequest = request.decode_last()?;
     if lacks_protocol(request.version, &sync) {
         return Ok(respond(Err(GroupError::InconsistentProtocol)));
     }
-    let group = sync.group_id.clone();
+    let group = shared(&sync.group_id);
     let reply = group_call::ask(&gateway.broker, &group, move |groups, at, token| {
         let assignments: Vec<_> = sync
             .assignments

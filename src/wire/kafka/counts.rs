@@ -14,6 +14,8 @@ use super::request::ApiKey;
 use super::schema::{self, Kind, Schema};
 use crate::wire::{MEMORY_PER_BYTE, WireError};
 
+/// The most that one request may take decoded, bytes: a million of topics, partitions or groups fit.
+const MEMORY_MAX: usize = 256 << 20;
 /// The fewest bytes in front of a body: length prefix, key, version, correlation id, client id.
 const BEFORE_BODY_BYTES: usize = 4 + 2 + 2 + 4 + 2;
 /// What the crate's `BTreeMap<i32, Bytes>` of tagged fields takes for each five fields begun, bytes.
@@ -24,14 +26,15 @@ const TAGGED_FIELDS_MEMORY: usize = 512;
 ///
 /// # Errors
 /// A claim that the rest of the body cannot hold; [`WireError::Memory`] where entries and tagged
-/// fields together would take more than [`MEMORY_PER_BYTE`] for each byte of the frame;
+/// fields together would take more than [`MEMORY_PER_BYTE`] for each byte of the frame, or more than
+/// [`MEMORY_MAX`];
 /// [`WireError::UnsupportedVersion`] for Produce, Fetch and what is not served.
 pub(super) fn check(key: ApiKey, version: i16, body: &[u8]) -> Result<(), WireError> {
     let schema = schema::of(key)
         .filter(|_| key.serves(version))
         .ok_or(WireError::UnsupportedVersion { key: key.code(), version })?;
     let received = body.len().saturating_add(BEFORE_BODY_BYTES);
-    let allowed = received.saturating_mul(MEMORY_PER_BYTE);
+    let allowed = received.saturating_mul(MEMORY_PER_BYTE).min(MEMORY_MAX);
     Walk {
         reader: Reader::new(body),
         version,

@@ -75,6 +75,7 @@ fn request(batches: usize) -> Request {
         client_id: None,
         client_host: [127, 0, 0, 1].into(),
         body: body.freeze(),
+        holds_memory: false,
     }
 }
 

@@ -228,6 +228,19 @@ fn tagged_fields_that_outgrow_the_frame_are_refused() {
 }
 
 #[test]
+fn what_one_request_may_take_is_bounded() {
+    let topics_of = |bytes: usize| {
+        let count = u32::try_from(bytes / 2).unwrap();
+        [&count.to_be_bytes()[..], &vec![0; bytes]].concat()
+    };
+    let entry = size_of::<crate_messages::metadata_request::MetadataRequestTopic>();
+    let fits = MEMORY_MAX / entry * 2;
+    check(ApiKey::Metadata, 1, &topics_of(fits)).unwrap();
+    let refused = check(ApiKey::Metadata, 1, &topics_of(fits + 2));
+    assert!(matches!(refused, Err(WireError::Memory { allowed: MEMORY_MAX, .. })), "{refused:?}");
+}
+
+#[test]
 fn no_entry_outweighs_its_bytes() {
     fn entries(schema: &'static Schema, check: &mut impl FnMut(&'static Schema)) {
         for field in schema.fields {
