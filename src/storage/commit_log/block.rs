@@ -88,11 +88,10 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// Writes the header of a block whose frames are in place and whose padding is zero; returns the
-/// envelope's checksum, which the next block repeats.
-pub fn seal_block(block: &mut [u8], header: &BlockHeader) -> u32 {
-    debug_assert_eq!(block.len(), header.block_bytes as usize);
-    let (head, frames) = block.split_at_mut(BLOCK_HEADER);
+/// Writes the header of a block with these frames, which may be read by others already; returns the
+/// envelope's checksum, which the next block repeats. Padding behind the frames has to be zero.
+pub fn seal_block(head: &mut [u8; BLOCK_HEADER], frames: &[u8], header: &BlockHeader) -> u32 {
+    debug_assert_eq!(frames.len(), header.frames_bytes as usize);
     head[0..4].copy_from_slice(&MAGIC.to_le_bytes());
     head[8..16].copy_from_slice(&header.log_id.to_le_bytes());
     head[16..24].copy_from_slice(&header.segment.to_le_bytes());
@@ -108,8 +107,7 @@ pub fn seal_block(block: &mut [u8], header: &BlockHeader) -> u32 {
     head[82..84].copy_from_slice(&VERSION.to_le_bytes());
     head[84..88].copy_from_slice(&header.frame_count.to_le_bytes());
     head[88..92].copy_from_slice(&header.frames_bytes.to_le_bytes());
-    let shared = shared_checksum(head, &frames[..header.frames_bytes as usize])
-        .expect("the owner sealed every frame");
+    let shared = shared_checksum(head, frames).expect("the owner sealed every frame");
     head[92..96].copy_from_slice(&shared.to_le_bytes());
     let sum = checksum::crc32c(&head[8..]);
     head[4..8].copy_from_slice(&sum.to_le_bytes());
@@ -341,7 +339,7 @@ mod tests {
         };
         let mut block = vec![0; bytes];
         block[BLOCK_HEADER..BLOCK_HEADER + frames.len()].copy_from_slice(&frames);
-        seal_block(&mut block, &header);
+        seal_block(block.first_chunk_mut().unwrap(), &frames, &header);
         (block, header)
     }
 
@@ -417,7 +415,9 @@ mod tests {
     fn the_checksum_depends_on_the_block_before() {
         let (mut block, header) = sealed(&[b"x"]);
         let first = Block::parse(&block).unwrap().checksum;
-        let second = seal_block(&mut block, &BlockHeader { previous: 9, ..header });
+        let (head, rest) = block.split_first_chunk_mut().unwrap();
+        let frames = &rest[..header.frames_bytes as usize];
+        let second = seal_block(head, frames, &BlockHeader { previous: 9, ..header });
         assert_ne!(first, second);
         assert_eq!(Block::parse(&block).unwrap().checksum, second);
     }

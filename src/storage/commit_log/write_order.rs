@@ -1,6 +1,6 @@
 //! What is written in which order, and what of it is durable: the part that writers share.
 
-use std::{collections::VecDeque, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::VecDeque, io, path::Path, slice, sync::Arc, time::Duration};
 
 use super::{
     block::{BLOCK_HEADER, BlockHeader, seal_block},
@@ -269,17 +269,20 @@ impl WriteOrder {
                 frame_count: block.frames,
                 frames_bytes: block.used - BLOCK_HEADER as u32,
             };
+            let (used, bytes) = (block.used as usize, block.bytes() as usize);
             // SAFETY: the block is filled and was taken out of the owners' reach, the ring keeps it
-            // until it is durable, and its memory is mirrored, so it is contiguous. Nothing else
-            // points into these bytes but readers, and those only read frames, not headers or padding.
-            let bytes = unsafe {
-                std::slice::from_raw_parts_mut(
-                    self.log.tail().at(block.start),
-                    block.bytes() as usize,
+            // until it is durable, and its memory is mirrored, so it is contiguous. Readers may read
+            // frames in it (of messages that wait for no disk), but no header and no padding.
+            let (head, frames, padding) = unsafe {
+                let at = self.log.tail().at(block.start);
+                (
+                    &mut *at.cast::<[u8; BLOCK_HEADER]>(),
+                    slice::from_raw_parts(at.add(BLOCK_HEADER), used - BLOCK_HEADER),
+                    slice::from_raw_parts_mut(at.add(used), bytes - used),
                 )
             };
-            bytes[block.used as usize..].fill(0);
-            self.options.previous = seal_block(bytes, &header);
+            padding.fill(0);
+            self.options.previous = seal_block(head, frames, &header);
             self.options.frames += u64::from(block.frames);
             self.options.blocks += 1;
             self.owes_empty = block.frames > 0;
