@@ -136,7 +136,7 @@ impl Pace for Paced<'_> {
 }
 
 /// Waits so long, or until the housekeeper is to stop; false then.
-fn goes_on(stopped: &flume::Receiver<()>, time: Duration) -> bool {
+pub(super) fn goes_on(stopped: &flume::Receiver<()>, time: Duration) -> bool {
     matches!(stopped.recv_timeout(time), Err(flume::RecvTimeoutError::Timeout))
 }
 
@@ -166,7 +166,7 @@ impl Housekeeper {
                 prepare_due = self.prepare(now, stopped);
             }
             if now >= reindex_due {
-                reindex_due = self.reindex(now);
+                reindex_due = self.reindex(now, stopped);
             }
             if now >= seal_due
                 && let Err(error) = self.seal_and_checkpoint()

@@ -6,11 +6,15 @@
 
 use std::{
     borrow::Borrow,
+    io,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use super::{ServerError, housekeeper::Housekeeper};
+use super::{
+    ServerError,
+    housekeeper::{Housekeeper, goes_on},
+};
 use crate::{
     base::{Position, QueueId},
     broker::index_entry,
@@ -20,7 +24,7 @@ use crate::{
             recovery::{FoundFrame, read_finished},
             segment::Segment,
         },
-        queue_index::{IndexEntry, LogRange, Run},
+        queue_index::{IndexEntry, IndexError, LogRange, Run},
     },
 };
 
@@ -31,15 +35,17 @@ const RETRY: Duration = Duration::from_secs(60);
 type Part = (LogRange, Vec<(QueueId, IndexEntry)>);
 
 impl Housekeeper {
-    /// Rebuilds what was found to be damaged; returns when to look again.
-    pub(super) fn reindex(&mut self, now: Duration) -> Duration {
+    /// Rebuilds what was found to be damaged, unless it is to stop; returns when to look again.
+    pub(super) fn reindex(&mut self, now: Duration, stopped: &flume::Receiver<()>) -> Duration {
         let mut due = now;
         for run in self.runs.damaged() {
             let (path, damage) = (run.path().to_path_buf(), run.damage().unwrap_or_default());
             tracing::warn!(damage, "an index file is damaged; it is rebuilt from the log");
             self.figures.damaged_runs.fetch_add(1, Ordering::Relaxed);
-            match self.rebuild(run) {
+            match self.rebuild(run, stopped) {
                 Ok(()) => tracing::info!(path = %path.display(), "the index file was rebuilt"),
+                // Whoever meets the damage after the next start notes it again.
+                Err(_) if !goes_on(stopped, Duration::ZERO) => return now,
                 Err(error) => {
                     due = self.clock.monotonic() + RETRY;
                     tracing::error!(
@@ -56,7 +62,7 @@ impl Housekeeper {
 
     /// Puts one run for each segment in place of a damaged one: so no more than a segment's entries
     /// are in memory. Merging makes few of them again.
-    fn rebuild(&mut self, run: Arc<Run>) -> Result<(), ServerError> {
+    fn rebuild(&mut self, run: Arc<Run>, stopped: &flume::Receiver<()>) -> Result<(), ServerError> {
         // What lies in front of them stays until runs are merged, as in other runs.
         self.hear_of_queues();
         let keep = |queue: QueueId| self.known.index_start(queue).is_some();
@@ -64,6 +70,10 @@ impl Housekeeper {
         let (disk, log_id) = (Arc::clone(self.pool.disk()), self.log_id);
         let parts = parts_of(&segments, run.covers()).map(
             |(segment, covers)| -> Result<Part, ServerError> {
+                if !goes_on(stopped, Duration::ZERO) {
+                    let source = io::ErrorKind::Interrupted.into();
+                    return Err(IndexError::Io { path: segment.path.clone(), source }.into());
+                }
                 Ok((covers, entries_of(&*disk, log_id, segment, covers, keep)?))
             },
         );
