@@ -25,6 +25,10 @@ use crate::{
 /// Frames so close together are read with one call, in bytes of gap.
 pub(super) const GAP_BYTES: u64 = 64 << 10;
 
+/// Of a stretch of which less than this part is wanted, copies are given out: what waits to be sent
+/// would keep all of it.
+const WORTH_KEEPING: usize = 8;
+
 /// The payload of one frame, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSlice {
@@ -106,9 +110,12 @@ impl Broker {
             if read.as_ref().is_err_and(is_unreadable) {
                 self.read_ahead.forget(&stretch);
             }
+            let wanted: usize = group.iter().map(|&at| slices[at].length as usize).sum();
+            let is_little = |bytes: &ColdBytes| wanted < bytes.len() / WORTH_KEEPING;
             for &at in group {
                 loaded[at] = match &read {
-                    Ok(bytes) => verified(&slices[at], bytes, stretch.range.start, &segment.path),
+                    Ok(bytes) => verified(&slices[at], bytes, stretch.range.start, &segment.path)
+                        .map(|found| if is_little(bytes) { found.copied() } else { found }),
                     Err(error) if is_unreadable(error) => {
                         self.load_alone(&segment, &slices[at]).await
                     }

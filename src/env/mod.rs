@@ -154,6 +154,12 @@ impl ColdBytes {
         Self { buffer, range }
     }
 
+    /// The same bytes in a buffer of their own.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        Self::new(Rc::new(self.to_vec()))
+    }
+
     /// A part, counted from the start of this one.
     ///
     /// # Panics

@@ -53,6 +53,17 @@ pub(super) enum Part {
     },
 }
 
+impl Part {
+    /// Bytes that have not gone out.
+    fn left(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Cold(bytes) => bytes.len(),
+            Self::Log { slice, sent } => (slice.length - *sent) as usize,
+        }
+    }
+}
+
 /// An answer: its bytes, and what has to be durable before it leaves.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -235,10 +246,11 @@ async fn send_parts(
     parts: &mut VecDeque<Part>,
 ) -> io::Result<()> {
     while !parts.is_empty() {
-        let sent = match gather(broker, parts, SLICES, TURN_BYTES, |slices| to.try_write(slices)) {
+        let count = parts_of_turn(parts);
+        let sent = match gather(broker, parts, count, TURN_BYTES, |slices| to.try_write(slices)) {
             Some(sent) => sent?,
             None => {
-                load_cold(broker, parts).await?;
+                load_cold(broker, parts, count).await?;
                 continue;
             }
         };
@@ -258,6 +270,18 @@ async fn send_parts(
         }
     }
     Ok(())
+}
+
+/// How many of the first parts a socket is given at a time: what lies behind them is not even looked
+/// at, so that of an answer whose parts have left the hot tail no more is in memory at a time.
+fn parts_of_turn(parts: &VecDeque<Part>) -> usize {
+    let mut bytes = 0;
+    let fits = |part: &&Part| {
+        let is_within = bytes < TURN_BYTES;
+        bytes += part.left();
+        is_within
+    };
+    parts.iter().take(SLICES).take_while(fits).count()
 }
 
 /// Calls `send` with the bytes of the first `count` parts, `limit` of them at most; `None` if one of
@@ -310,11 +334,7 @@ fn bytes_of(part: &Part) -> &[u8] {
 /// Takes `sent` bytes off the front.
 fn advance(parts: &mut VecDeque<Part>, mut sent: usize) {
     while let Some(first) = parts.front_mut() {
-        let left = match first {
-            Part::Bytes(bytes) => bytes.len(),
-            Part::Cold(bytes) => bytes.len(),
-            Part::Log { slice, sent } => (slice.length - *sent) as usize,
-        };
+        let left = first.left();
         if sent < left {
             match first {
                 Part::Bytes(bytes) => drop(bytes.split_to(sent)),
@@ -328,11 +348,15 @@ fn advance(parts: &mut VecDeque<Part>, mut sent: usize) {
     }
 }
 
-/// Replaces the parts at the front that have left the hot tail by verified bytes from disk.
-async fn load_cold(broker: &Rc<Broker>, parts: &mut VecDeque<Part>) -> io::Result<()> {
+/// Replaces those of the first `count` parts that have left the hot tail by verified bytes from disk.
+async fn load_cold(
+    broker: &Rc<Broker>,
+    parts: &mut VecDeque<Part>,
+    count: usize,
+) -> io::Result<()> {
     let start = broker.tail().start();
     let mut cold = Vec::new();
-    for (at, part) in parts.iter().take(SLICES).enumerate() {
+    for (at, part) in parts.iter().take(count).enumerate() {
         if let Part::Log { slice, sent } = part
             && slice.position < start
         {
@@ -386,6 +410,15 @@ mod tests {
         assert_eq!(answers.first_of_many(), Some(Position(1)));
         answers.take_ready(Position(1), &mut Vec::new());
         assert_eq!(answers.first_of_many(), None);
+    }
+
+    #[test]
+    fn no_more_than_a_turn_is_looked_at() {
+        let part = |bytes| Part::Bytes(Bytes::from(vec![0; bytes]));
+        let parts = |bytes: &[usize]| bytes.iter().copied().map(part).collect();
+        assert_eq!(parts_of_turn(&parts(&[3 * TURN_BYTES, 1])), 1);
+        assert_eq!(parts_of_turn(&parts(&[TURN_BYTES - 1, 1, 1])), 2);
+        assert_eq!(parts_of_turn(&parts(&[0; 2 * SLICES])), SLICES);
     }
 
     #[test]
