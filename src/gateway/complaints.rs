@@ -9,7 +9,7 @@ const LINES: u32 = 100;
 /// After it there may be as many lines again.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Counts the lines of a shard.
+/// Counts the lines of a shard, or of a thread of its own.
 #[derive(Debug, Default)]
 pub struct Complaints {
     /// When the period began, on the monotonic clock.
@@ -21,7 +21,7 @@ pub struct Complaints {
 impl Complaints {
     /// Whether there may be a line at `now`, on the monotonic clock: then how many were left out since
     /// the last one.
-    pub(super) fn admit(&self, now: Duration) -> Option<u64> {
+    pub fn admit(&self, now: Duration) -> Option<u64> {
         if now >= self.since.get() + PERIOD {
             self.since.set(now);
             self.lines.set(0);

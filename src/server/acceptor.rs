@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use crate::gateway::Face;
+use crate::{
+    env::Clock,
+    gateway::{Complaints, Face},
+};
 
 /// How long to wait when no descriptor is left.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -82,6 +85,7 @@ impl Acceptor {
         face: Face,
         shards: Vec<flume::Sender<Accepted>>,
         places: Places,
+        clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let listener = Arc::new(listener);
         let stopping = Arc::<AtomicBool>::default();
@@ -91,6 +95,8 @@ impl Acceptor {
             stopping: Arc::clone(&stopping),
             shards,
             places,
+            clock,
+            complaints: Complaints::default(),
         };
         let thread =
             thread::Builder::new().name("acceptor".to_owned()).spawn(move || run.accept())?;
@@ -115,6 +121,8 @@ struct Run {
     stopping: Arc<AtomicBool>,
     shards: Vec<flume::Sender<Accepted>>,
     places: Places,
+    clock: Arc<dyn Clock>,
+    complaints: Complaints,
 }
 
 impl Run {
@@ -137,7 +145,10 @@ impl Run {
 
     fn deal(&self, socket: OwnedFd, peer: SocketAddr, shard: usize) {
         let Some(place) = self.places.take() else {
-            tracing::warn!(%peer, limit = self.places.max, "connection refused: too many are open");
+            if let Some(left_out) = self.complaints.admit(self.clock.monotonic()) {
+                let limit = self.places.max;
+                tracing::warn!(%peer, limit, left_out, "connection refused: too many are open");
+            }
             return;
         };
         // A shard that has ended takes none; dropping the socket closes it.

@@ -11,6 +11,10 @@ use crate::{
     gateway::Face,
 };
 
+/// Connections that may wait to be accepted, as far as `net.core.somaxconn` allows it; the standard
+/// library asks for 128, which is few where all clients come back at once.
+const BACKLOG: i32 = 4096;
+
 /// How far below the broker's port old RocketMQ clients look for its VIP channel.
 const VIP_BELOW: u16 = 2;
 
@@ -56,8 +60,9 @@ impl Listeners {
             rocketmq: client(Face::RocketMq, "rocketmq.listen", rocketmq)?,
             namesrv: client(Face::NameServer, "rocketmq.namesrv", config.rocketmq.namesrv)?,
         };
-        clients.extend(vip_channel(rocketmq).map(|listener| (Face::RocketMq, listener)));
         let admin = open("admin.listen", config.admin.listen)?;
+        // The last one, so that it takes no port from those that were asked for.
+        clients.extend(vip_channel(rocketmq).map(|listener| (Face::RocketMq, listener)));
         let advertised_rocketmq = resolve(config, addresses.rocketmq)?;
         Ok(Self { clients, addresses, advertised_rocketmq, admin })
     }
@@ -78,9 +83,15 @@ fn resolve(config: &Config, bound: Option<SocketAddr>) -> Result<SocketAddr, Ser
 fn open(key: &'static str, listen: Listen) -> Result<Option<TcpListener>, ServerError> {
     let bind = |address| {
         let failed = |source| ServerError::Listen { key, address, source };
-        TcpListener::bind(address).map_err(failed)
+        listen_on(address).map_err(failed)
     };
     listen.address().map(bind).transpose()
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
 }
 
 /// Old clients send to the port minus two. Nobody who started the broker asked for that port, so it
@@ -89,7 +100,7 @@ fn vip_channel(listen: Listen) -> Option<TcpListener> {
     let address = listen.address()?;
     let port = address.port().checked_sub(VIP_BELOW).filter(|port| *port > 0)?;
     let vip = SocketAddr::new(address.ip(), port);
-    let opened = TcpListener::bind(vip);
+    let opened = listen_on(vip);
     opened
         .inspect_err(|error| {
             tracing::warn!(address = %vip, %error, "no VIP channel for old RocketMQ clients");

@@ -244,7 +244,9 @@ impl Launch<'_> {
         let Listeners { clients, addresses, admin, .. } = self.listeners;
         let places = Places::new(self.connections);
         let accept = |(face, listener)| {
-            Acceptor::start(listener, face, accepts.clone(), places.clone()).map_err(failed)
+            let (accepts, places) = (accepts.clone(), places.clone());
+            let clock = Arc::clone(&self.machine.clock);
+            Acceptor::start(listener, face, accepts, places, clock).map_err(failed)
         };
         let acceptors = clients.into_iter().map(accept).collect::<Result<_, _>>()?;
         let name_servers: Vec<_> = self.config.rocketmq.name_servers().map(str::to_owned).collect();
@@ -306,8 +308,8 @@ impl Launch<'_> {
                 Ok(memory) => return Ok(memory),
                 Err(error) => tracing::warn!(
                     %error,
-                    "there are not enough huge pages for log.tail_bytes: set vm.nr_hugepages to \
-                     {} or more",
+                    "there are not enough huge pages for log.tail_bytes: set \
+                     /sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages to {} or more",
                     bytes / HUGE_PAGE
                 ),
             }

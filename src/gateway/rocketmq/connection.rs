@@ -105,6 +105,9 @@ async fn read_requests(
         let code = command.code;
         let answer = handle(&command).await.map_err(|error| failed(code.to_string(), error))?;
         answer.into_iter().for_each(|answer| answers.push(answer));
+        // Others may be waiting for its memory, this client's answers for the client.
+        drop(command);
+        drop(frame);
         // Not read further while too much is unanswered.
         if !answers.below(gateway.settings.connection_requests).await {
             break;
@@ -138,7 +141,7 @@ fn answer(
 }
 
 /// What clients get wrong is told to whoever runs the broker, too.
-fn say(gateway: &Gateway, peer: SocketAddr, request: i32, refusal: &Refusal) {
+pub(super) fn say(gateway: &Gateway, peer: SocketAddr, request: i32, refusal: &Refusal) {
     let (code, remark) = (refusal.code.java_name(), &refusal.remark);
     let admit = || gateway.complaints.admit(gateway.broker.env().clock.monotonic());
     match refusal.is_bad_input.then(admit).flatten() {
