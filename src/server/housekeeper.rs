@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    path::Path,
     rc::Rc,
     sync::{
         Arc,
@@ -156,7 +157,8 @@ impl Housekeeper {
 
     fn run(&mut self, stopped: &flume::Receiver<()>) {
         let mut retention_due = self.clock.monotonic() + self.settings.retention_check;
-        let [mut prepare_due, mut reindex_due, mut seal_due, mut keys_due] = [Duration::ZERO; 4];
+        let [mut prepare_due, mut reindex_due, mut seal_due, mut keys_due, mut recycle_due] =
+            [Duration::ZERO; 5];
         while goes_on(stopped, LOOK) {
             if self.log.failure().is_some() {
                 continue;
@@ -182,6 +184,12 @@ impl Housekeeper {
                 if let Err(error) = self.drop_segments() {
                     tracing::error!(%error, "old segments could not be dropped");
                 }
+            }
+            if now >= recycle_due
+                && let Err(error) = self.recycle()
+            {
+                recycle_due = now + SEAL_RETRY;
+                tracing::error!(%error, "the files of old segments could not be given back");
             }
         }
     }
@@ -257,7 +265,7 @@ impl Housekeeper {
             return Ok(());
         }
         let sealed = self.ask_all(move |broker| Box::pin(async move { broker.seal_entries(end) }));
-        self.sealed.extend(sealed);
+        self.sealed.extend(sealed.into_iter().filter(|generation| generation.entry_count() > 0));
         let covers = LogRange::new(covered, end);
         self.runs.write(covers, &self.sealed)?;
         self.index_keys(covers);
@@ -375,22 +383,34 @@ impl Housekeeper {
             drop(segments);
             let Some(segment) = self.segments.pop_oldest() else { break };
             tracing::info!(sequence = segment.sequence, "segment dropped");
-            let path = Arc::new(segment.path.clone());
-            // The disk keeps a removed file as long as a shard has it open.
+            self.pool.owe(segment);
+            dropped = true;
+        }
+        if !dropped {
+            return Ok(());
+        }
+        // What fails or is still read is tried again; the rest goes on without it.
+        let recycled = self.recycle();
+        let first = self.segments.all().first().map_or(Position(0), |segment| segment.base);
+        self.runs.drop_below(first);
+        self.keys.drop_useless(first);
+        self.install_indexes();
+        self.log.set_space(self.pool.space());
+        recycled
+    }
+
+    /// Gives back the files of dropped segments; those that a shard still reads later.
+    fn recycle(&self) -> Result<(), ServerError> {
+        // The disk keeps a removed file as long as a shard has it open.
+        let forget = |path: &Path| {
+            let path: Arc<Path> = path.into();
             self.ask_all(move |broker| {
                 let path = Arc::clone(&path);
                 Box::pin(async move { broker.env().cold.forget(&path) })
             });
-            let failed =
-                |source| ServerError::DataDir { path: self.pool.dir().to_path_buf(), source };
-            self.pool.recycle(segment).map_err(failed)?;
-            dropped = true;
-        }
-        if dropped {
-            let first = self.segments.all().first().map_or(Position(0), |segment| segment.base);
-            self.runs.drop_below(first);
-            self.keys.drop_useless(first);
-            self.install_indexes();
+        };
+        let failed = |source| ServerError::DataDir { path: self.pool.dir().to_path_buf(), source };
+        if self.pool.recycle(forget).map_err(failed)? > 0 {
             self.log.set_space(self.pool.space());
         }
         Ok(())

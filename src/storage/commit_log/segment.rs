@@ -110,7 +110,7 @@ struct Ready {
 
 #[derive(Default)]
 struct PoolState {
-    /// Dropped segments whose files could not be given back yet, oldest first.
+    /// Dropped segments whose files have not been given back yet, oldest first.
     owed: VecDeque<Arc<Segment>>,
     ready: VecDeque<Ready>,
     named: u64,
@@ -417,35 +417,45 @@ impl SegmentPool {
         Ok(volume)
     }
 
-    /// Takes back a dropped segment's file: for another use where one is wanted and nobody reads
-    /// it, else it is removed. Returns the bytes given back to the disk.
+    /// Takes a dropped segment in, whose file is to be given back ([`Self::recycle`]).
+    pub fn owe(&self, segment: Arc<Segment>) {
+        self.state().owed.push_back(segment);
+    }
+
+    /// Gives back the files of dropped segments that nobody reads: for another use where one is wanted,
+    /// else they are removed. Each is told to `forget` before, so that whoever has it open closes it.
+    /// Returns the bytes given back to the disk.
     ///
     /// Files go in the order of their segments, so that a crash never leaves a hole in the log: one
-    /// that could not be given back is tried again, before the next, with the next call.
+    /// that is still read, or could not be given back, is tried again with the next call, and those
+    /// behind it wait.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn recycle(&self, segment: Arc<Segment>) -> io::Result<u64> {
-        let mut owed = std::mem::take(&mut self.state().owed);
-        owed.push_back(segment);
+    pub fn recycle(&self, forget: impl Fn(&Path)) -> io::Result<u64> {
         let mut bytes = 0;
-        while let Some(oldest) = owed.front() {
-            match self.give_back(oldest) {
-                Ok(more) => bytes += more,
-                Err(error) => {
-                    self.state().owed = owed;
-                    return Err(error);
+        loop {
+            let Some(oldest) = self.state().owed.pop_front() else { return Ok(bytes) };
+            let is_read = Arc::strong_count(&oldest) > 1;
+            let given_back = if is_read {
+                Ok(None)
+            } else {
+                forget(&oldest.path);
+                self.give_back(&oldest).map(Some)
+            };
+            match given_back {
+                Ok(Some(more)) => bytes += more,
+                other => {
+                    self.state().owed.push_front(oldest);
+                    return other.map(|_| bytes);
                 }
             }
-            owed.pop_front();
         }
-        Ok(bytes)
     }
 
-    fn give_back(&self, segment: &Arc<Segment>) -> io::Result<u64> {
+    fn give_back(&self, segment: &Segment) -> io::Result<u64> {
         let bytes = segment.file_bytes;
-        let unread = Arc::strong_count(segment) == 1;
-        if unread && bytes == self.limits.segment_bytes && self.wants_more() {
+        if bytes == self.limits.segment_bytes && self.wants_more() {
             self.disk.open(&segment.path, OpenMode::Read)?.drop_cache()?;
             let path = self.new_name();
             self.disk.rename(&segment.path, &path)?;

@@ -1,5 +1,7 @@
 //! What the pool does with files, on a simulated disk.
 
+use std::cell::RefCell;
+
 use super::*;
 use crate::env::simulated::{SimulatedClock, SimulatedDisk};
 
@@ -183,20 +185,40 @@ fn a_log_without_any_file_has_room_for_nothing() {
 }
 
 #[test]
-fn a_file_that_is_read_or_of_another_size_is_not_used_again() {
+fn a_file_of_another_size_is_not_used_again() {
     let disk = disk();
     let pool = pool(&disk, 1);
-    let read = segment(&disk, 1);
-    assert_eq!(pool.recycle(Arc::clone(&read)).unwrap(), BYTES);
     let cut = Arc::new(Segment {
         sequence: 2,
         base: Position(BYTES),
         file_bytes: BYTES / 2,
         path: file(&disk, "000000000002.segment", BYTES / 2, 1),
     });
-    assert_eq!(pool.recycle(cut).unwrap(), BYTES / 2);
+    let recycle = |segment| {
+        pool.owe(segment);
+        pool.recycle(|_| ()).unwrap()
+    };
+    assert_eq!(recycle(cut), BYTES / 2);
     assert!(pool.is_empty() && names(&disk).is_empty());
-    assert_eq!(pool.recycle(segment(&disk, 3)).unwrap(), 0);
+    assert_eq!(recycle(segment(&disk, 3)), 0);
+    assert_eq!(names(&disk), ["ready-1.segment"]);
+}
+
+#[test]
+fn files_that_are_read_stay_and_those_behind_them_too() {
+    let disk = disk();
+    let pool = pool(&disk, 0);
+    prepare(&pool).unwrap();
+    let read = segment(&disk, 1);
+    pool.owe(Arc::clone(&read));
+    pool.owe(segment(&disk, 2));
+    assert_eq!(pool.recycle(|path| panic!("{} is read", path.display())).unwrap(), 0);
+    assert_eq!(names(&disk).len(), 3);
+    drop(read);
+    let forgotten = RefCell::<Vec<PathBuf>>::default();
+    let forget = |path: &Path| forgotten.borrow_mut().push(path.to_path_buf());
+    assert_eq!(pool.recycle(forget).unwrap(), 2 * BYTES);
+    assert_eq!(forgotten.into_inner(), [1, 2].map(|sequence| segment_path(&dir(), sequence)));
     assert_eq!(names(&disk), ["ready-1.segment"]);
 }
 
@@ -210,7 +232,10 @@ fn files_are_given_back_in_order_after_a_failure() {
         }
         let segments: Vec<_> = (1..4).map(|sequence| segment(&disk, sequence)).collect();
         disk.fail_sync("/data/log", 1);
-        let mut recycled = segments.into_iter().map(|segment| pool.recycle(segment));
+        let mut recycled = segments.into_iter().map(|segment| {
+            pool.owe(segment);
+            pool.recycle(|_| ())
+        });
         assert!(recycled.next().unwrap().is_err());
         recycled.next().unwrap().unwrap();
         assert_eq!(names(&disk).iter().filter(|name| sequence_of(name).is_some()).count(), 1);

@@ -52,7 +52,10 @@ impl MemoryIndex {
         let mut sealed = std::mem::replace(&mut self.active, later);
         sealed.covers.end = end;
         let sealed = Arc::new(sealed);
-        self.sealed.push_back(sealed.clone());
+        // One that could not be written is sealed again and again.
+        if sealed.entry_count > 0 {
+            self.sealed.push_back(sealed.clone());
+        }
         sealed
     }
 
