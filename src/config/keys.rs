@@ -78,7 +78,7 @@ table! {
         block_bytes: u64 = bytes(MIB, 64 * KIB, 16 * MIB).step(4 * KIB), Restart;
         /// Memory for the log's newest bytes, from which consumers are served without the disk; unless given, a quarter of the memory there is, from 128 MiB to 32 GiB.
         tail_bytes: u64 = bytes(128 * MIB, 16 * MIB, 64 * GIB).step(2 * MIB), Restart;
-        /// Takes that memory from the huge pages the system has set aside (vm.nr_hugepages), if there are enough.
+        /// Takes that memory from the huge pages of 2 MiB the system has set aside, if there are enough.
         huge_pages: bool = Switch(false), Restart;
         /// Bytes that sends may be ahead of the disk; unless given, at most half of log.tail_bytes.
         inflight_bytes: u64 = bytes(32 * MIB, MIB, 32 * GIB), Restart;

@@ -19,7 +19,7 @@ pub enum Pages {
     /// gives such to memory files that ask for them (`transparent_hugepage/shmem_enabled`), and what
     /// [`MirrorMemory::populate`] takes wherever it can.
     Common,
-    /// Of 2 MiB, out of what the system has set aside for them (`vm.nr_hugepages`): a third less
+    /// Of 2 MiB, out of what the system has set aside for them (`hugepages-2048kB/nr_hugepages`): a third less
     /// work at their first touch, and less for each write that goes past the page cache.
     Huge,
 }
@@ -56,7 +56,9 @@ impl MirrorMemory {
     pub fn new(capacity: usize, pages: Pages) -> io::Result<Self> {
         let (page, flags) = match pages {
             Pages::Common => (PAGE, MemfdFlags::CLOEXEC),
-            Pages::Huge => (HUGE_PAGE, MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB),
+            Pages::Huge => {
+                (HUGE_PAGE, MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB)
+            }
         };
         assert!(capacity > 0 && capacity.is_multiple_of(page), "capacity is in whole pages");
         let memory = memfd_create("mainstem-tail", flags)?;

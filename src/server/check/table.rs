@@ -136,9 +136,13 @@ depth",
         "the hot tail is one: what a shard is the first to touch is then huge, too",
         "programs that ask for them get them",
     ),
-    setting("Huge pages", "/proc/sys/vm/nr_hugepages", Wanted::Needed(huge_pages))
-        .unless(without_huge_pages)
-        .since("`log.huge_pages` takes `log.tail_bytes` from them", "the memory is nobody else's"),
+    setting(
+        "Huge pages",
+        "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages",
+        Wanted::Needed(huge_pages),
+    )
+    .unless(without_huge_pages)
+    .since("`log.huge_pages` takes `log.tail_bytes` from them", "the memory is nobody else's"),
     setting("NUMA balancing", "/proc/sys/kernel/numa_balancing", Wanted::Number(0..=0, 0))
         .unless(on_one_node)
         .since(
