@@ -169,6 +169,9 @@ impl Replay {
                 if let Some(queue) = self.queue(frame.meta.queue) {
                     let QueueSnapshot { counted_from, bytes, oldest, .. } = queue;
                     dropped.take_off(counted_from, bytes, oldest);
+                    if queue.counted_from >= queue.next_offset {
+                        queue.bytes = 0;
+                    }
                 }
                 Ok(())
             }

@@ -276,6 +276,10 @@ impl Broker {
     fn dropped_durable(&self, id: QueueId, dropped: &Dropped) {
         if let Some(queue) = self.queues.borrow_mut().get_mut(&id) {
             dropped.take_off(&mut queue.counted_from, &mut queue.bytes, &mut queue.oldest);
+            // What was lost with the log is in no index, and would count for ever.
+            if queue.counted_from >= queue.high_watermark {
+                queue.bytes = 0;
+            }
         }
     }
 

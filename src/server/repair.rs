@@ -153,6 +153,10 @@ pub(super) fn append(
 ) -> io::Result<()> {
     recovered.settle(&**disk)?;
     let pool = segment_pool(config, data, disk, recovered.end);
+    // Behind what is written now they would pass for lost parts of the log one day.
+    for path in recovered.unused.drain(..) {
+        pool.adopt(&path)?;
+    }
     let memory = MirrorMemory::new(TAIL_BYTES, Pages::Common)?;
     let (log, woken) = CommitLog::new(LIMITS, memory, recovered.end, 1);
     let options = WriterOptions {

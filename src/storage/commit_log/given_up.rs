@@ -74,9 +74,10 @@ impl GivenUp {
         self.ranges.push((start, end));
     }
 
-    /// Forgets stretches of segments that were dropped.
+    /// Forgets stretches of segments that were dropped; one that ends where the log begins may be its lost
+    /// front.
     pub fn forget_before(&mut self, oldest: Position) {
-        self.ranges.retain(|(_, end)| *end > oldest);
+        self.ranges.retain(|(_, end)| *end >= oldest);
     }
 
     /// True if all of a stretch was given up.
@@ -105,6 +106,8 @@ mod tests {
         given_up.add(Position(40), Position(50));
         given_up.store(&disk, dir).unwrap();
         given_up.forget_before(Position(20));
+        assert!(given_up.covers(Position(10), Position(20)));
+        given_up.forget_before(Position(21));
         // Over the file there is.
         given_up.store(&disk, dir).unwrap();
         let disk = disk.power_cut(1);

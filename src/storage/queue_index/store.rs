@@ -231,7 +231,12 @@ impl RunStore {
         let joined = made.windows(2).all(|pair| pair[0].covers().end == pair[1].covers().start);
         let inside = made.first().is_some_and(|run| run.covers().start >= old.covers().start)
             && made.last().is_some_and(|run| run.covers().end == old.covers().end);
-        assert!(joined && inside, "the parts take the place of {:?}", old.covers());
+        // None are left of a run in front of the log.
+        assert!(
+            made.is_empty() || joined && inside,
+            "the parts take the place of {:?}",
+            old.covers()
+        );
         self.install(place..place + 1, made);
         Ok(())
     }
@@ -286,7 +291,12 @@ impl RunStore {
     fn remove_replaced(&mut self) {
         let (disk, dir, runs) = (&self.disk, &self.dir, &self.runs);
         self.damaged.retain(|name| {
-            let replaced = are_covered(runs, name.covers);
+            // In front of the first run the log may have been dropped meanwhile.
+            let first = runs.first().map_or(name.covers.start, |run| run.covers().start);
+            let start = name.covers.start.max(first);
+            let is_left = start < name.covers.end;
+            let left = LogRange::new(start.min(name.covers.end), name.covers.end);
+            let replaced = is_left && are_covered(runs, left);
             if replaced {
                 // If it stays, it is found superseded when the runs are opened.
                 let _ = disk.remove(&dir.join(name.file_name()));
@@ -369,6 +379,10 @@ impl RunStore {
     pub fn drop_below(&mut self, position: Position) {
         let kept = self.runs.partition_point(|run| run.covers().end <= position);
         self.retired.extend(self.runs.drain(..kept));
+        let (disk, dir) = (&self.disk, &self.dir);
+        let gone = self.damaged.extract_if(.., |name| name.covers.end <= position);
+        // If one stays, it is found again when the runs are opened.
+        gone.for_each(|name| drop(disk.remove(&dir.join(name.file_name()))));
     }
 
     /// Leaves the runs from the first on that reaches behind `position` out of use, for as long as this
