@@ -211,9 +211,13 @@ fn delayed_messages_come_when_there_is_room_again() {
 fn a_deleted_topic_makes_room_on_a_full_disk() {
     let Some(disk) = SmallDisk::mount(96 << 20) else { return };
     let data = disk.data();
-    let broker =
-        BrokerProcess::start(&data, &["log.retention_check_ms=100", "log.reserve_bytes=0"]);
+    let settings = ["log.retention_check_ms=100", "log.reserve_bytes=0", "timers.held_bytes=1MiB"];
+    let broker = BrokerProcess::start(&data, &settings);
     let admin = Administrator::new(&broker.kafka);
+    // It is put behind what goes, though there is no room for anybody else.
+    let mut client = Remoting::connect(&broker.rocketmq);
+    let later = properties(&[("TAGS", "A"), ("TIMER_DELAY_SEC", "3600")]);
+    ask_send(&mut client, &header("delayed", 0, &later), "later").expect(ResponseCode::Success);
     admin.create("large", 1, &[]).unwrap();
     admin.create("small", 1, &[]).unwrap();
     assert_eq!(send_one(&broker.kafka, "small", "before"), Ok(0));
@@ -223,6 +227,7 @@ fn a_deleted_topic_makes_room_on_a_full_disk() {
     assert_eq!(admin.delete("large"), Ok(()));
     assert_eq!(admin.delete_records("small", Offset::End), Ok(1));
     assert_eq!(send_one(&broker.kafka, "small", "after"), Ok(1));
+    assert_eq!(broker.metric("timers_pending"), 1);
     broker.stop();
     verified(&data);
 }

@@ -273,7 +273,7 @@ impl Broker {
 
     /// Counts timers that are not tried again, as RocketMQ gives those of deleted topics up; with one
     /// line in the log for all.
-    fn give_up(&self, undeliverable: Undeliverable) {
+    pub(super) fn give_up(&self, undeliverable: Undeliverable) {
         let Undeliverable { count, first } = undeliverable;
         if count > 0 {
             self.count(|figures| figures.timers_undeliverable += count);
@@ -284,12 +284,16 @@ impl Broker {
 
 /// Timers that cannot be delivered, and why the first of them cannot.
 #[derive(Default)]
-struct Undeliverable {
+pub(super) struct Undeliverable {
     count: u64,
     first: String,
 }
 
 impl Undeliverable {
+    pub(super) fn one(error: String) -> Self {
+        Self { count: 1, first: error }
+    }
+
     fn add(&mut self, error: String) {
         if self.count == 0 {
             self.first = error;

@@ -2,11 +2,11 @@
 
 use std::{rc::Rc, time::Duration};
 
-use super::{TimerFrame, key_of};
+use super::{TimerFrame, firing::Undeliverable, key_of};
 use crate::{
     base::{Position, QueueId, ShardId},
-    broker::{AppendError, Broker, LogSlice},
-    storage::queue_index::IndexEntry,
+    broker::{AppendError, Broker, ColdError, LogSlice, append::no_room},
+    storage::{commit_log::frame::FrameKind, queue_index::IndexEntry},
 };
 
 /// How many times the bytes of all pending timers they may hold back in all: storing them once more
@@ -121,13 +121,30 @@ impl Broker {
         for (at, (entry, payload)) in entries.iter().zip(payloads).enumerate() {
             let stored = match payload {
                 Ok(payload) => self.store_one_again(id, entry, &payload).await,
-                Err(error) => Err(error.to_string()),
+                Err(ColdError::Disk(error)) => Err(error),
+                // It would hold the log back until it is due, and not be delivered then.
+                Err(error) => self.settle_lost(id, entry, &error).await,
             };
             if stored.is_err() {
                 return (at, stored);
             }
         }
         (entries.len(), Ok(()))
+    }
+
+    /// Gives up a timer that cannot be read any more.
+    async fn settle_lost(
+        self: &Rc<Self>,
+        id: QueueId,
+        entry: &IndexEntry,
+        why: &ColdError,
+    ) -> Result<(), String> {
+        let key = key_of(entry);
+        self.with_timers(id, |timers| timers.settle(key));
+        let settled = self.append_timer_frame(FrameKind::TimerSettled, id, key).await;
+        settled.map_err(|error| error.to_string())?;
+        self.give_up(Undeliverable::one(why.to_string()));
+        Ok(())
     }
 
     async fn store_one_again(
@@ -138,7 +155,9 @@ impl Broker {
     ) -> Result<(), String> {
         let frame = TimerFrame::parse(payload)?;
         loop {
-            match self.reserve(frame.bytes(), u32::MAX, None) {
+            // On a full disk too: it frees segments, and a step has a limit.
+            let room = self.log_to_fill().reserve(frame.bytes(), true);
+            match room.map_err(|error| no_room(error, frame.bytes(), u32::MAX)) {
                 Ok(room) => {
                     let mut queues = self.queues.borrow_mut();
                     let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
