@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A connection of a member, unlike any other of this process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Session {
     /// The connection's shard.
     pub shard: ShardId,
@@ -102,25 +102,27 @@ pub enum SubscriptionError {
     Unserved(String),
 }
 
-/// A group's members, by their clients' ids, and what they want.
+/// A group's members, by their clients' ids and connections, and what they want. Clients of Java's that
+/// broadcast share an id, all on a machine.
 #[derive(Default)]
 struct Attended {
-    members: BTreeMap<Arc<str>, Member>,
+    members: BTreeMap<(Arc<str>, Session), Member>,
     subscriptions: Subscriptions,
 }
 
 impl Attended {
     /// Takes over what one member wants, as RocketMQ does: newer versions replace older ones, and what
-    /// it does not want any more nobody wants. Returns whether that changed anything.
+    /// it does not want any more nobody wants. Returns whether topics came or went: of another version
+    /// alone nobody is told, since clients make one whenever they were given other queues.
     fn subscribe(&mut self, wanted: Subscriptions) -> bool {
         let before = self.subscriptions.len();
         self.subscriptions.retain(|topic, _| wanted.contains_key(topic));
         let mut changed = self.subscriptions.len() != before;
         for (topic, subscription) in wanted {
             let known = self.subscriptions.get(&topic);
+            changed |= known.is_none();
             if known.is_none_or(|known| known.version < subscription.version) {
                 self.subscriptions.insert(topic, subscription);
-                changed = true;
             }
         }
         changed
@@ -139,7 +141,8 @@ pub(super) struct Presence {
 
 impl Presence {
     fn members(&self, group: &str) -> impl Iterator<Item = (&Arc<str>, &Member)> {
-        self.consumers.get(group).into_iter().flat_map(|attended| &attended.members)
+        let members = self.consumers.get(group).into_iter().flat_map(|group| &group.members);
+        members.map(|((client, _), member)| (client, member))
     }
 }
 
@@ -165,7 +168,7 @@ impl Broker {
         let changed = {
             let consumers = &mut self.presence.borrow_mut().consumers;
             let attended = consumers.entry(Arc::clone(&group)).or_default();
-            let is_new = attended.members.insert(client, member).is_none();
+            let is_new = attended.members.insert((client, member.session), member).is_none();
             attended.subscribe(subscriptions) || is_new
         };
         if changed {
@@ -175,21 +178,24 @@ impl Broker {
     }
 
     /// A client does not consume in a group any more, as far as this session goes: it may have come
-    /// back on another one.
+    /// back on another one, and another client may have the same id.
     pub fn leave_group(self: &Rc<Self>, group: &Arc<str>, client: &str, session: Session) {
-        {
+        let is_last = {
             let consumers = &mut self.presence.borrow_mut().consumers;
             let Some(attended) = consumers.get_mut(group) else { return };
-            if attended.members.get(client).is_none_or(|member| member.session != session) {
+            if attended.members.remove(&(client.into(), session)).is_none() {
                 return;
             }
-            attended.members.remove(client);
+            let is_last = attended.members.keys().all(|(other, _)| &**other != client);
             if attended.members.is_empty() {
                 consumers.remove(group);
             }
-        }
+            is_last
+        };
         self.tell_members(group);
-        self.with_groups(|groups, at| groups.depart(at, group, client));
+        if is_last {
+            self.with_groups(|groups, at| groups.depart(at, group, client));
+        }
     }
 
     /// A client produces in a group that this shard owns.
@@ -230,7 +236,7 @@ impl Broker {
         groups.map(|(group, producers)| (Arc::clone(group), members(producers))).collect()
     }
 
-    /// The members of a group this shard owns, by their clients' ids.
+    /// The members of a group this shard owns, in the order of their clients' ids.
     #[must_use]
     pub fn group_members(&self, group: &str) -> Vec<Member> {
         self.presence.borrow().members(group).map(|(_, member)| member.clone()).collect()
@@ -248,7 +254,9 @@ impl Broker {
     /// The ids of the clients that consume in a group this shard owns, in order.
     #[must_use]
     pub fn group_clients(&self, group: &str) -> Vec<Arc<str>> {
-        self.presence.borrow().members(group).map(|(client, _)| Arc::clone(client)).collect()
+        let presence = self.presence.borrow();
+        let clients: BTreeSet<_> = presence.members(group).map(|(client, _)| client).collect();
+        clients.into_iter().map(Arc::clone).collect()
     }
 
     /// The groups of this shard that consume a topic, or have committed offsets of it.

@@ -74,10 +74,7 @@ fn a_group_wants_what_its_members_told_last() {
     assert_eq!(bodies(&pull(&mut one, 1)), ["b1"]);
     heartbeat(&mut one, "one", "A", 1).expect(ResponseCode::Success);
     assert_eq!(bodies(&pull(&mut two, 2)), ["b1"]);
-    // Who is told of the newcomer is told of what the group wants now, too.
     heartbeat(&mut two, "two", "*", 3).expect(ResponseCode::Success);
-    let notice = one.next().unwrap();
-    assert_eq!(notice.code, RequestCode::NotifyConsumerIdsChanged.number());
     assert_eq!(bodies(&pull(&mut one, 3)), ["a0", "b1", "a2"]);
 
     // A pull that says what it wants needs no group.
@@ -87,6 +84,49 @@ fn a_group_wants_what_its_members_told_last() {
         PullMessageRequest { consumer_group: "nobody", ..pull_header("orders", 0, "B", 0) };
     header.write(&mut request.fields);
     assert_eq!(bodies(&other.ask(&request)), ["b1"]);
+    broker.stop();
+}
+
+/// What a held pull has passed over is not lost where the group wants it by now.
+#[test]
+fn a_held_pull_goes_by_what_its_group_wants_when_it_ends() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2", "shards.pin=false"]);
+    let (mut one, mut two) =
+        (Remoting::connect(&broker.rocketmq), Remoting::connect(&broker.rocketmq));
+    send(&mut one, "orders", "A", "a0");
+    heartbeat(&mut one, "one", "A", 1).expect(ResponseCode::Success);
+    let mut request = one.request(RequestCode::PullMessage);
+    let header = pull_header("orders", 1, "", 1_500);
+    PullMessageRequest { sys_flag: 2, sub_version: 1, ..header }.write(&mut request.fields);
+    one.send(&request);
+    // Its answer says that the pull was read before.
+    heartbeat(&mut one, "one", "A", 1).expect(ResponseCode::Success);
+    heartbeat(&mut two, "two", "B", 2).expect(ResponseCode::Success);
+    send(&mut Remoting::connect(&broker.rocketmq), "orders", "B", "b1");
+    let told = std::iter::repeat_with(|| one.next().unwrap())
+        .find(|told| told.code != RequestCode::NotifyConsumerIdsChanged.number());
+    assert_eq!(bodies(&told.unwrap().expect(ResponseCode::Success)), ["b1"]);
+    broker.stop();
+}
+
+/// Java's consumers that broadcast have the machine's id, all of them.
+#[test]
+fn a_member_that_goes_leaves_those_of_the_same_id() {
+    let data = DataDir::new();
+    let broker = BrokerProcess::start(data.path(), &["shards.count=2", "shards.pin=false"]);
+    let (mut one, mut two) =
+        (Remoting::connect(&broker.rocketmq), Remoting::connect(&broker.rocketmq));
+    send(&mut one, "orders", "A", "a0");
+    heartbeat(&mut one, "machine", "A", 1).expect(ResponseCode::Success);
+    heartbeat(&mut two, "machine", "A", 1).expect(ResponseCode::Success);
+    heartbeat(&mut one, "machine", "A", 1).expect(ResponseCode::Success);
+    let notice = |client: &mut Remoting| client.next().unwrap().code;
+    let changed = RequestCode::NotifyConsumerIdsChanged.number();
+    assert_eq!(notice(&mut two), changed, "it has come");
+    drop(one);
+    assert_eq!(notice(&mut two), changed, "the other one has gone");
+    assert_eq!(bodies(&pull(&mut two, 1)), ["a0"]);
     broker.stop();
 }
 

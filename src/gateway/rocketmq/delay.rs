@@ -92,6 +92,11 @@ fn time(
     } else {
         return Ok(None);
     };
+    if properties.get(property::TIMER_DEL_UNIQKEY).is_some() {
+        let remark =
+            "no message is cancelled by TIMER_DEL_UNIQKEY: recall it (RECALL_MESSAGE, 370)";
+        return Err(Refusal::new(ResponseCode::MessageIllegal, remark));
+    }
     if time_ms.saturating_sub(now_ms) > settings.max_delay.as_millis() as i64 {
         return Err(illegal(settings));
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Gateway, Handled, client::Client, encoded, pull, retry};
+use super::{Gateway, Handled, client::Client, connection::say, encoded, pull, retry};
 use crate::{
     broker::{Subscription, Subscriptions},
     wire::rocketmq::{
@@ -31,18 +31,26 @@ pub(super) async fn handle(
     for producer in heartbeat.producer_data_set {
         client.produce(gateway, &connection, &producer.group_name).await?;
     }
-    // One group that cannot be entered does not keep the client from the others.
-    let mut entered = Ok(());
+    // One group that cannot be entered does not keep the client from the others, and is told why when
+    // it pulls: a client that is given an error takes the broker for one that serves no SQL92.
+    let (mut entered, mut refused) = (false, None);
     for consumer in heartbeat.consumer_data_set {
         let group = consumer.group_name.clone();
         let wanted = subscriptions(&consumer);
-        let this = client.enter(gateway, &connection, consumer, wanted).await;
-        if this.is_ok() {
-            retry::prepare(gateway, &group).await;
+        match client.enter(gateway, &connection, consumer, wanted).await {
+            Ok(()) => {
+                entered = true;
+                retry::prepare(gateway, &group).await;
+            }
+            Err(refusal) => {
+                say(gateway, client.peer, command.code, &refusal);
+                refused = Some(refusal);
+            }
         }
-        entered = entered.and(this);
     }
-    entered?;
+    if let Some(refusal) = refused.filter(|_| !entered) {
+        return Err(refusal);
+    }
     let mut answer = RemotingCommand::answer(command, ResponseCode::Success);
     // Every heartbeat has to carry its subscriptions.
     answer.fields.push(beside::IS_SUPPORT_HEART_BEAT_V2, "false");

@@ -112,12 +112,25 @@ pub(super) fn begin(
     let gone = client.gone.clone();
     Ok(Box::pin(async move {
         let _ends_with_this = under_way;
+        let is_groups = filter.is_none();
         let filter = match puller.welcome(&gateway, version, filter).await? {
             Welcome::To(filter) => filter,
             Welcome::At(reset) => return moved(&gateway, &puller, queue, reset, answer).await,
         };
-        let pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
-        read(&gateway, &puller, pull, gone, answer).await
+        let mut pull = Pull { queue, offset, messages_max, bytes_max, filter, wait };
+        let mut pulled = read(&gateway, pull.clone(), gone.clone()).await?;
+        // The group may want something else since it was held, and must not lose what was passed over.
+        if is_groups && !wait.is_zero() && !matches!(*pull.filter, Filter::All) {
+            match puller.welcome(&gateway, version, None).await? {
+                Welcome::At(reset) => return moved(&gateway, &puller, queue, reset, answer).await,
+                Welcome::To(now) if Arc::ptr_eq(&now, &pull.filter) => {}
+                Welcome::To(now) => {
+                    (pull.filter, pull.wait) = (now, Duration::ZERO);
+                    pulled = read(&gateway, pull, gone).await?;
+                }
+            }
+        }
+        tell(&gateway, &puller, (queue, offset), pulled, answer).await
     }))
 }
 
@@ -197,16 +210,14 @@ impl Puller {
     }
 }
 
+/// Reads on the queue's shard, as long as the client is there.
 async fn read(
     gateway: &Gateway,
-    puller: &Puller,
     pull: Pull,
     gone: flume::Receiver<()>,
-    mut answer: RemotingCommand<'static>,
-) -> Handled {
+) -> Result<Result<Pulled, ReadError>, Refusal> {
     let broker = &gateway.broker;
-    let (queue, offset, owner) = (pull.queue, pull.offset, broker.owner(pull.queue));
-    let pulled = broker.on(owner, |owner| {
+    let pulled = broker.on(broker.owner(pull.queue), |owner| {
         Box::pin(async move {
             let gone = async { gone.recv_async().await.map_or(None, |()| None) };
             or(async { Some(owner.pull(pull).await) }, gone).await
@@ -214,7 +225,18 @@ async fn read(
     });
     // Nobody is told so.
     let gone = || Refusal::new(ResponseCode::SystemError, "the client has gone");
-    let pulled = pulled.await?.ok_or_else(gone)?;
+    pulled.await?.ok_or_else(gone)
+}
+
+/// Answers a pull from an offset of a queue.
+async fn tell(
+    gateway: &Gateway,
+    puller: &Puller,
+    (queue, offset): (QueueId, i64),
+    pulled: Result<Pulled, ReadError>,
+    mut answer: RemotingCommand<'static>,
+) -> Handled {
+    let broker = &gateway.broker;
     // It may have been forbidden while the pull was held.
     puller.check_allowed(gateway)?;
     let topic = puller.topic.as_str();

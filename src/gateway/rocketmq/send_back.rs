@@ -45,7 +45,9 @@ pub(super) async fn handle(gateway: &Gateway, command: &RemotingCommand<'_>) -> 
         chosen => chosen,
     };
     let topic = if is_dead { retry::dead_letters(gateway, asked.group).await? } else { topic };
-    let queue_id = (command.opaque.unsigned_abs() % topic.queues.len() as u32) as i32;
+    // One that is read: a topic keeps the partitions that an administrator takes away.
+    let queues = topic.write_queues().min(topic.read_queues()).max(1);
+    let queue_id = (command.opaque.unsigned_abs() % queues.unsigned_abs()) as i32;
     let queue = topic.queue(queue_id).ok_or_else(|| Refusal::no_queue(&topic.name, queue_id))?;
     let again = sent_back(gateway, &record, &topic.name, queue_id)?;
     let delay = delay::delay_of_level(&gateway.settings, level).filter(|_| !is_dead);
