@@ -127,6 +127,7 @@ struct Lateness {
     sent: u64,
     failed: u64,
     received: u64,
+    doubled: u64,
     early: u64,
     p50_ms: i64,
     p99_ms: i64,
@@ -315,10 +316,13 @@ impl RocketMqReport {
     }
 
     fn judge_lateness(&mut self, lateness: Lateness) {
-        let Lateness { sent, failed, received, early, .. } = lateness;
+        let Lateness { sent, failed, received, doubled, early, .. } = lateness;
         self.report.errors = Some(self.report.errors.unwrap_or(0) + failed);
         if received + failed != sent {
             self.report.failures.push(format!("{received} of {sent} delayed messages came"));
+        }
+        if doubled > 0 {
+            self.report.failures.push(format!("{doubled} delayed messages came once more"));
         }
         if early > 0 {
             self.report.failures.push(format!("{early} messages came before their time"));
@@ -511,7 +515,7 @@ mod tests {
 
     #[test]
     fn lateness_comes_with_its_counts_which_are_told_once() {
-        let line = "{\"sent\":5,\"failed\":0,\"received\":5,\"early\":1,\"p50_ms\":3,\"p99_ms\":9,\
+        let line = "{\"sent\":5,\"failed\":0,\"received\":5,\"doubled\":0,\"early\":1,\"p50_ms\":3,\"p99_ms\":9,\
                     \"max_ms\":9,\"late_ns\":[[0,2],[3000000,2],[9000000,1]]}";
         let lateness: Lateness = serde_json::from_str(line).expect("what Timers.java prints");
         let all = merge([&lateness.late_ns]).expect("there are values");

@@ -221,7 +221,9 @@ impl Line {
             return Some("a thread of the generator hardly ever waited".into());
         }
         if workload.rate.is_some() {
-            return self.late();
+            let crowding =
+                || self.outweighed(self.client.as_ref().filter(|c| c.seconds > 0.0)?, processors());
+            return self.late().or_else(crowding);
         }
         let room = QUEUE_RECORDS as u64 * workload.producers as u64;
         let fits = workload.producers > 0 && self.records < 2 * room;

@@ -184,11 +184,14 @@ pub fn idle(args: &IdleArgs) -> Result<IdleReport> {
     let data = DataDirectory::create(places.data().join(format!("idle-{}", system.name())))?;
     let log = places.out.join(format!("logs/idle-{}.log", system.name()));
     system.prepare(data.path())?;
-    let broker = system.start(data.path(), &log)?;
+    let mut broker = system.start(data.path(), &log)?;
     sleep(Duration::from_secs_f64(args.settle_seconds));
     let before = proc_stat::sample(broker.pid())?;
     sleep(Duration::from_secs_f64(args.seconds));
     let used = proc_stat::sample(broker.pid())?.since(&before);
+    if broker.has_ended() {
+        return Err(PerfError::Failed("the broker ended while nobody asked for anything".into()));
+    }
     Ok(IdleReport {
         workload: "idle",
         system: system.name(),

@@ -264,7 +264,14 @@ impl System {
     pub fn configuration(&self) -> Vec<String> {
         match self {
             System::Mainstem { arguments, .. } => {
-                vec![format!("serve --admin off {}", arguments.join(" ")).trim_end().to_owned()]
+                let serve = |others| {
+                    let given = arguments.join(" ");
+                    format!("serve --admin off {others} {given}").trim_end().to_owned()
+                };
+                vec![
+                    serve("--rocketmq off --namesrv off"),
+                    format!("for RocketMQ's clients: {}", serve("--kafka off")),
+                ]
             }
             System::Kafka(anchor) => anchor.configuration(),
             System::RocketMq(anchor) => anchor.configuration(),

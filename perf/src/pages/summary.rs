@@ -204,9 +204,9 @@ impl<'a> Summary<'a> {
             format!(
                 "Records carry their number. {read} of {all} results read all of theirs back: \
                  {missing} missing, {doubled} doubled, {disorder} out of order. The others compared \
-                 how many records the broker says it holds with how many it had acknowledged, which is \
-                 all there is to RocketMQ's own programs: their messages carry no number. Of a consumer \
-                 of theirs it is known that its group's offsets came to the end."
+                 how many records the broker says it holds with how many it had acknowledged: one lost \
+                 and one doubled are not seen there. Messages of RocketMQ's own programs carry no \
+                 number; of a consumer of theirs it is known that its group's offsets came to the end."
             ),
         ]);
         if self.results.iter().any(|r| r.filled_bytes > 0) {
