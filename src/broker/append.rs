@@ -284,7 +284,14 @@ impl Broker {
         stall: Duration,
     ) -> Result<AppendedBatch, AppendError> {
         let append = |turn: Option<&Turn<'_>>| self.append_in(id, bytes, header, false, turn);
-        self.when_free(bytes.len(), stall, append).await
+        let appended = self.when_free(bytes.len(), stall, append).await;
+        if let Err(AppendError::Busy | AppendError::Storage(_)) = appended
+            && let Some(sequence) = sequence_of(header)
+            && let Some(queue) = self.queues.borrow_mut().get_mut(&id)
+        {
+            queue.producers.refused(&sequence, self.env.clock.wall_ms());
+        }
+        appended
     }
 
     /// Appends at once, or else when it is this one's turn, so that `bytes` have room.
@@ -381,7 +388,10 @@ pub(super) fn check_limits(
         return Ok(());
     }
     let (before, after) = (settings.timestamp_before_max_ms, settings.timestamp_after_max_ms);
-    check_time(header.max_timestamp, now_ms, before, after)
+    // The first record may be older than the highest time is.
+    let earliest = header.base_timestamp.min(header.max_timestamp);
+    check_time(earliest, now_ms, before, u64::MAX)?;
+    check_time(header.max_timestamp, now_ms, u64::MAX, after)
 }
 
 /// Whether all records of a batch have keys.
@@ -392,10 +402,16 @@ pub(super) fn check_keys(bytes: &[u8], header: &BatchHeader) -> Result<(), Appen
 }
 
 fn check_time(time: i64, now_ms: i64, before: u64, after: u64) -> Result<(), AppendError> {
+    if time == NO_TIME {
+        return Ok(());
+    }
     let late = i64::try_from(after).is_ok_and(|after| time > now_ms.saturating_add(after));
     let early = i64::try_from(before).is_ok_and(|before| time < now_ms.saturating_sub(before));
     if late || early { Err(AppendError::Timestamp { timestamp: time }) } else { Ok(()) }
 }
+
+/// What a record says that was given no time.
+const NO_TIME: i64 = -1;
 
 /// The producer's part of a batch header, if the producer is idempotent.
 pub(super) fn sequence_of(header: &BatchHeader) -> Option<Sequence> {

@@ -127,12 +127,27 @@ impl Producer {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Producers {
     known: HashMap<i64, Producer>,
+    /// First batches of producers that are not known, which there was no room for.
+    #[serde(skip)]
+    awaited: HashMap<i64, Awaited>,
 }
+
+/// A batch that is to come before later ones of its producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Awaited {
+    epoch: i16,
+    first: i32,
+    since_ms: i64,
+}
+
+/// Batches awaited in a queue at most.
+const AWAITED: usize = 1_024;
 
 impl Producers {
     /// Says whether a batch is new (`None`) or was appended before (where).
     ///
     /// A producer that is not known may begin at any number: the queue may have forgotten it. But not
+    /// behind a batch that it is to send again ([`Self::refused`]), and not
     /// in a queue that never held a record (`is_unused`): there an earlier batch of it is still to come,
     /// sent before the queue was there, and would be lost for good (KAFKA-15591).
     ///
@@ -145,9 +160,15 @@ impl Producers {
     ) -> Result<Option<Remembered>, SequenceError> {
         let Sequence { producer, epoch, first, .. } = *batch;
         let Some(known) = self.known.get(&producer) else {
-            return match is_unused && first != 0 {
-                true => Err(SequenceError::OutOfOrder { producer, got: first, expected: 0 }),
-                false => Ok(None),
+            let awaited = self.awaited.get(&producer).filter(|awaited| awaited.epoch == epoch);
+            let expected = match awaited {
+                Some(awaited) => first.min(awaited.first),
+                None if is_unused => 0,
+                None => first,
+            };
+            return match first == expected {
+                true => Ok(None),
+                false => Err(SequenceError::OutOfOrder { producer, got: first, expected }),
             };
         };
         if epoch < known.epoch {
@@ -165,8 +186,23 @@ impl Producers {
         Ok(None)
     }
 
+    /// Remembers a batch that there was no room for, if its producer is not known: those it sent behind
+    /// it would be taken else, and it never.
+    pub fn refused(&mut self, batch: &Sequence, now_ms: i64) {
+        let Sequence { producer, epoch, first, .. } = *batch;
+        if self.known.contains_key(&producer) || self.awaited.len() >= AWAITED {
+            return;
+        }
+        let before = self.awaited.get(&producer).filter(|awaited| awaited.epoch == epoch);
+        let first = before.map_or(first, |awaited| awaited.first.min(first));
+        self.awaited.insert(producer, Awaited { epoch, first, since_ms: now_ms });
+    }
+
     /// Remembers a batch that was appended.
     pub fn record(&mut self, batch: &Sequence, base_offset: i64, end: Position, append_ms: i64) {
+        if !self.awaited.is_empty() {
+            self.awaited.remove(&batch.producer);
+        }
         let remembered = Remembered {
             first: batch.first,
             last: batch.last(),
@@ -200,6 +236,7 @@ impl Producers {
     pub fn expire(&mut self, before_ms: i64) -> bool {
         let known = self.known.len();
         self.known.retain(|_, producer| producer.last_time_ms() >= before_ms);
+        self.awaited.retain(|_, awaited| awaited.since_ms >= before_ms);
         self.known.len() < known
     }
 
@@ -256,6 +293,29 @@ mod tests {
         ));
         assert!(producers.check(&batch(2, 5, 1), false).is_err());
         assert_eq!(producers.check(&batch(2, 0, 1), false), Ok(None));
+    }
+
+    #[test]
+    fn nothing_overtakes_a_first_batch_that_there_was_no_room_for() {
+        let mut producers = Producers::default();
+        producers.refused(&batch(0, 10, 5), 1_000);
+        producers.refused(&batch(0, 15, 5), 2_000);
+        let out_of_order = SequenceError::OutOfOrder { producer: 1, got: 15, expected: 10 };
+        assert_eq!(producers.check(&batch(0, 15, 5), false), Err(out_of_order));
+        assert_eq!(producers.check(&batch(0, 5, 5), false), Ok(None), "it came even earlier");
+        assert_eq!(producers.check(&batch(1, 7, 5), false), Ok(None), "it began anew");
+        assert_eq!(producers.check(&batch(0, 10, 5), false), Ok(None));
+        producers.record(&batch(0, 10, 5), 0, Position(1), 3_000);
+        assert_eq!(producers.check(&batch(0, 15, 5), false), Ok(None));
+        assert_eq!(producers.awaited.len(), 0);
+        producers.refused(&batch(0, 15, 5), 4_000);
+        assert_eq!(producers.awaited.len(), 0, "a known one is awaited anyhow");
+        for producer in 2..AWAITED as i64 + 10 {
+            producers.refused(&Sequence { producer, ..batch(0, 0, 1) }, producer);
+        }
+        assert_eq!(producers.awaited.len(), AWAITED);
+        producers.expire(1_000);
+        assert!(producers.awaited.len() < 100);
     }
 
     #[test]
