@@ -87,8 +87,10 @@ impl Coordinator {
         }
     }
 
+    /// What a checkpoint holds. Of records that apply together the first may lie in front of where
+    /// replay will begin, and the last be still to come: they are in it, too.
     pub(super) fn snapshot(&self) -> Vec<GroupRecord> {
-        self.groups.snapshot().collect()
+        self.groups.snapshot().chain(self.groups.on_their_way()).collect()
     }
 }
 

@@ -110,6 +110,11 @@ impl Groups {
         self.groups.values().flat_map(Group::snapshot)
     }
 
+    /// The records that are to be committed.
+    pub fn on_their_way(&self) -> impl Iterator<Item = GroupRecord> {
+        self.outbox.in_flight.iter().flat_map(|next| next.records.iter().cloned())
+    }
+
     /// Records to append to the log since the last call, in the order they have to have there.
     pub fn take_appends(&mut self) -> Vec<Append> {
         std::mem::take(&mut self.outbox.appends)
