@@ -10,7 +10,10 @@ use std::{rc::Rc, time::Duration};
 
 use futures_lite::future::or;
 
-use self::{session::NO_SESSION, wanted::Wanted};
+use self::{
+    session::{Cached, NO_SESSION},
+    wanted::Wanted,
+};
 use super::{Gateway, Request};
 use crate::{
     base::{QueueId, ShardId, Stage},
@@ -81,13 +84,16 @@ fn found<'w>(wanted: &'w [Wanted<'_>]) -> impl Iterator<Item = &'w Result<Read, 
     wanted.iter().filter_map(|partition| partition.found.as_ref())
 }
 
-/// Reads every partition on its owner's shard. The first partition's shard comes first, so that in a
-/// session each shard has its turn.
+/// Reads every partition on its owner's shard. The shard of the first partition comes first that has
+/// more than its client has read, so that in a session each shard has its turn.
 async fn read_all(gateway: &Gateway, wanted: &mut [Wanted<'_>], bytes_max: u64) {
     let broker = &gateway.broker;
     let shards = broker.shards();
     let targets = || wanted.iter().filter_map(|one| one.target.as_ref().ok());
-    let begin = targets().next().map_or(0, |target| broker.owner(target.queue).0);
+    let is_behind = |one: &&Wanted<'_>| one.cached.is_some_and(Cached::is_behind);
+    let behind = wanted.iter().filter(is_behind).find_map(|one| one.target.as_ref().ok());
+    let first = behind.or_else(|| targets().next());
+    let begin = first.map_or(0, |target| broker.owner(target.queue).0);
     let mut bytes = 0;
     for shard in (0..shards).map(|number| ShardId((begin + number) % shards)) {
         let mut mine: Vec<&mut Wanted<'_>> = wanted

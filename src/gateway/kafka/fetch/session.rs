@@ -175,6 +175,11 @@ impl Cached {
         now.is_none() || now != before || answer.records_bytes > 0
     }
 
+    /// Whether there is more than the client asks from, as far as it was told.
+    pub(super) fn is_behind(&self) -> bool {
+        self.told.get().is_some_and(|told| told.high_watermark > self.asked.fetch_offset)
+    }
+
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             topic: self.topic.get(),
