@@ -10,6 +10,7 @@ use super::{
 };
 
 const ONE_BROKER: &str = "there is one broker.";
+const NO_SUCH_LIMIT: &str = "There is no such limit.";
 const NO_COMPACTION: &str = "compaction does not exist yet.";
 const NO_INTERNAL_TOPICS: &str = "this state is kept in the commit log, not in a topic.";
 const NO_PLUGINS: &str = "classes cannot be loaded.";
@@ -233,8 +234,10 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "SASL_SSL:SASL_SSL,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT",
         Any,
         "The security protocol of each listener.",
-    ),
-    ConfigDef::new("listeners", List, "PLAINTEXT://:9092", Any, "The addresses listened on."),
+    )
+    .fixed(),
+    ConfigDef::new("listeners", List, "PLAINTEXT://:9092", Any, "The addresses listened on.")
+        .fixed(),
     ConfigDef::new(
         "log.cleaner.backoff.ms",
         Long,
@@ -448,15 +451,20 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "2147483647",
         AtLeast(0),
         "The most new connections a second.",
-    ),
-    ConfigDef::new("max.connections", Int, "2147483647", AtLeast(0), "The most connections."),
+    )
+    .fixed()
+    .idle(NO_SUCH_LIMIT),
+    ConfigDef::new("max.connections", Int, "2147483647", AtLeast(0), "The most connections.")
+        .fixed(),
     ConfigDef::new(
         "max.connections.per.ip",
         Int,
         "2147483647",
         AtLeast(0),
         "The most connections of one address.",
-    ),
+    )
+    .fixed()
+    .idle(NO_SUCH_LIMIT),
     ConfigDef::new(
         "max.incremental.fetch.session.cache.slots",
         Int,
@@ -583,7 +591,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "86400000",
         AtLeast(1),
         "How long the sequence of an idle producer is remembered.",
-    ),
+    )
+    .fixed(),
     ConfigDef::new(
         "queued.max.requests",
         Int,
@@ -602,7 +611,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     .fixed()
     .idle(ONE_BROKER),
     ConfigDef::new("request.timeout.ms", Int, "30000", Any, "How long a request may take.").fixed(),
-    ConfigDef::new("sasl.enabled.mechanisms", List, "GSSAPI", Any, "SASL mechanisms served."),
+    ConfigDef::new("sasl.enabled.mechanisms", List, "GSSAPI", Any, "SASL mechanisms served.")
+        .fixed(),
     ConfigDef::new(
         "security.inter.broker.protocol",
         String,
@@ -639,9 +649,11 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     ConfigDef::new("socket.send.buffer.bytes", Int, "102400", Any, "Send buffer of a socket.")
         .fixed(),
     ConfigDef::new("ssl.keystore.location", String, "", Any, "The file of the server's key.")
-        .unset(),
+        .unset()
+        .fixed(),
     ConfigDef::new("ssl.keystore.password", Password, "", Any, "The password of the server's key.")
-        .unset(),
+        .unset()
+        .fixed(),
     ConfigDef::new(
         "transaction.max.timeout.ms",
         Int,
