@@ -221,21 +221,24 @@ impl Line {
             return Some("a thread of the generator hardly ever waited".into());
         }
         if workload.rate.is_some() {
-            let crowding =
-                || self.outweighed(self.client.as_ref().filter(|c| c.seconds > 0.0)?, processors());
-            return self.late().or_else(crowding);
+            return self.late().or_else(|| self.outweighed(self.used_client()?, processors()));
         }
         let room = QUEUE_RECORDS as u64 * workload.producers as u64;
         let fits = workload.producers > 0 && self.records < 2 * room;
         if self.sender_waits == Some(0) && !fits {
             return Some("the client's queue was never full: the broker waited for it".into());
         }
-        let client = self.client.as_ref().filter(|c| c.seconds > 0.0)?;
+        let client = self.used_client()?;
         let share = client.busiest_thread_seconds / client.seconds;
         if share >= BUSY {
             return Some(format!("a thread of the client was busy {:.0} %", share * 100.0));
         }
         self.outweighed(client, processors())
+    }
+
+    /// What the client used, if it was looked at for a while.
+    fn used_client(&self) -> Option<&ProcUse> {
+        self.client.as_ref().filter(|client| client.seconds > 0.0)
     }
 
     /// Why the sender, at a fixed rate, shaped the latencies, if it did: not if it was the broker that

@@ -145,7 +145,10 @@ impl Broker {
     }
 
     /// Waits for room for a control frame, which is to be filled before anything is awaited.
-    async fn reserve_control(&self, bytes: usize) -> Result<Reservation<'_>, ControlError> {
+    pub(super) async fn reserve_control(
+        &self,
+        bytes: usize,
+    ) -> Result<Reservation<'_>, ControlError> {
         loop {
             match self.log_to_fill().reserve(bytes, true) {
                 Ok(room) => return Ok(room),

@@ -147,9 +147,9 @@ impl Producers {
     /// Says whether a batch is new (`None`) or was appended before (where).
     ///
     /// A producer that is not known may begin at any number: the queue may have forgotten it. But not
-    /// behind a batch that it is to send again ([`Self::refused`]), and not
-    /// in a queue that never held a record (`is_unused`): there an earlier batch of it is still to come,
-    /// sent before the queue was there, and would be lost for good (KAFKA-15591).
+    /// behind a batch that it is to send again ([`Self::refused`]), and not in a queue that never held a
+    /// record (`is_unused`): there an earlier batch of it is still to come, sent before the queue was
+    /// there, and would be lost for good (KAFKA-15591).
     ///
     /// # Errors
     /// When it must not be appended, see [`SequenceError`].

@@ -167,11 +167,8 @@ impl Replay {
                 let bytes = frame.payload.len();
                 let dropped = dropped.ok_or_else(|| format!("{bytes} bytes drop nothing"))?;
                 if let Some(queue) = self.queue(frame.meta.queue) {
-                    let QueueSnapshot { counted_from, bytes, oldest, .. } = queue;
-                    dropped.take_off(counted_from, bytes, oldest);
-                    if queue.counted_from >= queue.next_offset {
-                        queue.bytes = 0;
-                    }
+                    let QueueSnapshot { next_offset, counted_from, bytes, oldest, .. } = queue;
+                    dropped.take_off(*next_offset, counted_from, bytes, oldest);
                 }
                 Ok(())
             }

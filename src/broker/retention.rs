@@ -53,12 +53,22 @@ impl Dropped {
         Some(Self { from, to, bytes, oldest: Position(oldest) })
     }
 
-    /// Changes an account. What was taken off already is not again.
-    pub(super) fn take_off(&self, counted_from: &mut i64, bytes: &mut u64, oldest: &mut Position) {
+    /// Changes the account of a queue that goes up to `end`. What was taken off already is not again.
+    pub(super) fn take_off(
+        &self,
+        end: i64,
+        counted_from: &mut i64,
+        bytes: &mut u64,
+        oldest: &mut Position,
+    ) {
         if *counted_from == self.from {
             *counted_from = self.to;
             *bytes = bytes.saturating_sub(self.bytes);
             *oldest = self.oldest.max(*oldest);
+        }
+        // What was lost with the log is in no index, and would count for ever.
+        if *counted_from >= end {
+            *bytes = 0;
         }
     }
 }
@@ -275,11 +285,8 @@ impl Broker {
 
     fn dropped_durable(&self, id: QueueId, dropped: &Dropped) {
         if let Some(queue) = self.queues.borrow_mut().get_mut(&id) {
-            dropped.take_off(&mut queue.counted_from, &mut queue.bytes, &mut queue.oldest);
-            // What was lost with the log is in no index, and would count for ever.
-            if queue.counted_from >= queue.high_watermark {
-                queue.bytes = 0;
-            }
+            let Queue { high_watermark, counted_from, bytes, oldest, .. } = queue;
+            dropped.take_off(*high_watermark, counted_from, bytes, oldest);
         }
     }
 
@@ -370,7 +377,7 @@ pub(super) mod tests {
         let dropped = Dropped { from: 1, to: 7, bytes: 100, oldest: Position(5_000) };
         let left = |payload: &[u8]| {
             let (mut counted_from, mut bytes, mut oldest) = (1, 150, Position(4_000));
-            Dropped::of(7, payload)?.take_off(&mut counted_from, &mut bytes, &mut oldest);
+            Dropped::of(7, payload)?.take_off(8, &mut counted_from, &mut bytes, &mut oldest);
             Some((counted_from, bytes, oldest))
         };
         let payload = dropped.payload();

@@ -10,7 +10,7 @@ use super::{
 };
 
 const ONE_BROKER: &str = "there is one broker.";
-const NO_SUCH_LIMIT: &str = "There is no such limit.";
+const NO_SUCH_LIMIT: &str = "there is no such limit.";
 const NO_COMPACTION: &str = "compaction does not exist yet.";
 const NO_INTERNAL_TOPICS: &str = "this state is kept in the commit log, not in a topic.";
 const NO_PLUGINS: &str = "classes cannot be loaded.";

@@ -19,8 +19,8 @@ pub enum Pages {
     /// gives such to memory files that ask for them (`transparent_hugepage/shmem_enabled`), and what
     /// [`MirrorMemory::populate`] takes wherever it can.
     Common,
-    /// Of 2 MiB, out of what the system has set aside for them (`hugepages-2048kB/nr_hugepages`): a third less
-    /// work at their first touch, and less for each write that goes past the page cache.
+    /// Of 2 MiB, out of what the system has set aside for them (`hugepages-2048kB/nr_hugepages`): a
+    /// third less work at their first touch, and less for each write that goes past the page cache.
     Huge,
 }
 

@@ -2,9 +2,9 @@
 
 use std::{cell::Cell, rc::Rc};
 
-/// Memory of one shard, for all its connections. What is counted are messages; what was read with them
-/// and stays as long as they do is seven times as much at most. What does not fit is not refused: an answer ends
-/// before it, and its client asks again for what lies behind.
+/// Memory of one shard, for all its connections. What is counted are messages; what was read with
+/// them and stays as long as they do is seven times as much at most. What does not fit is not
+/// refused: an answer ends before it, and its client asks again for what lies behind.
 #[derive(Debug)]
 pub struct ColdRoom {
     left: Cell<u64>,

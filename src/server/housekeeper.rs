@@ -410,10 +410,7 @@ impl Housekeeper {
             });
         };
         let failed = |source| ServerError::DataDir { path: self.pool.dir().to_path_buf(), source };
-        if self.pool.recycle(forget).map_err(failed)? > 0 {
-            self.log.set_space(self.pool.space());
-        }
-        Ok(())
+        self.pool.recycle(forget).map(drop).map_err(failed)
     }
 
     /// Moves log starts past the oldest segments while the log is larger than it may be.

@@ -19,7 +19,7 @@ use super::{
     damage::{Damage, name},
     data_dir::DataDir,
     log_tool,
-    start::{Extent, ReadBack, segment_pool},
+    start::{Extent, ReadBack, segment_pool, settle},
 };
 use crate::{
     base::QueueId,
@@ -151,12 +151,8 @@ pub(super) fn append(
     mut recovered: Recovered,
     frames: &[(FrameMeta, Vec<u8>)],
 ) -> io::Result<()> {
-    recovered.settle(&**disk)?;
     let pool = segment_pool(config, data, disk, recovered.end);
-    // Behind what is written now they would pass for lost parts of the log one day.
-    for path in recovered.unused.drain(..) {
-        pool.adopt(&path)?;
-    }
+    settle(&mut recovered, &**disk, &pool)?;
     let memory = MirrorMemory::new(TAIL_BYTES, Pages::Common)?;
     let (log, woken) = CommitLog::new(LIMITS, memory, recovered.end, 1);
     let options = WriterOptions {

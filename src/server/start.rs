@@ -237,7 +237,18 @@ pub(super) fn segment_pool(
     SegmentPool::new(Arc::clone(disk), &data.log(), limits, end)
 }
 
-/// Cuts off what is dead, takes unused files in, and sees to it that one segment is ready.
+/// Cuts off what is dead, and takes unused files in: behind what is written later they would pass for
+/// lost parts of the log one day.
+pub(super) fn settle(
+    recovered: &mut Recovered,
+    disk: &dyn Disk,
+    pool: &SegmentPool,
+) -> io::Result<()> {
+    recovered.settle(disk)?;
+    recovered.unused.drain(..).try_for_each(|path| pool.adopt(&path))
+}
+
+/// Settles the log, and sees to it that one segment is ready.
 fn prepare_segments(
     config: &Config,
     data: &DataDir,
@@ -246,10 +257,7 @@ fn prepare_segments(
     recovered: &mut Recovered,
 ) -> io::Result<SegmentPool> {
     let pool = segment_pool(config, data, disk, recovered.end);
-    recovered.settle(&**disk)?;
-    for path in recovered.unused.drain(..) {
-        pool.adopt(&path)?;
-    }
+    settle(recovered, &**disk, &pool)?;
     if pool.is_empty() {
         // The only zero-filling a start waits for.
         match pool.prepare(config.log.first_segment_bytes, 0, &NoPace(clock)) {

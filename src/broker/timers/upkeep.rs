@@ -5,7 +5,7 @@ use std::{rc::Rc, time::Duration};
 use super::{TimerFrame, firing::Undeliverable, key_of};
 use crate::{
     base::{Position, QueueId, ShardId},
-    broker::{AppendError, Broker, ColdError, LogSlice, append::no_room},
+    broker::{Broker, ColdError, LogSlice},
     storage::{commit_log::frame::FrameKind, queue_index::IndexEntry},
 };
 
@@ -154,24 +154,14 @@ impl Broker {
         payload: &[u8],
     ) -> Result<(), String> {
         let frame = TimerFrame::parse(payload)?;
-        loop {
-            // On a full disk too: it frees segments, and a step has a limit.
-            let room = self.log_to_fill().reserve(frame.bytes(), true);
-            match room.map_err(|error| no_room(error, frame.bytes(), u32::MAX)) {
-                Ok(room) => {
-                    let mut queues = self.queues.borrow_mut();
-                    let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
-                    let Some(timers) = &mut queue.timers else { return Ok(()) };
-                    timers.forget(key_of(entry));
-                    self.put_timer(id, queue, room, &frame, entry.tag_hash);
-                    return Ok(());
-                }
-                Err(AppendError::Busy) => {
-                    self.log_progress().await.map_err(|error| error.to_string())?;
-                }
-                Err(error) => return Err(error.to_string()),
-            }
-        }
+        // On a full disk too: it frees segments, and a step has a limit.
+        let room = self.reserve_control(frame.bytes()).await.map_err(|error| error.to_string())?;
+        let mut queues = self.queues.borrow_mut();
+        let Some(queue) = queues.get_mut(&id) else { return Ok(()) };
+        let Some(timers) = &mut queue.timers else { return Ok(()) };
+        timers.forget(key_of(entry));
+        self.put_timer(id, queue, room, &frame, entry.tag_hash);
+        Ok(())
     }
 }
 

@@ -74,8 +74,8 @@ impl GivenUp {
         self.ranges.push((start, end));
     }
 
-    /// Forgets stretches of segments that were dropped; one that ends where the log begins may be its lost
-    /// front.
+    /// Forgets stretches of segments that were dropped; one that ends where the log begins may be its
+    /// lost front.
     pub fn forget_before(&mut self, oldest: Position) {
         self.ranges.retain(|(_, end)| *end >= oldest);
     }

@@ -436,18 +436,16 @@ impl SegmentPool {
         let mut bytes = 0;
         loop {
             let Some(oldest) = self.state().owed.pop_front() else { return Ok(bytes) };
-            let is_read = Arc::strong_count(&oldest) > 1;
-            let given_back = if is_read {
-                Ok(None)
-            } else {
-                forget(&oldest.path);
-                self.give_back(&oldest).map(Some)
-            };
-            match given_back {
-                Ok(Some(more)) => bytes += more,
-                other => {
+            if Arc::strong_count(&oldest) > 1 {
+                self.state().owed.push_front(oldest);
+                return Ok(bytes);
+            }
+            forget(&oldest.path);
+            match self.give_back(&oldest) {
+                Ok(more) => bytes += more,
+                Err(error) => {
                     self.state().owed.push_front(oldest);
-                    return other.map(|_| bytes);
+                    return Err(error);
                 }
             }
         }

@@ -289,20 +289,18 @@ impl RunStore {
 
     /// Removes damaged files whose stretch has runs again.
     fn remove_replaced(&mut self) {
-        let (disk, dir, runs) = (&self.disk, &self.dir, &self.runs);
-        self.damaged.retain(|name| {
+        self.remove_damaged(|runs, LogRange { start, end }| {
             // In front of the first run the log may have been dropped meanwhile.
-            let first = runs.first().map_or(name.covers.start, |run| run.covers().start);
-            let start = name.covers.start.max(first);
-            let is_left = start < name.covers.end;
-            let left = LogRange::new(start.min(name.covers.end), name.covers.end);
-            let replaced = is_left && are_covered(runs, left);
-            if replaced {
-                // If it stays, it is found superseded when the runs are opened.
-                let _ = disk.remove(&dir.join(name.file_name()));
-            }
-            !replaced
+            let first = runs.first().map_or(start, |run| run.covers().start.max(start));
+            first < end && are_covered(runs, LogRange::new(first, end))
         });
+    }
+
+    fn remove_damaged(&mut self, is_gone: impl Fn(&[Arc<Run>], LogRange) -> bool) {
+        for name in self.damaged.extract_if(.., |name| is_gone(&self.runs, name.covers)) {
+            // If it stays, it is found again when the runs are opened.
+            let _ = self.disk.remove(&self.dir.join(name.file_name()));
+        }
     }
 
     /// Where a new run belongs: behind the newest, into a gap, or in place of the same stretch's.
@@ -379,10 +377,7 @@ impl RunStore {
     pub fn drop_below(&mut self, position: Position) {
         let kept = self.runs.partition_point(|run| run.covers().end <= position);
         self.retired.extend(self.runs.drain(..kept));
-        let (disk, dir) = (&self.disk, &self.dir);
-        let gone = self.damaged.extract_if(.., |name| name.covers.end <= position);
-        // If one stays, it is found again when the runs are opened.
-        gone.for_each(|name| drop(disk.remove(&dir.join(name.file_name()))));
+        self.remove_damaged(|_, covers| covers.end <= position);
     }
 
     /// Leaves the runs from the first on that reaches behind `position` out of use, for as long as this
